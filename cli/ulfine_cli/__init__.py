@@ -1,0 +1,1 @@
+"""The `ulfine` command line."""
