@@ -1,0 +1,54 @@
+"""What a method is: the one interface between the harness and the mathematics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ulfine_cache.config import StrictConfig
+from ulfine_cache.progress import Progress
+
+if TYPE_CHECKING:
+    from ulfine_fast.logit_model import LogitModel
+    from ulfine_fast.training_data import TrainingData
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a method hands back.
+
+    Attributes:
+        model: The fitted model, in evaluation mode, on whatever device it was trained.
+        history: One entry per recorded step or round, such as ``{"step": 10, "loss": 0.4}``. Entries may hold different
+            figures. Empty for closed forms without rounds.
+        diagnostics: JSON-able facts about the fit (chosen weights, estimated priors). They must come from the
+            `TrainingData` alone.
+    """
+
+    model: LogitModel
+    history: list[dict[str, float]] = field(default_factory=list)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to get from labelled and unlabelled features to a classifier.
+
+    A method is one file under `ulfine_fast/methods` and one line in `ulfine_fast.registry`, which also carries the line
+    of summary that the command line shows.
+
+    Attributes:
+        name: The name on the command line, such as ``"zero-shot"``; equal to the key in the registry.
+        config: Strict configuration whose defaults are the method's published or settled ones. Its fields are what
+            ``--config`` and ``--set`` can change.
+        fit: ``fit(data, config, seed, progress)``. Deterministic for a seed on one machine; draws only from generators
+            that it seeds itself; trains on ``data.features.device``; reports steps with
+            ``progress.update("training", step, total, loss=...)``.
+        build: Re-creates the untrained module from `LogitModel.architecture`; `load_state_dict` then fills it.
+    """
+
+    name: str
+    config: type[StrictConfig]
+    fit: Callable[[TrainingData, Any, int, Progress], FitResult]
+    build: Callable[[dict[str, Any]], LogitModel]

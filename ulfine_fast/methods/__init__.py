@@ -1,0 +1,1 @@
+"""The methods, one file each; `ulfine_fast.registry` lists them."""

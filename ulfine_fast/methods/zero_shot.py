@@ -1,0 +1,78 @@
+"""`zero-shot`: cosine similarity to one prototype per class, nothing trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ulfine_cache.config import StrictConfig
+from ulfine_fast.logit_model import LogitModel
+from ulfine_fast.method import FitResult, Method
+
+if TYPE_CHECKING:
+    from ulfine_cache.progress import Progress
+    from ulfine_fast.training_data import TrainingData
+
+
+class ZeroShotConfig(StrictConfig):
+    """Settings of `zero-shot`.
+
+    Attributes:
+        scale: Logits are `scale` times the cosine similarity. CLIP's own learnt temperature ends at 100 (Radford et
+            al., Learning Transferable Visual Models From Natural Language Supervision, 2021, section 2.5).
+    """
+
+    scale: float = Field(default=100.0, gt=0)
+
+
+class PrototypeModel(LogitModel):
+    """Logits are the scaled cosine similarities to C prototypes.
+
+    Example:
+        >>> model = PrototypeModel(n_features=512, n_classes=19, scale=100.0)
+        >>> model(torch.randn(3, 512)).shape
+        torch.Size([3, 19])
+    """
+
+    prototypes: Tensor
+
+    def __init__(self, *, n_features: int, n_classes: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.register_buffer("prototypes", torch.zeros(n_classes, n_features))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Scaled cosine similarities, (N, D) to (N, C)."""
+        return self.scale * features @ self.prototypes.T
+
+    def architecture(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        n_classes, n_features = self.prototypes.shape
+        return {"n_features": n_features, "n_classes": n_classes, "scale": self.scale}
+
+
+def class_means(features: Tensor, labels: Tensor, n_classes: int) -> Tensor:
+    """Direction of the mean feature of each class, float32 (C, D), unit length."""
+    sums = torch.zeros(n_classes, features.shape[1], dtype=features.dtype, device=features.device)
+    return normalize(sums.index_add_(0, labels, features), dim=-1)
+
+
+def fit(data: TrainingData, config: ZeroShotConfig, seed: int, progress: Progress) -> FitResult:
+    """Take the text prototypes; without text, the labelled class means stand in (a nearest-mean classifier)."""
+    model = PrototypeModel(n_features=data.n_features, n_classes=data.n_classes, scale=config.scale)
+    prototypes = data.text if data.text is not None else class_means(data.features, data.labels, data.n_classes)
+    model.prototypes.copy_(prototypes)
+    progress.update("training", 1, 1)
+    return FitResult(
+        model=model.to(data.features.device).eval(),
+        diagnostics={"prototypes": "text" if data.text is not None else "labelled means"},
+    )
+
+
+METHOD = Method(
+    name="zero-shot", config=ZeroShotConfig, fit=fit, build=lambda architecture: PrototypeModel(**architecture)
+)

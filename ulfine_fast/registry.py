@@ -1,0 +1,47 @@
+"""The list of methods: one line each. Importing it costs no torch, so that `ulfine fit -h` stays instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ulfine_cache.errors import UsageError
+
+if TYPE_CHECKING:
+    from ulfine_fast.method import Method
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a method lives and what it is.
+
+    Attributes:
+        module: Module under `ulfine_fast.methods`, with the name of its `Method` after a colon.
+        summary: One line for people who choose.
+    """
+
+    module: str
+    summary: str
+
+
+METHODS: dict[str, Entry] = {
+    "zero-shot": Entry("zero_shot:METHOD", "similarity to the text prototypes; nothing is trained"),
+}
+
+
+def get_method(name: str) -> Method:
+    """Import a method by name.
+
+    Raises:
+        UsageError: There is none of that name; the message lists those there are.
+
+    Example:
+        >>> get_method("zero-shot").config().scale
+        100.0
+    """
+    if name not in METHODS:
+        raise UsageError(f"unknown method {name!r}: choose one of {', '.join(METHODS)}")
+    module, _, attribute = METHODS[name].module.partition(":")
+    method: Method = getattr(import_module(f"ulfine_fast.methods.{module}"), attribute)
+    return method

@@ -1,0 +1,151 @@
+"""What a method may see: labelled rows, unlabelled rows without their truth, text. Nothing else can reach it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ulfine_cache.errors import UlfineError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.splits import Split
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The rows a method trains on. It holds no validation or test row and no truth of an unlabelled row.
+
+    Attributes:
+        features: float32 (n_labelled, D), unit length.
+        labels: int64 (n_labelled,), 0 to C - 1.
+        unlabelled: float32 (n_unlabelled, D), unit length; possibly 0 rows.
+        text: float32 (C, D), unit length: one text prototype per class; None where no text is known. Where it is None,
+            every class has at least one labelled row.
+        class_names: C names.
+    """
+
+    features: Tensor
+    labels: Tensor
+    unlabelled: Tensor
+    text: Tensor | None
+    class_names: tuple[str, ...]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, C."""
+        return len(self.class_names)
+
+    @property
+    def n_features(self) -> int:
+        """Feature width, D."""
+        return self.features.shape[1]
+
+    @property
+    def labelled_counts(self) -> Tensor:
+        """int64 (C,): labelled rows of each class."""
+        return torch.bincount(self.labels, minlength=self.n_classes)
+
+
+def load_training_data(cache: FeatureCache, split: Split, device: str = "cpu") -> TrainingData:
+    """Read the labelled and unlabelled rows of a split.
+
+    Args:
+        cache: An open cache.
+        split: One of its splits.
+        device: Where the tensors go.
+
+    Raises:
+        UlfineError: As in `make_training_data`.
+    """
+    labelled = split.labelled
+    return make_training_data(
+        features=cache.features(labelled),
+        labels=np.asarray(cache.labels)[labelled],
+        unlabelled=cache.features(split.unlabelled),
+        text=cache.text_features,
+        class_names=tuple(cache.class_names),
+        device=device,
+        where=str(cache.path),
+    )
+
+
+def make_training_data(
+    *,
+    features: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    unlabelled: NDArray[np.floating],
+    text: NDArray[np.floating] | None,
+    class_names: tuple[str, ...],
+    device: str = "cpu",
+    where: str = "the features",
+) -> TrainingData:
+    """Check arrays and turn them into unit-length tensors.
+
+    Args:
+        features: (n_labelled, D) labelled features.
+        labels: (n_labelled,) their classes, 0 to C - 1.
+        unlabelled: (n_unlabelled, D) features without label.
+        text: (C, D) text prototypes or None.
+        class_names: C names.
+        device: Where the tensors go.
+        where: What error messages call the origin of the arrays.
+
+    Raises:
+        UlfineError: Nothing is labelled, fewer than two classes, a class with neither labelled rows nor text, widths
+            that differ, NaN or infinite values, or a row of zeros, which has no direction.
+    """
+    n_classes = len(class_names)
+    if n_classes < 2:
+        raise UlfineError(f"{where} has one class only ({', '.join(class_names)}): a classifier needs two or more")
+    if not len(features):
+        raise UlfineError(f"no labelled rows in {where}: label some images of each class")
+    if text is not None and text.shape != (n_classes, features.shape[1]):
+        raise UlfineError(
+            f"text features of {where} have shape {text.shape}, expected {(n_classes, features.shape[1])}: "
+            "text and images must come from the same model, one row per class"
+        )
+    _check_rows(features, "labelled features", where)
+    _check_rows(unlabelled, "unlabelled features", where)
+    if text is not None:
+        _check_rows(text, "text features", where)
+    counts = np.bincount(labels, minlength=n_classes)
+    missing = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+    if missing and text is None:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise UlfineError(
+            f"class {missing[0]!r}{more} has no labelled rows in {where} and no text features: "
+            "label at least one image of it or remove the class"
+        )
+
+    def unit(array: NDArray[np.floating]) -> Tensor:
+        return normalize(torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32)), dim=-1).to(device)
+
+    return TrainingData(
+        features=unit(features),
+        labels=torch.as_tensor(np.ascontiguousarray(labels, dtype=np.int64)).to(device),
+        unlabelled=unit(unlabelled.reshape(-1, features.shape[1])),
+        text=None if text is None else unit(text),
+        class_names=class_names,
+    )
+
+
+def _check_rows(rows: NDArray[np.floating], what: str, where: str) -> None:
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise UlfineError(
+            f"{what} of {where} hold NaN or infinite values in {int((~finite).sum())} rows, first in row "
+            f"{int(np.argmin(finite))}: compute them again"
+        )
+    zero = ~rows.any(axis=1)
+    if zero.any():
+        raise UlfineError(
+            f"{what} of {where} hold {int(zero.sum())} rows of zeros only, first row {int(np.argmax(zero))}: "
+            "a row of zeros has no direction, remove it"
+        )
