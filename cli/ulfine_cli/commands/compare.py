@@ -1,0 +1,44 @@
+"""`ulfine compare`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ulfine_cli.command import command
+from ulfine_cli.metrics_table import ACCURACIES
+from ulfine_cli.output import Output, percent
+
+
+def show(figures: dict[str, Any], output: Output) -> None:
+    """Print one row for each method: mean and spread over the seeds, and the paired difference to the first."""
+    methods = figures["methods"]
+    rows = [
+        [method["method"], *(_mean(method[name], "std") for name in ACCURACIES), _mean(method["difference"], "stderr")]
+        for method in methods
+    ]
+    columns = [name.removesuffix("_accuracy") for name in ACCURACIES]
+    output.table(["method", *columns, f"macro - {methods[0]['method']}"], rows)
+    output.line(f"percent, mean ± spread over {len(figures['seeds'])} draws of {figures['split']}")
+
+
+def _mean(summary: dict[str, Any] | None, spread: str) -> str:
+    return "-" if summary is None else f"{percent(summary['mean'])} ± {percent(summary[spread])}"
+
+
+@command(
+    "ulfine_fast.compare:compare",
+    example="ulfine compare cache --split tail --methods zero-shot,lp,ulfine --seeds 5",
+    show=show,
+)
+def compare(
+    *,
+    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Directory of the cache.")],
+    split: Annotated[str, typer.Option(help="Named split, whose protocol is drawn anew for every seed.")],
+    methods: Annotated[str, typer.Option(help="Methods, separated by commas; differences are to the first.")],
+    seeds: Annotated[int, typer.Option(help="How many draws.")] = 5,
+) -> None:
+    """Train several methods on the same draws, side by side.
+
+    Every seed draws the split's protocol anew; differences are paired, to the first method.
+    """

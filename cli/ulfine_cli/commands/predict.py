@@ -1,0 +1,43 @@
+"""`ulfine predict`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ulfine_cli.command import command
+from ulfine_cli.output import Output, percent
+
+_ROWS_SHOWN = 20
+
+
+def show(figures: dict[str, Any], output: Output) -> None:
+    """Print path, label and confidence of the first predictions."""
+    predictions = figures["predictions"]
+    rows = [[item["path"], item["label"], percent(item["confidence"])] for item in predictions[:_ROWS_SHOWN]]
+    output.table(["path", "label", "confidence"], rows)
+    if len(predictions) > _ROWS_SHOWN:
+        output.line(f"... and {len(predictions) - _ROWS_SHOWN} more")
+
+
+def unreadable(figures: dict[str, Any]) -> list[str]:
+    """Name each input that could not be read."""
+    return [f"{item['path']}: {item['reason']}" for item in figures["unreadable"]]
+
+
+@command(
+    "ulfine_exports.predict:predict",
+    example="ulfine predict model.onnx photos/new --out predictions.csv",
+    show=show,
+    failures=unreadable,
+)
+def predict(
+    *,
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Directory of a run, or an exported .onnx file.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Images, or folders of images.")],
+    out: Annotated[Path | None, typer.Option(help="Write all probabilities to this .csv or .parquet file.")] = None,
+) -> None:
+    """Classify images with a run or an exported file.
+
+    An exported file needs onnxruntime alone. Images that cannot be read are named, and the exit code is 1.
+    """

@@ -1,0 +1,105 @@
+"""What went wrong, in one line that names the thing and the remedy."""
+
+import errno
+import re
+from typing import Any
+
+from ulfine_cache.errors import UlfineError
+
+INTERRUPTED = "interrupted: run the same command again to go on"
+
+_OS_REASONS = {
+    errno.EACCES: "permission denied: choose a place that you may use, or change its permissions",
+    errno.EPERM: "operation not permitted: choose a place that you may use, or change its permissions",
+    errno.EROFS: "the file system is read-only: choose another place",
+    errno.ENOSPC: "no space left on device: free some space and run the same command again",
+    errno.EDQUOT: "disk quota exceeded: free some space and run the same command again",
+    errno.EFBIG: "file too large for its file system: choose another place",
+    errno.ENOENT: "no such file or directory: check the path",
+    errno.ENOTDIR: "not a directory: a part of this path is a file, choose another path",
+    errno.EISDIR: "is a directory: a file was expected here",
+    errno.EEXIST: "exists already: choose another path",
+    errno.EMFILE: "too many open files: raise the limit with `ulimit -n` and run the same command again",
+    errno.ENAMETOOLONG: "file name too long: choose a shorter one",
+    errno.EIO: "input/output error: the device may be failing, try another one",
+    errno.ELOOP: "too many symbolic links: the path leads round in circles",
+}
+
+
+def describe(error: BaseException, *, positional: frozenset[str] = frozenset()) -> tuple[str, int]:
+    """Put an exception into the words and the exit code of the command line.
+
+    Args:
+        error: What was raised while a command ran.
+        positional: Names of the command's parameters that are arguments, not options; they are named in capitals.
+
+    Returns:
+        The line without its end of line, and the exit code: 1 could not be done, 2 wrong usage.
+
+    Example:
+        >>> describe(PermissionError(13, "Permission denied", "/srv/run"))[0]
+        'error: /srv/run: permission denied: choose a place that you may use, or change its permissions'
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, 1
+    if isinstance(error, UlfineError):
+        return _line(str(error)), error.exit_code
+    if isinstance(error, OSError):
+        return _line(_os_error(error)), 1
+    if isinstance(error, MemoryError):
+        return _line("out of memory: try again with smaller batches or on a machine with more memory"), 1
+    if _is_validation_error(error):
+        return _line(_validation_error(error, positional)), 2
+    return _line(f"internal error ({type(error).__name__}: {error}): run again with --debug to see where"), 1
+
+
+def usage_line(message: str, command_path: str) -> str:
+    """The line for a command that was called wrongly.
+
+    Args:
+        message: What the parser objects to.
+        command_path: The command in question, such as ``"ulfine fit"``.
+    """
+    return _line(f"{message[:1].lower()}{message[1:].rstrip('. ')}: `{command_path} -h` shows the usage")
+
+
+def _line(message: str) -> str:
+    return "error: " + " ".join(message.split())
+
+
+def _os_error(error: OSError) -> str:
+    path = error.filename2 or error.filename or _path_inside(str(error))
+    reason = _OS_REASONS.get(error.errno or 0)
+    if reason is None:
+        reason = f"{error.strerror or error or type(error).__name__}: run again with --debug to see where"
+    return f"{_as_text(path)}: {reason}" if path else reason
+
+
+def _as_text(path: object) -> str:
+    # File names need not be valid Unicode; what is printed has to be.
+    text = path.decode(errors="replace") if isinstance(path, bytes) else str(path)
+    return text.encode(errors="replace").decode()
+
+
+def _path_inside(message: str) -> str | None:
+    # h5py tells the file only inside its message: "... unable to open file: name = 'x.h5', errno = 13 ...".
+    found = re.search(r"name = '([^']*)'", message)
+    return found[1] if found else None
+
+
+def _is_validation_error(error: BaseException) -> bool:
+    # Recognised by name, for this module is loaded by `ulfine --help`, which has no use for pydantic.
+    return any(
+        kind.__module__.startswith("pydantic") and kind.__name__ == "ValidationError" for kind in type(error).mro()
+    )
+
+
+def _validation_error(error: Any, positional: frozenset[str]) -> str:
+    complaints: list[str] = []
+    for detail in error.errors(include_url=False):
+        name = str(detail["loc"][0]) if detail["loc"] else ""
+        shown = name.upper() if name in positional else f"--{name.replace('_', '-')}"
+        reason = detail["msg"].removeprefix("Value error, ")
+        reason = reason[:1].lower() + reason[1:]
+        complaints.append(f"{shown} {detail['input']}: {reason}" if name else reason)
+    return "; ".join(dict.fromkeys(complaints))

@@ -1,0 +1,96 @@
+"""What a command says on standard output: rich tables on a terminal, aligned plain text elsewhere."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+
+class Output:
+    """Prints tables, pairs and lines.
+
+    Args:
+        stream: Where to; standard output by default.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = sys.stdout if stream is None else stream
+
+    def line(self, text: str = "") -> None:
+        """Print one line as it is."""
+        self._stream.write(text + "\n")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
+        """Print a table; the first column is aligned left, the others right."""
+        if self._stream.isatty():
+            self._rich_table(columns, rows, title)
+            return
+        if title:
+            self.line(title)
+        cells = [list(columns), *(list(row) for row in rows)]
+        widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
+        for row in cells:
+            first, *others = (
+                text.ljust(width) if place == 0 else text.rjust(width)
+                for place, (text, width) in enumerate(zip(row, widths, strict=True))
+            )
+            self.line("  ".join([first, *others]).rstrip())
+
+    def pairs(self, values: Mapping[str, Any]) -> None:
+        """Print names with their values, one a line, names in words."""
+        shown = {name.replace("_", " "): text(value) for name, value in values.items()}
+        width = max((len(name) for name in shown), default=0)
+        for name, value in shown.items():
+            self.line(f"{name.ljust(width)}  {value}".rstrip())
+
+    @staticmethod
+    def show_pairs(figures: Mapping[str, Any], output: "Output") -> None:
+        """The `show` of commands whose figures need no table."""
+        output.pairs(figures)
+
+    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None) -> None:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for place, column in enumerate(columns):
+            table.add_column(Text(column), justify="left" if place == 0 else "right", no_wrap=place > 0)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console(file=self._stream).print(table)
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction of 1 as percent with one decimal; a dash where it is not defined.
+
+    Example:
+        >>> percent(0.9412)
+        '94.1'
+    """
+    return "-" if fraction is None or fraction != fraction else f"{100 * fraction:.1f}"
+
+
+def text(value: Any) -> str:
+    """One value for a reader: numbers short, lists on one line, nothing as a dash.
+
+    Example:
+        >>> text([0.25, 12_000, None])
+        '0.25, 12000, -'
+    """
+    if value is None or value == "" or value == []:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {text(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        shown = [text(item) for item in value[:_LONGEST_LIST]]
+        rest = len(value) - len(shown)
+        return ", ".join(shown) + (f", ... and {rest} more" if rest else "")
+    return " ".join(str(value).split())
+
+
+_LONGEST_LIST = 12
