@@ -1,0 +1,171 @@
+"""`cache.h5`: the file that users open, a view over all shards that is written last.
+
+It holds HDF5 virtual datasets with relative file names, so the directory can be moved, and what is known about the
+cache as a whole. While it is absent the cache is unfinished.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from ulfine_cache.atomic import replacing
+from ulfine_cache.datasets import dataset, encode, write_array, write_texts
+from ulfine_cache.progress import Progress
+from ulfine_cache.shards import Shard, file_sha256, read_shard
+
+CACHE_FILE = "cache.h5"
+SCHEMA_VERSION = 1
+_ROW_DATASETS = ("features", "label", "path", "split", "hash")
+
+
+@dataclass(frozen=True)
+class TextPrototypes:
+    """What the text encoder said about the classes.
+
+    Attributes:
+        features: float32 (C, D), unit norm: one prototype per class.
+        prompt_features: float32 (C, T, D), unit norm: one vector per prompt, or None where only the mean is known.
+        prompts: C lists of T prompts; empty where unknown.
+    """
+
+    features: npt.NDArray[np.float32]
+    prompt_features: npt.NDArray[np.float32] | None = None
+    prompts: Sequence[Sequence[str]] = ()
+
+
+@dataclass(frozen=True)
+class CacheContent:
+    """All of `cache.h5` that does not come from the shards.
+
+    Attributes:
+        class_names: Names by label index.
+        attributes: What made the features: model, pretrained, weights_hash, preprocess (JSON), precision, views, ...
+        text: The text prototypes, or None for an encoder without text.
+    """
+
+    class_names: Sequence[str]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    text: TextPrototypes | None = None
+
+
+def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent, *, progress: Progress) -> None:
+    """Read every shard once, and write the view over them with their hashes and the fingerprint.
+
+    Args:
+        cache: The cache directory.
+        shards: Its complete shards in order.
+        content: Everything else.
+        progress: Receives the stage "finishing" in shards.
+
+    Raises:
+        UlfineError: A shard is damaged, or the directory cannot be written.
+    """
+    fingerprint = _Fingerprint(content)
+    table: list[tuple[int, int, str]] = []
+    widths: dict[str, int] = dict.fromkeys(_ROW_DATASETS, 1)
+    shape = (0, 1, 1)
+    for done, path in enumerate(shards):
+        shard = read_shard(path)
+        fingerprint.add(shard)
+        rows = len(shard.labels)
+        shape = (shape[0] + rows, *shard.features.shape[1:])
+        table.append((rows, path.stat().st_size, file_sha256(path)))
+        for name, texts in (("path", shard.paths), ("split", shard.set_names), ("hash", shard.hashes)):
+            widths[name] = max(widths[name], encode(texts).dtype.itemsize)
+        progress.update("finishing", done + 1, len(shards))
+
+    with replacing(cache / CACHE_FILE) as partial, h5py.File(partial, "w") as file:
+        for name in _ROW_DATASETS:
+            _write_view(file, name, cache, shards, [rows for rows, _, _ in table], shape, widths[name])
+        write_texts(file, "shard_path", [path.relative_to(cache).as_posix() for path in shards])
+        write_array(file, "shard_rows", np.array([rows for rows, _, _ in table], np.int64))
+        write_array(file, "shard_bytes", np.array([size for _, size, _ in table], np.int64))
+        write_texts(file, "shard_sha256", [digest for _, _, digest in table])
+        write_texts(file, "class_names", content.class_names)
+        if content.text is not None:
+            write_array(file, "text_features", content.text.features.astype(np.float32))
+            if content.text.prompt_features is not None:
+                write_array(file, "prompt_features", content.text.prompt_features.astype(np.float32))
+            if content.text.prompts:
+                flat = [prompt for prompts in content.text.prompts for prompt in prompts]
+                write_array(file, "prompts", encode(flat).reshape(len(content.text.prompts), -1))
+        attributes = {
+            "schema_version": SCHEMA_VERSION,
+            "fingerprint": fingerprint.digest(),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": json.dumps(library_versions(), sort_keys=True),
+            **content.attributes,
+        }
+        for name, value in attributes.items():
+            file.attrs[name] = value
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what shapes a cache's numbers; packages that are absent are left out."""
+    versions = {"python": platform.python_version()}
+    for name in ("ulfine-fast", "torch", "open_clip_torch", "pillow", "numpy", "h5py", "faiss-cpu"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+class _Fingerprint:
+    """A digest of what a cache says, whatever its shard size, time and place."""
+
+    def __init__(self, content: CacheContent) -> None:
+        attributes = content.attributes
+        identity = {
+            key: attributes.get(key, "") for key in ("model", "weights_hash", "preprocess", "precision", "views")
+        }
+        head = json.dumps({**identity, "class_names": list(content.class_names)}, sort_keys=True)
+        self._features, self._labels, self._sets = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+        self._head = hashlib.sha256(head.encode())
+        if content.text is not None:
+            self._head.update(np.ascontiguousarray(content.text.features, "<f4").tobytes())
+
+    def add(self, shard: Shard) -> None:
+        self._features.update(np.ascontiguousarray(shard.features, "<f2").tobytes())
+        self._labels.update(np.ascontiguousarray(shard.labels, "<i8").tobytes())
+        self._sets.update("".join(f"{name}\n" for name in shard.set_names).encode())
+
+    def digest(self) -> str:
+        parts = (self._head, self._features, self._labels, self._sets)
+        return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()
+
+
+def _write_view(
+    file: h5py.File,
+    name: str,
+    cache: Path,
+    shards: Sequence[Path],
+    rows: Sequence[int],
+    shape: tuple[int, ...],
+    width: int,
+) -> None:
+    text = h5py.string_dtype("utf-8", width)
+    dtype = {"features": np.dtype("<f2"), "label": np.dtype("<i8")}.get(name, text)
+    full = shape if name == "features" else shape[:1]
+    layout = h5py.VirtualLayout(shape=full, dtype=dtype)
+    start = 0
+    for path, count in zip(shards, rows, strict=True):
+        if count:
+            # The source's own dtype: fixed-length text of another length is converted by HDF5 when it is read.
+            with h5py.File(path, "r") as shard:
+                source_dtype = dataset(shard, name).dtype
+            relative = path.relative_to(cache).as_posix()
+            source = h5py.VirtualSource(relative, name, shape=(count, *full[1:]), dtype=source_dtype)
+            layout[start : start + count] = source
+        start += count
+    file.create_virtual_dataset(name, layout)

@@ -1,0 +1,169 @@
+"""Read a cache: rows of features with labels, paths and sets, and the class prototypes of the text encoder."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from ulfine_cache.cache_file import CACHE_FILE, SCHEMA_VERSION
+from ulfine_cache.datasets import dataset, decode, read_array, read_texts
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.shards import SHARDS, read_features
+from ulfine_cache.splits import SPLITS, Split, own_sets, read_split
+
+
+class FeatureCache:
+    """A complete cache directory, opened for reading.
+
+    Labels, names and prototypes are in memory; features are read from the shards when asked for. No file stays open.
+
+    Attributes:
+        path: The directory.
+        n_rows: Images that could be read.
+        n_views: Views of each image, >= 1.
+        n_features: Width D of a feature.
+        class_names: C names; a label is an index into them.
+        text_features: float32 (C, D), unit norm, or None where the encoder has no text tower.
+        attributes: Everything recorded about how the features were made: schema_version, model, pretrained,
+            weights_hash, preprocess (JSON), precision, views, versions (JSON), created, source, ...
+        fingerprint: 64 hexadecimal digits that stay the same for the same features, labels, sets and encoder,
+            whatever the shard size, time and place.
+
+    Example:
+        >>> cache = FeatureCache.open(Path("digits-cache"))  # doctest: +SKIP
+        >>> cache.features(cache.read_split(None).labelled)  # doctest: +SKIP
+    """
+
+    path: Path
+    n_rows: int
+    n_views: int
+    n_features: int
+    class_names: list[str]
+    text_features: npt.NDArray[np.float32] | None
+    attributes: dict[str, Any]
+    fingerprint: str
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a cache directory (or its `cache.h5`).
+
+        Raises:
+            UlfineError: It is missing, unfinished, damaged, or written by another version of the format.
+        """
+        path = path.parent if path.name == CACHE_FILE else path
+        file_path = path / CACHE_FILE
+        if not path.exists():
+            raise UlfineError(f"no cache at {path}: `ulfine cache-features` or `ulfine import-features` makes one")
+        if not file_path.is_file():
+            if (path / SHARDS).is_dir():
+                raise UlfineError(f"the cache {path} is unfinished: run the command that makes it again, it goes on")
+            raise UlfineError(f"{path} is not a cache: it has no {CACHE_FILE}")
+        cache = cls()
+        cache.path = path
+        try:
+            with h5py.File(file_path, "r") as file:
+                cache._load(file)
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise UlfineError(
+                f"{file_path} is damaged: delete it and run the command that made the cache again"
+            ) from error
+        return cache
+
+    @property
+    def n_classes(self) -> int:
+        """Number C of classes."""
+        return len(self.class_names)
+
+    def features(self, rows: npt.NDArray[np.int64] | None = None, view: int = 0) -> npt.NDArray[np.float32]:
+        """Read one view of some rows.
+
+        Args:
+            rows: int64 (n,) row indices in any order; None reads all.
+            view: Which view, 0 <= view < n_views.
+
+        Returns:
+            float32 (n, D), unit norm, in the order of `rows`.
+
+        Raises:
+            UlfineError: A shard is missing or damaged.
+            IndexError: A row or the view does not exist.
+        """
+        if not 0 <= view < self.n_views:
+            raise IndexError(f"view {view} of {self.n_views}")
+        rows = np.arange(self.n_rows) if rows is None else np.asarray(rows, np.int64)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < self.n_rows:
+            raise IndexError(f"row {rows.min() if rows.min() < 0 else rows.max()} of {self.n_rows}")
+        features = np.empty((len(rows), self.n_features), np.float32)
+        shard_of = np.searchsorted(self._ends, rows, side="right")
+        # One shard after the other, so that memory holds one shard beside the result.
+        for number in np.unique(shard_of):
+            wanted = np.flatnonzero(shard_of == number)
+            start = self._ends[number] - self._shard_rows[number]
+            features[wanted] = read_features(self.shard_paths[number], view)[rows[wanted] - start]
+        # float16 leaves the norms off by up to 5e-4.
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+        return features
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """n_rows names of the inputs, relative to the source."""
+        return decode(self._path_bytes)
+
+    def split_names(self) -> list[str]:
+        """Return the names of the splits drawn so far, sorted."""
+        return sorted(path.stem for path in (self.path / SPLITS).glob("*.h5"))
+
+    def read_split(self, name: str | None) -> Split:
+        """Read a named split, or with None the sets that the cache came with.
+
+        Raises:
+            UlfineError: There is no such split, it is damaged, or it was drawn from other features.
+        """
+        return own_sets(self.labels, self.set_names) if name is None else read_split(self, name)
+
+    def _load(self, file: h5py.File) -> None:
+        self.attributes = {name: _plain(value) for name, value in file.attrs.items()}
+        schema = self.attributes.get("schema_version")
+        if schema != SCHEMA_VERSION:
+            raise UlfineError(
+                f"{self.path} has cache format {schema}, this version reads {SCHEMA_VERSION}: make the cache again"
+            )
+        self.fingerprint = str(self.attributes["fingerprint"])
+        self.n_rows, self.n_views, self.n_features = (int(size) for size in dataset(file, "features").shape)
+        self.shard_paths = [self.path / name for name in read_texts(file, "shard_path")]
+        self.shard_sha256 = read_texts(file, "shard_sha256")
+        self._shard_bytes = read_array(file, "shard_bytes")
+        self._shard_rows = read_array(file, "shard_rows")
+        self._ends = np.cumsum(self._shard_rows)
+        # HDF5 fills a virtual dataset with zeros where a shard is missing: look before reading.
+        self._check_shards()
+        self.labels = read_array(file, "label")
+        self.set_names = np.array(read_texts(file, "split"), dtype="U5")
+        self._path_bytes = read_array(file, "path")
+        self.class_names = read_texts(file, "class_names")
+        self.text_features = read_array(file, "text_features") if "text_features" in file else None
+        self.prompt_features = read_array(file, "prompt_features") if "prompt_features" in file else None
+        self.prompts = [decode(row) for row in read_array(file, "prompts")] if "prompts" in file else []
+        if int(self._shard_rows.sum()) != self.n_rows:
+            raise ValueError("row counts disagree")
+
+    def _check_shards(self) -> None:
+        for path, size in zip(self.shard_paths, self._shard_bytes, strict=True):
+            if not path.resolve().is_relative_to(self.path.resolve()):
+                raise UlfineError(f"{self.path / CACHE_FILE} points to {path}, outside the cache: it is not trusted")
+            if not path.is_file():
+                raise UlfineError(f"{path} is missing: run the command that made the cache again")
+            if path.stat().st_size != size:
+                raise UlfineError(
+                    f"{path} has {path.stat().st_size} bytes instead of {size}: "
+                    "delete it and run the command that made the cache again"
+                )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if isinstance(value, np.generic) else value

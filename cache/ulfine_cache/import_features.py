@@ -1,0 +1,130 @@
+"""`ulfine import-features`: a cache from features that were made elsewhere."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ulfine_cache.atomic import make_directory, remove_partial_files
+from ulfine_cache.cache_file import CACHE_FILE, CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.config import StrictConfig
+from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.feature_file import TEXT_FEATURES, FeatureFile, read_feature_file
+from ulfine_cache.index import index_cache
+from ulfine_cache.lock import writing
+from ulfine_cache.plan import refuse_other_plan
+from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.shards import SHARDS, Shard, content_hash, file_sha256, shard_path, write_shard
+from ulfine_cache.skipped import write_skipped
+
+SHARD_ROWS = 8192
+
+
+class ImportFeaturesConfig(StrictConfig):
+    """The parameters of `import_features`."""
+
+    file: Path
+    out: Path
+    text_features: str = TEXT_FEATURES
+    index: str = "auto"
+
+
+def import_features(
+    *,
+    file: Path,
+    out: Path,
+    text_features: str = TEXT_FEATURES,
+    index: str = "auto",
+    progress: Progress = Silent(),  # noqa: B008
+) -> dict[str, Any]:
+    """Make a cache from an `.npz` file; `read_feature_file` lists the arrays it may hold.
+
+    Features and text prototypes are brought to unit norm. Importing the same file again changes nothing.
+
+    Args:
+        file: The `.npz` file.
+        out: The cache directory to make.
+        text_features: Name of the array with the text prototypes, or "none" to use none.
+        index: "auto", "none" or a FAISS factory string.
+        progress: Receives stages and notes.
+
+    Returns:
+        Figures: cache, rows, views, features, classes, labelled, unlabelled, val, test, text (bool), index.
+
+    Raises:
+        UlfineError: The file is wrong in a way that the line names, `out` holds something else or cannot be written.
+
+    Example:
+        >>> import_features(file=Path("whurs19_vit-b-32.npz"), out=Path("whurs19"))  # doctest: +SKIP
+    """
+    config = ImportFeaturesConfig.checked(file=file, out=out, text_features=text_features, index=index)
+    content = read_feature_file(config.file, text_features=config.text_features)
+    if content.ignored:
+        progress.note(f"not read from {config.file.name}: {', '.join(content.ignored)}")
+    plan = {
+        "made by": "import-features",
+        "file": file_sha256(config.file),
+        "text features": config.text_features,
+        "index": config.index,
+    }
+    with writing(config.out):
+        refuse_other_plan(config.out, plan)
+        if (config.out / CACHE_FILE).exists():
+            progress.note(f"{config.out} is complete: nothing to do")
+        else:
+            _write(config, content, plan, progress)
+    cache = FeatureCache.open(config.out)
+    own = cache.read_split(None)
+    return {
+        "cache": str(config.out),
+        "rows": cache.n_rows,
+        "views": cache.n_views,
+        "features": cache.n_features,
+        "classes": cache.n_classes,
+        **{part: len(getattr(own, part)) for part in ("labelled", "unlabelled", "val", "test")},
+        "text": cache.text_features is not None,
+        "index": cache.attributes["index"],
+    }
+
+
+def _write(config: ImportFeaturesConfig, content: FeatureFile, plan: dict[str, Any], progress: Progress) -> None:
+    make_directory(config.out / SHARDS)
+    remove_partial_files(config.out)
+    remove_partial_files(config.out / SHARDS)
+    paths = []
+    for number, shard in enumerate(_shards(content, plan)):
+        paths.append(shard_path(config.out, number))
+        write_shard(paths[-1], shard)
+        progress.update("importing", min((number + 1) * SHARD_ROWS, len(content.labels)), len(content.labels))
+    write_skipped(config.out, [])
+    attributes = {
+        "model": "imported",
+        "pretrained": "",
+        "weights_hash": "",
+        "preprocess": "",
+        "precision": "",
+        "views": "imported" if content.features.shape[1] > 1 else "center",
+        "source": str(config.file.resolve()),
+        "templates": "",
+        "index": index_cache(config.out, paths, config.index, progress=progress),
+    }
+    text = None if content.text_features is None else TextPrototypes(content.text_features)
+    write_cache_file(config.out, paths, CacheContent(content.class_names, attributes, text), progress=progress)
+
+
+def _shards(content: FeatureFile, plan: dict[str, Any]) -> Iterator[Shard]:
+    for start in range(0, len(content.labels), SHARD_ROWS):
+        rows = slice(start, start + SHARD_ROWS)
+        # float64, because the squares of large float16 or float32 values overflow.
+        features = content.features[rows].astype(np.float64)
+        features /= np.abs(features).max(axis=2, keepdims=True)
+        features = (features / np.linalg.norm(features, axis=2, keepdims=True)).astype(np.float16)
+        yield Shard(
+            features=features,
+            labels=content.labels[rows],
+            paths=content.paths[rows],
+            set_names=content.set_names[rows],
+            hashes=[content_hash(row.tobytes()) for row in features],
+            plan=plan,
+        )

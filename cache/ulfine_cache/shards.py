@@ -1,0 +1,164 @@
+"""One shard: the features of one block of images, in one HDF5 file that is complete whenever it exists.
+
+The layout is specified in `cache/README.md`. Nothing in a shard depends on the time or on the place where it was
+written, so the same block gives the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from ulfine_cache.atomic import replacing
+from ulfine_cache.datasets import dataset, read_array, read_texts, write_array, write_texts
+from ulfine_cache.errors import UlfineError
+
+SHARDS = "shards"
+_UNREADABLE = (KeyError, ValueError, TypeError, OSError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The content of one shard.
+
+    Attributes:
+        features: float16 (n, views, D), unit norm.
+        labels: int64 (n,), -1 = unlabelled.
+        paths: n names of the inputs, relative to the source.
+        set_names: n times "", "train", "val" or "test".
+        hashes: n times 32 hexadecimal digits: the first half of the SHA-256 of the input's bytes.
+        skipped: (path, reason) of the inputs of this block that have no row.
+        listing: Digest of the block's inputs as they were listed, to notice a changed source.
+        plan: What the whole cache was asked to hold; the same in all of its shards.
+    """
+
+    features: npt.NDArray[np.float16]
+    labels: npt.NDArray[np.int64]
+    paths: Sequence[str]
+    set_names: Sequence[str]
+    hashes: Sequence[str]
+    skipped: Sequence[tuple[str, str]] = ()
+    listing: str = ""
+    plan: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShardHeader:
+    """What is known about a shard without reading its features."""
+
+    path: Path
+    n_rows: int
+    n_views: int
+    n_features: int
+    listing: str
+    plan: dict[str, Any]
+
+
+def shard_path(cache: Path, number: int) -> Path:
+    """Return the file name of shard `number` (counted from 0) of a cache directory."""
+    return cache / SHARDS / f"{number:05d}.h5"
+
+
+def content_hash(data: bytes) -> str:
+    """Return the 32 hexadecimal digits by which an input's bytes are known."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def write_shard(path: Path, shard: Shard) -> None:
+    """Write a shard atomically, every dataset checksummed with fletcher32.
+
+    Raises:
+        UlfineError: The directory cannot be written or the disk is full.
+    """
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs["listing"] = np.bytes_(shard.listing)
+        file.attrs["plan"] = np.bytes_(json.dumps(shard.plan, sort_keys=True))
+        write_array(file, "features", shard.features)
+        write_array(file, "label", shard.labels)
+        write_texts(file, "path", shard.paths)
+        write_texts(file, "split", shard.set_names)
+        write_texts(file, "hash", shard.hashes)
+        write_texts(file, "skipped_path", [path for path, _ in shard.skipped])
+        write_texts(file, "skipped_reason", [why for _, why in shard.skipped])
+
+
+def read_header(path: Path) -> ShardHeader:
+    """Read what a shard says about itself.
+
+    Raises:
+        UlfineError: The file is missing, damaged, or not a shard.
+    """
+    with _open(path) as file:
+        try:
+            rows, views, width = dataset(file, "features").shape
+            listing = np.asarray(file.attrs["listing"]).tobytes().decode()
+            plan = json.loads(np.asarray(file.attrs["plan"]).tobytes())
+        except _UNREADABLE as error:
+            raise damaged(path) from error
+    return ShardHeader(path, int(rows), int(views), int(width), listing, plan)
+
+
+def read_shard(path: Path) -> Shard:
+    """Read a whole shard; HDF5 compares the checksums on the way.
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    header = read_header(path)
+    with _open(path) as file:
+        try:
+            skipped = zip(read_texts(file, "skipped_path"), read_texts(file, "skipped_reason"), strict=True)
+            return Shard(
+                features=read_array(file, "features"),
+                labels=read_array(file, "label"),
+                paths=read_texts(file, "path"),
+                set_names=read_texts(file, "split"),
+                hashes=read_texts(file, "hash"),
+                skipped=list(skipped),
+                listing=header.listing,
+                plan=header.plan,
+            )
+        except _UNREADABLE as error:
+            raise damaged(path) from error
+
+
+def read_features(path: Path, view: int) -> npt.NDArray[np.float16]:
+    """Read one view of a shard: float16 (n, D).
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    with _open(path) as file:
+        try:
+            return dataset(file, "features")[:, view]
+        except _UNREADABLE as error:
+            raise damaged(path) from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def damaged(path: Path) -> UlfineError:
+    """Return the error for a shard that cannot be read."""
+    return UlfineError(
+        f"{path} is damaged or not a shard: delete it and run the command that made the cache again "
+        "(the other shards are kept)"
+    )
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise UlfineError(f"{path} is missing: run the command that made the cache again (the other shards are kept)")
+    try:
+        return h5py.File(path, "r")
+    except (OSError, RuntimeError) as error:
+        raise damaged(path) from error

@@ -1,0 +1,32 @@
+"""`skipped.csv`: every input that has no row in the cache, with the reason."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from ulfine_cache.atomic import replacing
+
+SKIPPED_FILE = "skipped.csv"
+
+
+def write_skipped(cache: Path, skipped: Iterable[tuple[str, str]]) -> int:
+    """Write the list, with a header even where it is empty, and return its length.
+
+    Args:
+        cache: The cache directory.
+        skipped: (path relative to the source, reason) in source order.
+
+    Raises:
+        UlfineError: The directory cannot be written.
+    """
+    count = 0
+    with (
+        replacing(cache / SKIPPED_FILE) as partial,
+        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(["path", "reason"])
+        for row in skipped:
+            writer.writerow(row)
+            count += 1
+    return count
