@@ -1,3 +1,45 @@
-"""Long-tailed semi-supervised classification on cached CLIP features."""
+"""Long-tailed semi-supervised classification on cached CLIP features.
+
+The first door for people who write Python; everything is imported when it is first used:
+
+    import ulfine_fast
+
+    run = ulfine_fast.fit(cache=Path("caches/photos"), out=Path("runs/first"))
+    run = ulfine_fast.load_run(Path("runs/first"))
+    classifier = ulfine_fast.ULFineClassifier().fit(X, y)      # y = -1 where unlabelled
+    cache = ulfine_fast.FeatureCache.open(Path("caches/photos"))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_fast.estimator import ULFineClassifier
+    from ulfine_fast.fitting import fit
+    from ulfine_fast.run import load_run
 
 __version__ = "0.1.0"
+
+__all__ = ["FeatureCache", "ULFineClassifier", "__version__", "fit", "load_run"]
+
+# No module of this package may be called `fit` or `load_run`: importing it would replace the function of that name
+# here.
+_WHERE = {
+    "FeatureCache": "ulfine_cache.feature_cache",
+    "ULFineClassifier": "ulfine_fast.estimator",
+    "fit": "ulfine_fast.fitting",
+    "load_run": "ulfine_fast.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

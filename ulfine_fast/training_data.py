@@ -14,6 +14,7 @@ from ulfine_cache.errors import UlfineError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
 
@@ -99,7 +100,7 @@ def make_training_data(
 
     Raises:
         UlfineError: Nothing is labelled, fewer than two classes, a class with neither labelled rows nor text, widths
-            that differ, NaN or infinite values, or a row of zeros, which has no direction.
+            that differ, NaN or infinite values, or a text prototype of zeros, which has no direction.
     """
     n_classes = len(class_names)
     if n_classes < 2:
@@ -111,10 +112,11 @@ def make_training_data(
             f"text features of {where} have shape {text.shape}, expected {(n_classes, features.shape[1])}: "
             "text and images must come from the same model, one row per class"
         )
-    _check_rows(features, "labelled features", where)
-    _check_rows(unlabelled, "unlabelled features", where)
+    _check_finite(features, "labelled features", where)
+    _check_finite(unlabelled, "unlabelled features", where)
     if text is not None:
-        _check_rows(text, "text features", where)
+        _check_finite(text, "text features", where)
+        _check_no_zeros(text, class_names, where)
     counts = np.bincount(labels, minlength=n_classes)
     missing = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
     if missing and text is None:
@@ -136,16 +138,17 @@ def make_training_data(
     )
 
 
-def _check_rows(rows: NDArray[np.floating], what: str, where: str) -> None:
+def _check_finite(rows: NDArray[np.floating], what: str, where: str) -> None:
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         raise UlfineError(
             f"{what} of {where} hold NaN or infinite values in {int((~finite).sum())} rows, first in row "
             f"{int(np.argmin(finite))}: compute them again"
         )
-    zero = ~rows.any(axis=1)
+
+
+def _check_no_zeros(text: NDArray[np.floating], class_names: tuple[str, ...], where: str) -> None:
+    zero = ~text.any(axis=1)
     if zero.any():
-        raise UlfineError(
-            f"{what} of {where} hold {int(zero.sum())} rows of zeros only, first row {int(np.argmax(zero))}: "
-            "a row of zeros has no direction, remove it"
-        )
+        name = class_names[int(np.argmax(zero))]
+        raise UlfineError(f"the text feature of class {name!r} of {where} is all zeros: compute it again")

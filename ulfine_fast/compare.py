@@ -1,0 +1,145 @@
+"""`ulfine compare`: several methods on the same redrawn splits, with paired differences."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from ulfine_cache.config import StrictConfig
+from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.progress import Progress, Silent
+from ulfine_fast.metrics import SCALARS
+
+if TYPE_CHECKING:
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.splits import Split
+
+
+class CompareConfig(StrictConfig):
+    """The parameters of `compare`."""
+
+    cache: Path
+    split: str
+    methods: str
+    seeds: int = Field(default=5, ge=1)
+    device: str = "auto"
+
+
+def compare(
+    *,
+    cache: Path,
+    split: str,
+    methods: str,
+    seeds: int = 5,
+    device: str = "auto",
+    progress: Progress = Silent(),  # noqa: B008
+) -> dict[str, Any]:
+    """Fit methods with their default settings on several draws of one split protocol and judge them on the same rows.
+
+    Seed s of 0 to `seeds` - 1 draws the protocol of the named split with seed s and fits every method with seed s.
+    Where the cache has a test set, all draws share it; otherwise each draw holds out its own.
+
+    Args:
+        cache: A cache directory.
+        split: Name of a split that `ulfine split` drew; its protocol counts, not its rows.
+        methods: Names of methods, separated by commas; the differences are to the first.
+        seeds: Number of draws.
+        device: Where to train.
+        progress: Told about every fit.
+
+    Returns:
+        ``{"split", "protocol", "seeds": [...], "methods": [...]}``. Each method has ``method``; for every name in
+        `SCALARS` and for ``seconds`` (of training) ``{"mean", "std", "per_seed"}``, std over the seeds with n - 1; and
+        ``difference`` ``{"mean", "stderr"}``, paired by seed, in macro accuracy, to the first method. std and stderr
+        are None for one seed; all is None where the figure is not defined.
+
+    Raises:
+        UsageError: A method is unknown or named twice.
+        UlfineError: The split was not drawn from a protocol, or yields no test rows.
+
+    Example:
+        >>> figures = compare(cache=Path("caches/photos"), split="lt", methods="zero-shot,ulfine", seeds=5)
+        >>> figures["methods"][1]["difference"]
+        {'mean': 0.148, 'stderr': 0.004}
+    """
+    options = CompareConfig.checked(cache=cache, split=split, methods=methods, seeds=seeds, device=device)
+    names = [name.strip() for name in options.methods.split(",")]
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_fast.registry import get_method
+
+    if len(set(names)) < len(names):
+        raise UsageError(f"a method is named twice in {options.methods}: name each once")
+    for name in names:
+        get_method(name)
+    opened = FeatureCache.open(options.cache)
+    draws = _draws(opened, options.split, options.seeds)
+    collected: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    total = len(draws) * len(names)
+    for seed, draw in enumerate(draws):
+        for name in names:
+            figures = _fit_and_judge(opened, draw, name, seed, options.device)
+            collected[name].append(figures)
+            done = sum(map(len, collected.values()))
+            progress.update("comparing", done, total, macro_accuracy=figures["macro_accuracy"])
+    protocol = {key: value for key, value in draws[0].protocol.items() if key not in ("seed", "drawn")}
+    first = [figures["macro_accuracy"] for figures in collected[names[0]]]
+    return {
+        "split": options.split,
+        "protocol": protocol,
+        "seeds": list(range(options.seeds)),
+        "methods": [_summary(name, collected[name], first) for name in names],
+    }
+
+
+def _draws(cache: FeatureCache, split: str, seeds: int) -> list[Split]:
+    from ulfine_cache.splits import draw_split
+
+    protocol = cache.read_split(split).protocol
+    if not protocol:
+        raise UlfineError(f"split {split!r} has no protocol to draw anew: make one with `ulfine split {cache.path}`")
+    draws = [
+        draw_split(cache.labels, cache.set_names, {**protocol, "seed": seed}, name=split, class_names=cache.class_names)
+        for seed in range(seeds)
+    ]
+    if any(not len(draw.test) for draw in draws):
+        raise UlfineError(
+            f"split {split!r} has no test rows to compare on: draw it anew with `ulfine split --test-per-class K`"
+        )
+    return draws
+
+
+def _fit_and_judge(cache: FeatureCache, split: Split, name: str, seed: int, device: str) -> dict[str, Any]:
+    from ulfine_fast.evaluation import judge
+    from ulfine_fast.registry import get_method
+    from ulfine_fast.training import choose_device, train
+    from ulfine_fast.training_data import load_training_data
+
+    method = get_method(name)
+    data = load_training_data(cache, split, choose_device(device))
+    start = time.perf_counter()
+    # The bar shows the comparison; the steps inside each fit would only flicker.
+    result = train(method, method.config(), data, seed, Silent())
+    seconds = time.perf_counter() - start
+    metrics = judge(result.model, cache, split, data.labelled_counts.cpu().numpy()).metrics
+    return {**{key: metrics[key] for key in SCALARS}, "seconds": seconds}
+
+
+def _summary(name: str, per_seed: list[dict[str, Any]], first: list[float]) -> dict[str, Any]:
+    figures = {key: _spread([entry[key] for entry in per_seed]) for key in (*SCALARS, "seconds")}
+    differences = np.array([entry["macro_accuracy"] for entry in per_seed]) - np.array(first)
+    n_seeds = len(differences)
+    stderr = float(differences.std(ddof=1) / np.sqrt(n_seeds)) if n_seeds > 1 else None
+    return {"method": name, **figures, "difference": {"mean": float(differences.mean()), "stderr": stderr}}
+
+
+def _spread(values: list[float | None]) -> dict[str, Any]:
+    known = [value for value in values if value is not None]
+    return {
+        "mean": float(np.mean(known)) if known else None,
+        "std": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        "per_seed": values,
+    }

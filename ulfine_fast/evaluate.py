@@ -1,0 +1,125 @@
+"""`ulfine evaluate`: the figures of a run, computed again, on its own cache or another of the same model."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ulfine_cache.config import StrictConfig
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_fast.run import Run
+
+ENCODER_KEYS = ("model", "pretrained", "weights_hash", "preprocess")
+"""Attributes of a cache that say which numbers its features are; two caches that agree here can share a classifier."""
+
+
+class EvaluateConfig(StrictConfig):
+    """The parameters of `evaluate`."""
+
+    run: Path
+    cache: Path | None = None
+    split: str | None = None
+
+
+def evaluate(
+    *,
+    run: Path,
+    cache: Path | None = None,
+    split: str | None = None,
+    progress: Progress = Silent(),  # noqa: B008
+) -> dict[str, Any]:
+    """Compute the figures of a run on test rows. The run itself stays as it is.
+
+    Args:
+        run: A run directory.
+        cache: The cache to judge on; None takes the one it was fitted on, where that stood then.
+        split: Name of a split; None takes the run's own split if `cache` holds it, else the sets the cache came with.
+        progress: Told about what is judged.
+
+    Returns:
+        ``run``, ``method``, ``cache``, ``split`` and the figures of `ulfine_fast.metrics.evaluate_predictions`,
+        ``pseudo_labels`` and ``seconds`` (of this evaluation).
+
+    Raises:
+        UlfineError: The cache is gone, is of another model, or has other classes.
+
+    Example:
+        >>> evaluate(run=Path("runs/first"), cache=Path("caches/photos"))["macro_accuracy"]
+        0.95
+    """
+    options = EvaluateConfig.checked(run=run, cache=cache, split=split)
+    import numpy as np
+
+    from ulfine_fast.evaluation import judge
+    from ulfine_fast.run import load_run
+
+    start = time.perf_counter()
+    loaded = load_run(options.run)
+    opened = open_cache_of(loaded, options.cache)
+    name = options.split
+    if name is None:
+        own = (loaded.provenance.get("split") or {}).get("requested")
+        name = own if own in opened.split_names() else None
+    rows = opened.read_split(name)
+    progress.note(f"judging {loaded.path} on {len(rows.test)} test rows of {opened.path}")
+    threshold = loaded.config["settings"].get("threshold")
+    judged = judge(
+        loaded.model,
+        opened,
+        rows,
+        np.asarray(loaded.labelled_counts),
+        threshold=threshold if isinstance(threshold, float) else None,
+    )
+    return {
+        "run": str(loaded.path),
+        "method": loaded.method,
+        "cache": str(opened.path),
+        "split": name,
+        **judged.metrics,
+        "seconds": round(time.perf_counter() - start, 4),
+    }
+
+
+def open_cache_of(run: Run, cache: Path | None = None) -> FeatureCache:
+    """Open the cache that a run was fitted on, or another one that fits it.
+
+    Args:
+        run: A loaded run.
+        cache: A cache directory; None takes the path that the run remembers.
+
+    Raises:
+        UlfineError: The remembered cache is gone or the run never had one; the cache is of another model,
+            preprocessing, feature width or set of classes, in words that say which.
+    """
+    from ulfine_cache.feature_cache import FeatureCache
+
+    remembered = run.cache
+    if cache is None:
+        if remembered is None:
+            raise UlfineError(f"the run {run.path} was not fitted on a cache: name one with --cache")
+        cache = Path(remembered["path"])
+        if not cache.exists():
+            raise UlfineError(f"the cache {cache} of the run {run.path} is gone: say where it is now with --cache")
+    opened = FeatureCache.open(cache)
+    if opened.n_features != run.n_features:
+        raise UlfineError(
+            f"{cache} is a cache of another model: its features are {opened.n_features} wide, "
+            f"the run {run.path} takes {run.n_features}"
+        )
+    for key in ENCODER_KEYS if remembered is not None else ():
+        ours, theirs = (remembered or {}).get(key), opened.attributes.get(key)
+        if ours != theirs:
+            raise UlfineError(
+                f"{cache} is a cache of another model: its {key} is {theirs or 'unknown'}, "
+                f"the run {run.path} was fitted on {ours or 'unknown'}"
+            )
+    if tuple(opened.class_names) != run.class_names:
+        differing = sorted(set(opened.class_names) ^ set(run.class_names))
+        detail = f"{differing[0]!r} is in one only" if differing else "their order differs"
+        raise UlfineError(f"{cache} has other classes than the run {run.path}: {detail}")
+    return opened

@@ -1,0 +1,211 @@
+"""`ulfine fit`: from a cache to a run directory."""
+
+from __future__ import annotations
+
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from ulfine_cache.config import StrictConfig
+from ulfine_cache.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.splits import Split
+    from ulfine_fast.method import FitResult
+    from ulfine_fast.run import Run
+    from ulfine_fast.training_data import TrainingData
+
+
+class FitConfig(StrictConfig):
+    """The parameters of `fit`."""
+
+    cache: Path
+    out: Path
+    split: str | None = None
+    method: str = "ulfine"
+    config: Path | None = None
+    set: list[str] = Field(default=[])
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    device: str = "auto"
+    overwrite: bool = False
+
+
+def fit(
+    *,
+    cache: Path,
+    out: Path,
+    split: str | None = None,
+    method: str = "ulfine",
+    config: Path | None = None,
+    set: list[str] = [],  # noqa: B006
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress = Silent(),  # noqa: B008
+) -> Run:
+    """Fit a method on a split of a cache and write a run.
+
+    The method sees the labelled rows, the unlabelled rows without their truth, and the text features; test rows and the
+    truth are read after it has ended. The run directory appears complete or not at all. Same arguments, same machine:
+    the same bytes in ``model.safetensors``, ``config.yaml``, ``history.csv`` and ``predictions.csv``.
+
+    Args:
+        cache: A cache directory.
+        out: The run directory to make.
+        split: Name of a split; None takes the sets that the cache came with.
+        method: One of `ulfine_fast.registry.METHODS`.
+        config: YAML file with settings of the method, or the ``config.yaml`` of a run.
+        set: ``"key=value"`` settings, which win over `config`.
+        seed: Of everything random in the method.
+        device: Where to train, see `choose_device`; ``"auto"`` takes a GPU if there is one.
+        overwrite: Replace the run that stands at `out`.
+        progress: Told about the steps.
+
+    Returns:
+        The run; `Run.figures` are its figures.
+
+    Raises:
+        UsageError: Unknown method, setting or device.
+        UlfineError: The cache, the split or the target cannot be used; see `load_training_data` and
+            `new_run_directory`.
+
+    Example:
+        >>> run = fit(cache=Path("caches/photos"), out=Path("runs/first"), split="lt")
+        >>> run.metrics["macro_accuracy"]
+        0.95
+    """
+    options = FitConfig.checked(
+        cache=cache,
+        out=out,
+        split=split,
+        method=method,
+        config=config,
+        set=set,
+        seed=seed,
+        device=device,
+        overwrite=overwrite,
+    )
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_fast.registry import get_method
+    from ulfine_fast.run import new_run_directory
+    from ulfine_fast.settings import resolve_settings
+    from ulfine_fast.training import choose_device, train
+    from ulfine_fast.training_data import load_training_data
+
+    chosen = get_method(options.method)
+    settings = resolve_settings(chosen, file=options.config, assignments=options.set)
+    used_device = choose_device(options.device)
+    opened = FeatureCache.open(options.cache)
+    rows = opened.read_split(options.split)
+    with new_run_directory(options.out, overwrite=options.overwrite) as folder:
+        data = load_training_data(opened, rows, used_device)
+        progress.note(
+            f"fitting {chosen.name} on {used_device}: {len(rows.labelled)} labelled and "
+            f"{len(rows.unlabelled)} unlabelled rows, {data.n_classes} classes"
+        )
+        start = time.perf_counter()
+        result = train(chosen, settings, data, options.seed, progress)
+        seconds = time.perf_counter() - start
+        resolved = {
+            "method": chosen.name,
+            "seed": options.seed,
+            "split": options.split,
+            "device": used_device,
+            "settings": settings.model_dump(mode="json"),
+        }
+        return _write(folder, options.out, opened, rows, data, result, resolved, seconds)
+
+
+def _write(
+    folder: Path,
+    out: Path,
+    cache: FeatureCache,
+    split: Split,
+    data: TrainingData,
+    result: FitResult,
+    resolved: dict[str, Any],
+    seconds: float,
+) -> Run:
+    from ulfine_fast.evaluation import judge
+    from ulfine_fast.history import write_history_csv, write_tensorboard
+    from ulfine_fast.metrics import SCALARS
+    from ulfine_fast.predictions import write_predictions
+    from ulfine_fast.run import HISTORY, PREDICTIONS, Run, write_run
+
+    counts = data.labelled_counts.cpu().numpy()
+    threshold = resolved["settings"].get("threshold")
+    judged = judge(result.model, cache, split, counts, threshold=threshold if isinstance(threshold, float) else None)
+    run = Run(
+        path=out,
+        model=result.model,
+        method=resolved["method"],
+        config=resolved,
+        class_names=data.class_names,
+        labelled_counts=tuple(int(count) for count in counts),
+        n_features=data.n_features,
+        metrics={**judged.metrics, "seconds": round(seconds, 4)},
+        provenance={
+            "cache": describe_cache(cache),
+            "split": {**describe_split(split), "requested": resolved["split"]},
+            "seed": resolved["seed"],
+            "device": resolved["device"],
+            "diagnostics": result.diagnostics,
+            **stamp(),
+            "seconds": round(seconds, 4),
+        },
+    )
+    write_run(folder, run)
+    write_history_csv(folder / HISTORY, result.history)
+    final = {name: run.metrics[name] for name in SCALARS if run.metrics[name] is not None}
+    write_tensorboard(folder, result.history, final)
+    if len(split.test):
+        paths = _paths(cache, split.test)
+        write_predictions(
+            folder / PREDICTIONS, paths=paths, probabilities=judged.probabilities, class_names=data.class_names
+        )
+    return run
+
+
+def describe_cache(cache: FeatureCache) -> dict[str, Any]:
+    """What a run remembers of its cache: where it was, its fingerprint and how its features were made."""
+    return {
+        **cache.attributes,
+        "path": str(cache.path.absolute()),
+        "fingerprint": cache.fingerprint,
+        "n_features": cache.n_features,
+    }
+
+
+def describe_split(split: Split) -> dict[str, Any]:
+    """What a run remembers of its split: name, protocol (with its seed) and sizes."""
+    sizes = {name: len(getattr(split, name)) for name in ("labelled", "unlabelled", "val", "test")}
+    return {"name": split.name, "protocol": split.protocol, **sizes}
+
+
+def stamp() -> dict[str, Any]:
+    """Versions of what computed, and the time in UTC."""
+    import numpy as np
+    import torch
+
+    import ulfine_fast
+
+    versions = {
+        "ulfine-fast": ulfine_fast.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    return {"versions": versions, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _paths(cache: FeatureCache, rows: NDArray[np.int64]) -> list[str]:
+    paths = cache.paths
+    return [paths[row] for row in rows]

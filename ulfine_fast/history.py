@@ -1,0 +1,43 @@
+"""What happened step by step, as a CSV file and as TensorBoard events."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def write_history_csv(path: Path, history: Sequence[dict[str, float]]) -> None:
+    """Write one line per entry. Columns stand in order of first appearance; what an entry lacks is empty.
+
+    Args:
+        path: Target.
+        history: Entries such as ``{"step": 1, "loss": 2.3}``; may be empty, which gives the header ``step`` alone.
+    """
+    columns = list(dict.fromkeys(["step", *(name for entry in history for name in entry)]))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        for number, entry in enumerate(history, start=1):
+            writer.writerow({"step": number} | entry)
+
+
+def write_tensorboard(folder: Path, history: Sequence[dict[str, float]], final: dict[str, float]) -> None:
+    """Write one ``events.out.tfevents...`` file.
+
+    Args:
+        folder: Where TensorBoard will look; must exist.
+        history: As in `write_history_csv`; every figure but ``step`` becomes the scalar ``train/<name>``.
+        final: Figures of the finished run; each becomes the scalar ``test/<name>`` at the last step.
+    """
+    from tensorboardX import SummaryWriter
+
+    last = 0
+    with SummaryWriter(logdir=str(folder)) as writer:
+        for number, entry in enumerate(history, start=1):
+            last = int(entry.get("step", number))
+            for name, value in entry.items():
+                if name != "step":
+                    writer.add_scalar(f"train/{name}", value, global_step=last)
+        for name, value in final.items():
+            writer.add_scalar(f"test/{name}", value, global_step=last)

@@ -1,0 +1,98 @@
+"""The table of predictions, as CSV or Parquet. Needs no torch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ulfine_cache.atomic import make_directory, replacing
+from ulfine_cache.errors import UlfineError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FIXED_COLUMNS = ("path", "label", "confidence")
+
+
+def write_predictions(
+    path: Path, *, paths: Sequence[str], probabilities: NDArray[np.floating], class_names: Sequence[str]
+) -> None:
+    """Write one line per input: path, label, confidence, then one column per class with its probability.
+
+    The file appears complete or not at all. Rows keep their order. A class that is itself called path, label or
+    confidence gets the column ``"class <name>"``.
+
+    Args:
+        path: Ends in ``.csv`` or ``.parquet``.
+        paths: N names of inputs.
+        probabilities: float (N, C). The label is the class of the largest, the confidence its value.
+        class_names: C names.
+
+    Raises:
+        UsageError: The file name ends otherwise.
+        UlfineError: The target cannot be written, or it is Parquet and pyarrow is not installed.
+
+    Example:
+        >>> table = np.array([[0.8, 0.2]])
+        >>> write_predictions(Path("p.csv"), paths=["a.jpg"], probabilities=table, class_names=["x", "y"])
+        >>> Path("p.csv").read_text().splitlines()
+        ['path,label,confidence,x,y', 'a.jpg,x,0.8,0.8,0.2']
+    """
+    check_predictions_path(path)
+    labels = [class_names[int(k)] for k in probabilities.argmax(axis=1)] if len(paths) else []
+    columns = [*FIXED_COLUMNS, *(f"class {name}" if name in FIXED_COLUMNS else name for name in class_names)]
+    write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
+    make_directory(path.parent)
+    with replacing(path) as partial:
+        write(partial, columns, paths, labels, probabilities)
+
+
+def check_predictions_path(path: Path) -> None:
+    """Refuse a target that `write_predictions` would refuse, before anything is computed.
+
+    Raises:
+        UsageError: The file name ends in neither ``.csv`` nor ``.parquet``.
+        UlfineError: It is Parquet and pyarrow is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise UsageError(f"cannot tell the format of {path}: the name must end in .csv or .parquet")
+    if suffix == ".parquet":
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise UlfineError(
+                f"{path} needs pyarrow: pip install 'ulfine-fast[parquet]' or write a .csv instead"
+            ) from error
+
+
+def _write_csv(
+    target: Path, columns: list[str], paths: Sequence[str], labels: list[str], probabilities: NDArray[np.floating]
+) -> None:
+    # File names are bytes on POSIX: surrogateescape hands back those that are not UTF-8 exactly as they were.
+    with target.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for name, label, row in zip(paths, labels, probabilities, strict=True):
+            writer.writerow([name, label, f"{row.max():.7g}", *(f"{value:.7g}" for value in row)])
+
+
+def _write_parquet(
+    target: Path, columns: list[str], paths: Sequence[str], labels: list[str], probabilities: NDArray[np.floating]
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    values = np.asarray(probabilities, dtype=np.float32)
+    readable = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in paths]
+    arrays = [
+        pyarrow.array(readable, pyarrow.string()),
+        pyarrow.array(labels, pyarrow.string()),
+        pyarrow.array(values.max(axis=1) if len(values) else values[:, 0]),
+        *(pyarrow.array(np.ascontiguousarray(column)) for column in values.T),
+    ]
+    parquet.write_table(pyarrow.table(arrays, names=columns), target)

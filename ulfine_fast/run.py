@@ -1,0 +1,224 @@
+"""A run: the directory that holds one fitted model and everything needed to use, judge and repeat it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from ulfine_cache.atomic import PARTIAL, make_directory, reason
+from ulfine_cache.errors import UlfineError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ulfine_fast.logit_model import LogitModel
+
+SCHEMA_VERSION = 1
+CONFIG, MODEL, METRICS, PROVENANCE = "config.yaml", "model.safetensors", "metrics.json", "provenance.json"
+HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fitted model with its history.
+
+    Attributes:
+        path: The run directory.
+        model: torch module, features (N, D) to logits (N, C), on the CPU.
+        method: Name of the method.
+        config: What ``config.yaml`` holds: ``method``, ``seed``, ``split``, ``device`` and, resolved, ``settings``.
+        class_names: C names; column k of every output is class k.
+        labelled_counts: Labelled training images of each class.
+        n_features: Feature width D.
+        metrics: Figures on the test rows, as in ``metrics.json``.
+        provenance: ``cache`` (path, fingerprint and how its features were made; None for features that never were in a
+            cache), ``split`` (name, protocol, sizes), ``seed``, ``versions``, ``created``, ``seconds``,
+            ``diagnostics``.
+    """
+
+    path: Path
+    model: LogitModel
+    method: str
+    config: dict[str, Any]
+    class_names: tuple[str, ...]
+    labelled_counts: tuple[int, ...]
+    n_features: int
+    metrics: dict[str, Any]
+    provenance: dict[str, Any]
+
+    @property
+    def cache(self) -> dict[str, Any] | None:
+        """How the features were made: path, fingerprint, model, pretrained, weights_hash, preprocess and so on."""
+        cache: dict[str, Any] | None = self.provenance.get("cache")
+        return cache
+
+    def predict_proba(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Class probabilities of features from the encoder that the run was fitted on.
+
+        Args:
+            features: float (N, D), of any length but zero.
+
+        Returns:
+            float32 (N, C), rows sum to 1.
+
+        Raises:
+            UlfineError: The width is not D, or there are NaN or infinite values.
+
+        Example:
+            >>> run = load_run(Path("runs/first"))
+            >>> run.class_names[int(run.predict_proba(features)[0].argmax())]
+            'beach'
+        """
+        import torch
+
+        if features.ndim != 2 or features.shape[1] != self.n_features:
+            raise UlfineError(
+                f"features of shape {features.shape} do not fit the run {self.path}, which takes "
+                f"(N, {self.n_features}): they come from another model"
+            )
+        if not np.isfinite(features).all():
+            raise UlfineError("the features hold NaN or infinite values: compute them again")
+        return self.model.probabilities(torch.as_tensor(np.ascontiguousarray(features, dtype=np.float32))).numpy()
+
+    def figures(self) -> dict[str, Any]:
+        """What the command line prints and writes with ``--json``: the path, the method and the metrics."""
+        return {"run": str(self.path), "method": self.method, **self.metrics}
+
+
+@contextmanager
+def new_run_directory(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Write a run in a hidden directory next to where it will stand and move it there in one step.
+
+    So a run directory that exists is complete; when the body raises, nothing is left behind.
+
+    Args:
+        out: Where the run will stand.
+        overwrite: Whether a run that stands there may be replaced. Anything else is never replaced.
+
+    Yields:
+        An empty directory to write into.
+
+    Raises:
+        UlfineError: `out` holds something, or cannot be written.
+    """
+    if out.is_file():
+        raise UlfineError(f"{out} is a file: choose another --out")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / MODEL).is_file() or not (out / PROVENANCE).is_file():
+            raise UlfineError(f"{out} is not empty and holds no run: choose another --out")
+        if not overwrite:
+            raise UlfineError(f"{out} already holds a run: choose another --out, or replace it with --overwrite")
+    place = out.absolute()
+    partial = place.with_name(f".{place.name}.{os.getpid()}{PARTIAL}")
+    make_directory(partial)
+    try:
+        yield partial
+        _publish(partial, place)
+    except OSError as error:
+        raise UlfineError(f"cannot write {out}: {reason(error)}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _publish(partial: Path, place: Path) -> None:
+    for file in partial.iterdir():
+        with file.open("rb+") as handle:
+            os.fsync(handle.fileno())
+    if place.is_dir():
+        old = partial.with_suffix(".old")
+        place.rename(old)
+        partial.rename(place)
+        shutil.rmtree(old)
+    else:
+        partial.rename(place)
+
+
+def write_run(folder: Path, run: Run) -> None:
+    """Write everything but history and predictions into a directory.
+
+    ``model.safetensors`` describes itself: its metadata hold the method, the architecture and the classes.
+
+    Args:
+        folder: An existing directory, usually from `new_run_directory`.
+        run: What to write; its `path` is not used.
+    """
+    from safetensors.torch import save_file
+
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "method": run.method,
+        "architecture": run.model.architecture(),
+        "class_names": run.class_names,
+        "labelled_counts": run.labelled_counts,
+        "n_features": run.n_features,
+    }
+    # One key only: older safetensors write several in an order that changes from process to process.
+    metadata = {"ulfine": json.dumps(description, sort_keys=True)}
+    tensors = {name: tensor.contiguous().clone() for name, tensor in run.model.state_dict().items()}
+    save_file(tensors, folder / MODEL, metadata=metadata)
+    (folder / CONFIG).write_text(yaml.safe_dump(run.config, sort_keys=True, allow_unicode=True), encoding="utf-8")
+    for name, content in ((METRICS, run.metrics), (PROVENANCE, run.provenance)):
+        (folder / name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def load_run(path: Path) -> Run:
+    """Open a run directory. Nothing in it is executed or unpickled.
+
+    Args:
+        path: A directory that `ulfine fit` or `ULFineClassifier.save` wrote.
+
+    Raises:
+        UlfineError: It is missing, damaged, or of a newer version.
+
+    Example:
+        >>> load_run(Path("runs/first")).metrics["macro_accuracy"]
+        0.95
+    """
+    from safetensors import SafetensorError, safe_open
+
+    from ulfine_fast.registry import METHODS, get_method
+
+    path = Path(path)
+    if not (path / MODEL).is_file():
+        what = "holds no run" if path.is_dir() else "does not exist"
+        raise UlfineError(f"{path} {what}: make one with `ulfine fit CACHE --out {path}`")
+    try:
+        with safe_open(path / MODEL, framework="pt") as file:
+            description = json.loads((file.metadata() or {})["ulfine"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if description["schema_version"] > SCHEMA_VERSION:
+            raise UlfineError(f"the run {path} was written by a newer ulfine-fast: upgrade this one")
+        method = description["method"]
+        if method not in METHODS:
+            raise UlfineError(f"the run {path} is of method {method!r}, which this version lacks: upgrade ulfine-fast")
+        model = get_method(method).build(description["architecture"])
+        model.load_state_dict(tensors)
+        config = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
+        metrics = json.loads((path / METRICS).read_text(encoding="utf-8"))
+        provenance = json.loads((path / PROVENANCE).read_text(encoding="utf-8"))
+        if not all(isinstance(content, dict) for content in (config, metrics, provenance)):
+            raise ValueError("a file is no mapping")
+        return Run(
+            path=path,
+            model=model.eval().requires_grad_(False),
+            method=method,
+            config=config,
+            class_names=tuple(description["class_names"]),
+            labelled_counts=tuple(description["labelled_counts"]),
+            n_features=int(description["n_features"]),
+            metrics=metrics,
+            provenance=provenance,
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, yaml.YAMLError) as error:
+        words = " ".join(str(error).split())
+        detail = words if len(words) <= 160 else words[:157] + "..."
+        raise UlfineError(f"the run {path} is damaged ({type(error).__name__}: {detail}): fit it again") from error

@@ -1,0 +1,103 @@
+"""A method's settings: defaults, then a YAML file, then single assignments; anything unknown is refused by name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from ulfine_cache.errors import UlfineError, UsageError
+
+if TYPE_CHECKING:
+    from ulfine_cache.config import StrictConfig
+    from ulfine_fast.method import Method
+
+# YAML 1.1 takes 1e-3 for a word because it lacks a point; nobody means that.
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+
+
+def resolve_settings(
+    method: Method,
+    *,
+    file: Path | None = None,
+    assignments: Sequence[str] = (),
+    values: Mapping[str, Any] | None = None,
+) -> StrictConfig:
+    """Put a method's configuration together. Later sources win: defaults, `file`, `values`, `assignments`.
+
+    Args:
+        method: Whose settings.
+        file: YAML mapping of settings, or a run's ``config.yaml``, which must be of the same method.
+        assignments: ``"key=value"`` strings; values are read as YAML (numbers, true, null, lists).
+        values: Settings as Python values.
+
+    Raises:
+        UsageError: A key is unknown, a value does not fit, an assignment has no ``=``.
+        UlfineError: The file is missing or is no YAML mapping.
+
+    Example:
+        >>> resolve_settings(get_method("zero-shot"), assignments=["scale=50"])
+        ZeroShotConfig(scale=50.0)
+    """
+    merged: dict[str, Any] = {}
+    if file is not None:
+        merged.update(_read_file(file, method.name))
+    merged.update(values or {})
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"cannot read setting {assignment!r}: write it as key=value")
+        merged[key.strip()] = _parse_value(text, assignment)
+    known = list(method.config.model_fields)
+    for key in merged:
+        if key not in known:
+            choice = f"choose one of {', '.join(known)}" if known else "it has none"
+            raise UsageError(f"unknown setting {key!r} of method {method.name}: {choice}")
+    try:
+        # Through JSON, whose strict reading takes whole numbers for floats and lists for tuples, and nothing else.
+        return method.config.model_validate_json(json.dumps(merged))
+    except TypeError as error:
+        raise UsageError(f"settings of method {method.name} must be plain numbers, words or lists: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise UsageError(f"setting {key}={first['input']!r} of method {method.name}: {first['msg']}") from error
+
+
+def _read_file(file: Path, method_name: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UlfineError(f"cannot read the settings file {file}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UlfineError(f"{file} is not YAML: {reason}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UlfineError(f"{file} is not a mapping of settings: write lines of the form key: value")
+    if "settings" in content and "method" in content:
+        if content["method"] != method_name:
+            raise UsageError(f"{file} holds the settings of method {content['method']}, not of {method_name}")
+        content = content["settings"]
+    return {key: _read_number(value) for key, value in content.items()}
+
+
+def _parse_value(text: str, assignment: str) -> Any:
+    try:
+        return _read_number(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise UsageError(f"cannot read the value of setting {assignment!r}: quote it or write plain YAML") from error
+
+
+def _read_number(value: Any) -> Any:
+    if isinstance(value, str) and _EXPONENT.fullmatch(value):
+        return float(value)
+    if isinstance(value, list):
+        return [_read_number(item) for item in value]
+    return value

@@ -1,0 +1,85 @@
+"""Runs one method on one set of training data: the single path behind `fit`, `compare` and the estimator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_fast.method import FitResult, Method
+
+if TYPE_CHECKING:
+    from ulfine_cache.config import StrictConfig
+    from ulfine_cache.progress import Progress
+    from ulfine_fast.training_data import TrainingData
+
+
+def choose_device(device: str) -> str:
+    """Resolve ``auto`` to the GPU where there is one, else the CPU.
+
+    Args:
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+
+    Returns:
+        A name that torch understands.
+
+    Raises:
+        UsageError: The name is none of these.
+        UlfineError: torch does not see the device that was asked for.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, colon, number = device.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise UsageError(f"unknown device {device!r}: choose one of auto, cpu, cuda, cuda:1, mps")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(number or 0) >= there:
+        raise UlfineError(f"torch finds no device {device} on this machine: use --device cpu or --device auto")
+    return device
+
+
+def train(method: Method, settings: StrictConfig, data: TrainingData, seed: int, progress: Progress) -> FitResult:
+    """Fit a method and bring its model to the CPU, ready to predict.
+
+    Deterministic: the same arguments on the same machine give the same bits.
+
+    Args:
+        method: From `ulfine_fast.registry.get_method`.
+        settings: An instance of ``method.config``.
+        data: The rows to train on; their device is where the method trains.
+        seed: Seed of everything random in the method.
+        progress: Told about the steps.
+
+    Raises:
+        UlfineError: The fit ended with NaN or infinite weights.
+    """
+    with _deterministic(data.features.device.type):
+        result = method.fit(data, settings, seed, progress)
+    model = result.model.to("cpu").eval().requires_grad_(False)
+    for name, values in model.state_dict().items():
+        if not torch.isfinite(values).all():
+            raise UlfineError(
+                f"method {method.name} ended with NaN or infinite values in {name}: lower its learning rate or scale"
+            )
+    return FitResult(model=model, history=result.history, diagnostics=result.diagnostics)
+
+
+@contextmanager
+def _deterministic(device_type: str) -> Iterator[None]:
+    """Forbid the GPU kernels whose sums depend on the order of threads; the CPU has none that are used here."""
+    if device_type != "cuda":
+        yield
+        return
+    # cuBLAS reads this once, at its first call: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
