@@ -13,17 +13,20 @@ from ulfine_cli.output import Output, percent
 def show(figures: dict[str, Any], output: Output) -> None:
     """Print one row for each method: mean and spread over the seeds, and the paired difference to the first."""
     methods = figures["methods"]
-    rows = [
-        [method["method"], *(_mean(method[name], "std") for name in ACCURACIES), _mean(method["difference"], "stderr")]
-        for method in methods
-    ]
+    rows = [[method["method"], *(_mean(method[name], "std") for name in ACCURACIES)] for method in methods]
+    differences = ["", *(_mean(method["difference"], "stderr") for method in methods[1:])]
+    rows = [[*row, difference] for row, difference in zip(rows, differences, strict=True)]
     columns = [name.removesuffix("_accuracy") for name in ACCURACIES]
     output.table(["method", *columns, f"macro - {methods[0]['method']}"], rows)
-    output.line(f"percent, mean ± spread over {len(figures['seeds'])} draws of {figures['split']}")
+    output.line(
+        f"percent over {len(figures['seeds'])} draws of {figures['split']}: mean ± standard deviation; "
+        "paired difference ± standard error"
+    )
 
 
-def _mean(summary: dict[str, Any] | None, spread: str) -> str:
-    return "-" if summary is None else f"{percent(summary['mean'])} ± {percent(summary[spread])}"
+def _mean(summary: dict[str, Any], spread: str) -> str:
+    mean = percent(summary["mean"])
+    return mean if summary[spread] is None else f"{mean} ± {percent(summary[spread])}"
 
 
 @command(
@@ -37,6 +40,7 @@ def compare(
     split: Annotated[str, typer.Option(help="Named split, whose protocol is drawn anew for every seed.")],
     methods: Annotated[str, typer.Option(help="Methods, separated by commas; differences are to the first.")],
     seeds: Annotated[int, typer.Option(help="How many draws.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """Train several methods on the same draws, side by side.
 

@@ -1,18 +1,25 @@
 """`ulfine fit`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ulfine_cli.command import command
 from ulfine_cli.metrics_table import show_metrics
+from ulfine_cli.output import Output
+
+
+def show(figures: dict[str, Any], output: Output) -> None:
+    """Print the metrics on the test set and where the run is."""
+    show_metrics(figures, output)
+    output.line(f"written to {figures['run']}")
 
 
 @command(
-    "ulfine_fast.fit:fit",
+    "ulfine_fast.fitting:fit",
     example="ulfine fit cache --out run --split tail --method ulfine --seed 0",
-    show=show_metrics,
+    show=show,
 )
 def fit(
     *,
@@ -24,6 +31,7 @@ def fit(
     set: Annotated[list[str], typer.Option(help="One value for the method, as key=value; may be repeated.")] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same bytes on the same machine.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that stands at --out.")] = False,
 ) -> None:
     """Train a classifier on cached features.
 

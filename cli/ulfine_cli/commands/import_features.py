@@ -24,6 +24,9 @@ def import_features(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory of the cache.")],
+    text_features: Annotated[
+        str, typer.Option(help="Name of the array with the text prototypes, or none to use none.")
+    ] = "text_features",
     index: Annotated[str, typer.Option(help="FAISS index: auto, none, or a factory string.")] = "auto",
 ) -> None:
     """Make a cache from features that were computed elsewhere."""

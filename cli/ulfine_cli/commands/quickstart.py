@@ -23,6 +23,6 @@ def quickstart(
 ) -> None:
     """Go the whole way once, offline, on real handwriting.
 
-    Writes scikit-learn's digits as images, caches them with builtin:tiny, draws a long-tailed split, fits three methods,
-    prints their accuracies, exports the last one, and classifies one image with onnxruntime.
+    Writes scikit-learn's digits as images, caches them with builtin:tiny, draws a long-tailed split, fits three
+    methods, prints their accuracies, exports the last one, and classifies one image with onnxruntime.
     """
