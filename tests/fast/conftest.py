@@ -1,0 +1,73 @@
+"""Small caches of synthetic clusters, entered the way users enter features made elsewhere."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.import_features import import_features
+from ulfine_cache.splits import make_split
+
+CLASSES = ("ash", "birch", "cedar", "date palm", "elm", "fig")
+WIDTH = 16
+
+
+def clusters(per_class: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features around six directions, their labels, and text prototypes near the same directions."""
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(len(CLASSES), WIDTH))
+    labels = np.repeat(np.arange(len(CLASSES)), per_class)
+    features = centres[labels] + 0.7 * generator.normal(size=(len(labels), WIDTH))
+    text = centres + 0.8 * generator.normal(size=centres.shape)
+    return features.astype(np.float32), labels, text.astype(np.float32)
+
+
+MakeCache = Callable[..., Path]
+
+
+@pytest.fixture
+def make_cache(tmp_path: Path) -> MakeCache:
+    """Write arrays into a cache: `make_cache("name", features=..., labels=..., ...)`."""
+
+    def make(name: str, **arrays: object) -> Path:
+        file = tmp_path / f"{name}.npz"
+        np.savez(file, **{key: np.asarray(value) for key, value in arrays.items() if value is not None})
+        import_features(file=file, out=tmp_path / name, index="none")
+        return tmp_path / name
+
+    return make
+
+
+def _build(folder: Path, *, text: bool) -> Path:
+    features, labels, prototypes = clusters(60)
+    arrays = {
+        "features": features,
+        "labels": labels,
+        "class_names": np.array(CLASSES),
+        "paths": np.array([f"{CLASSES[label]}/{row}.jpg" for row, label in enumerate(labels)]),
+    }
+    if text:
+        arrays["text_features"] = prototypes
+    np.savez(folder / "clusters.npz", **arrays)
+    cache = folder / "cache"
+    import_features(file=folder / "clusters.npz", out=cache, index="none")
+    make_split(cache=cache, name="lt", labelled_max=20, imbalance=5.0, unlabelled="reversed", test_per_class=10)
+    return cache
+
+
+@pytest.fixture(scope="session")
+def text_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six classes of 60 rows with text prototypes, and the split "lt": 20 to 4 labelled, reversed unlabelled, 10 test."""
+    return _build(tmp_path_factory.mktemp("with-text"), text=True)
+
+
+@pytest.fixture(scope="session")
+def bare_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without text."""
+    return _build(tmp_path_factory.mktemp("without-text"), text=False)
+
+
+@pytest.fixture
+def opened(text_cache: Path) -> FeatureCache:
+    return FeatureCache.open(text_cache)
