@@ -1,0 +1,137 @@
+"""`ulfine info`: what a cache, a run or an exported file holds. No torch for caches and exported files."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ulfine_cache.config import StrictConfig
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.progress import Progress, Silent
+
+
+class InfoConfig(StrictConfig):
+    """The parameters of `info`."""
+
+    target: Path
+
+
+def info(*, target: Path, progress: Progress = Silent()) -> dict[str, Any]:  # noqa: B008
+    """Say what a cache, a run or an exported file holds.
+
+    Args:
+        target: A cache directory, a run directory or an exported ``.onnx`` file.
+        progress: Not used: this takes no time.
+
+    Returns:
+        ``kind`` (``"cache"``, ``"run"`` or ``"export"``) and the figures of that kind.
+
+    Raises:
+        UlfineError: It is none of the three, or is damaged.
+
+    Example:
+        >>> info(target=Path("first.onnx"))["kind"]
+        'export'
+    """
+    target = InfoConfig.checked(target=target).target
+    if target.is_dir():
+        if (target / "model.safetensors").is_file():
+            return _run(target)
+        if (target / "cache.h5").is_file() or (target / "shards").is_dir():
+            return _cache(target)
+        raise UlfineError(f"{target} is neither a cache nor a run: give what cache-features, fit or export wrote")
+    if target.name == "cache.h5":
+        return _cache(target.parent)
+    if target.is_file():
+        return _export(target)
+    raise UlfineError(f"nothing at {target}: give a cache, a run or an exported .onnx file")
+
+
+def _cache(path: Path) -> dict[str, Any]:
+    from ulfine_cache.feature_cache import FeatureCache
+
+    cache = FeatureCache.open(path)
+    own = cache.read_split(None)
+    known = ("model", "pretrained", "weights_hash", "precision", "templates", "index", "source", "created")
+    return {
+        "kind": "cache",
+        "path": str(path),
+        "rows": cache.n_rows,
+        "views": cache.n_views,
+        "features": cache.n_features,
+        "classes": cache.n_classes,
+        **{part: len(getattr(own, part)) for part in ("labelled", "unlabelled", "val", "test")},
+        "text": cache.text_features is not None,
+        "view_recipe": cache.attributes.get("views", ""),
+        **{key: cache.attributes.get(key, "") for key in known},
+        "preprocess": _parsed(cache.attributes.get("preprocess", "")),
+        "versions": _parsed(cache.attributes.get("versions", "")),
+        "schema_version": cache.attributes.get("schema_version"),
+        "fingerprint": cache.fingerprint,
+        "splits": cache.split_names(),
+        "class_names": cache.class_names,
+    }
+
+
+def _run(path: Path) -> dict[str, Any]:
+    from ulfine_fast.run import load_run
+
+    run = load_run(path)
+    cache = run.cache or {}
+    scalars = {key: value for key, value in run.metrics.items() if isinstance(value, int | float)}
+    return {
+        "kind": "run",
+        "path": str(path),
+        "method": run.method,
+        "settings": run.config.get("settings", {}),
+        "seed": run.config.get("seed"),
+        "split": run.config.get("split"),
+        "classes": len(run.class_names),
+        "features": run.n_features,
+        "parameters": sum(tensor.numel() for tensor in run.model.state_dict().values()),
+        **scalars,
+        "cache": cache.get("path"),
+        "cache_fingerprint": cache.get("fingerprint"),
+        "model": cache.get("model"),
+        "pretrained": cache.get("pretrained"),
+        "created": run.provenance.get("created"),
+        "versions": run.provenance.get("versions"),
+        "labelled_counts": list(run.labelled_counts),
+        "class_names": list(run.class_names),
+    }
+
+
+def _export(path: Path) -> dict[str, Any]:
+    from ulfine_exports.metadata import ExportMetadata
+    from ulfine_exports.untrusted_model import read_model
+
+    model = read_model(path)
+    metadata = ExportMetadata.from_props({item.key: item.value for item in model.metadata_props}, str(path))
+    figures = asdict(metadata)
+    class_names = figures.pop("class_names")
+    return {
+        "kind": "export",
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "classes": len(class_names),
+        **figures,
+        "logit_parts": list(metadata.logit_parts),
+        "preprocess": _parsed(metadata.preprocess),
+        "inputs": [_shape(value) for value in model.graph.input],
+        "outputs": [_shape(value) for value in model.graph.output],
+        "class_names": list(class_names),
+    }
+
+
+def _shape(value: Any) -> str:
+    """``"features (batch, 512)"``."""
+    sizes = [dimension.dim_param or str(dimension.dim_value) for dimension in value.type.tensor_type.shape.dim]
+    return f"{value.name} ({', '.join(sizes)})"
+
+
+def _parsed(text: str) -> Any:
+    """JSON that is kept as text inside another file; the text itself where it is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

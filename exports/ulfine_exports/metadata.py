@@ -1,0 +1,126 @@
+"""What an exported file says about itself: every key of its `metadata_props`, written and read in one place.
+
+The keys and their meaning are specified in `exports/README.md`. No torch: the serving side reads them too.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from ulfine_cache.errors import UlfineError
+
+FORMAT = 1
+"""Version of the file format; a reader refuses files with a higher one."""
+
+InputKind = Literal["features", "pixels"]
+
+_REQUIRED = ("ulfine_format", "input", "class_names", "n_features")
+
+
+@dataclass(frozen=True)
+class ExportMetadata:
+    """The metadata of one exported file.
+
+    Attributes:
+        input: What the graph reads: ``"features"`` float32 (N, D) or ``"pixels"`` float32 (N, 3, H, W).
+        class_names: The C class names in the order of the output columns.
+        n_features: Width D of the CLIP features the classifier was fitted on.
+        preprocess: JSON of `ulfine_cache.preprocess.Preprocess`, or ``""`` where the encoder is unknown.
+        method: Name of the method that was fitted, such as ``"ulfine"``.
+        temperature: What the logits were divided by inside the graph; ``softmax(logits)`` are the probabilities.
+        logit_parts: Names of the logits that were fused, such as ``("text", "probe")``.
+        model: open_clip name of the encoder, or ``""`` for imported features.
+        pretrained: Its pretrained tag or checkpoint.
+        weights_hash: Hash of the encoder's weights.
+        cache_fingerprint: Fingerprint of the cache the run was fitted on.
+        split: Name of the split, ``""`` for the cache's own sets.
+        seed: Seed of the fit.
+        opset: Version of the ONNX operator set.
+        exporter: Which of torch's exporters made the graph, ``"dynamo"`` or ``"torchscript"``.
+        precision: Numeric type of the weights.
+        parity_tolerance: Largest difference in probability that was allowed between onnxruntime and torch.
+        parity_largest_difference: Largest difference that was seen, rounded up to two digits.
+        parity_rows: Number of rows compared.
+        parity_source: Where the rows came from, such as ``"test rows"``.
+        ulfine_version: Version of this project that wrote the file.
+    """
+
+    input: InputKind
+    class_names: tuple[str, ...]
+    n_features: int
+    preprocess: str = ""
+    method: str = ""
+    temperature: float = 1.0
+    logit_parts: tuple[str, ...] = ()
+    model: str = ""
+    pretrained: str = ""
+    weights_hash: str = ""
+    cache_fingerprint: str = ""
+    split: str = ""
+    seed: int = 0
+    opset: int = 0
+    exporter: str = ""
+    precision: str = "fp32"
+    parity_tolerance: float = 0.0
+    parity_largest_difference: float = 0.0
+    parity_rows: int = 0
+    parity_source: str = ""
+    ulfine_version: str = ""
+
+    def to_props(self) -> dict[str, str]:
+        """Give the keys and values for `onnx.helper.set_model_props`, in a fixed order."""
+        props = {"ulfine_format": str(FORMAT)}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            props[field.name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return props
+
+    @classmethod
+    def from_props(cls, props: Mapping[str, str], name: str) -> "ExportMetadata":
+        """Read the metadata of a file; keys that this version does not know are ignored.
+
+        Args:
+            props: The file's `metadata_props`.
+            name: The file's name, for the error messages.
+
+        Raises:
+            UlfineError: A required key is missing, of a newer format, or does not read as what it should be.
+        """
+        missing = [key for key in _REQUIRED if key not in props]
+        if missing:
+            raise UlfineError(
+                f"{name} carries no {missing[0]!r} metadata: only files written by `ulfine export` can be used here"
+            )
+        try:
+            if int(props["ulfine_format"]) > FORMAT:
+                raise UlfineError(
+                    f"{name} has export format {props['ulfine_format']}, newer than {FORMAT}: upgrade ulfine-fast"
+                )
+            values: dict[str, Any] = {
+                field.name: _read(field.name, props[field.name]) for field in fields(cls) if field.name in props
+            }
+            metadata = cls(**values)
+        except (ValueError, TypeError) as error:
+            raise UlfineError(f"{name} carries damaged metadata ({error}): export it again") from error
+        if metadata.input not in ("features", "pixels"):
+            raise UlfineError(f"{name} has input kind {metadata.input!r}, which this version cannot feed: upgrade it")
+        return metadata
+
+
+_TUPLES = ("class_names", "logit_parts")
+_INTEGERS = ("n_features", "seed", "opset", "parity_rows")
+_FLOATS = ("temperature", "parity_tolerance", "parity_largest_difference")
+
+
+def _read(key: str, text: str) -> Any:
+    if key in _TUPLES:
+        values = json.loads(text)
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise ValueError(f"{key} is not a list of names")
+        return tuple(values)
+    if key in _INTEGERS:
+        return int(text)
+    if key in _FLOATS:
+        return float(text)
+    return text

@@ -1,0 +1,150 @@
+"""An exported file as a classifier: onnxruntime, numpy and Pillow, no torch."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulfine_cache.errors import UlfineError
+from ulfine_exports.metadata import ExportMetadata
+from ulfine_exports.pictures import Picture, to_pixels
+from ulfine_exports.providers import Device, open_session
+from ulfine_exports.untrusted_model import read_model
+
+if TYPE_CHECKING:
+    from ulfine_cache.preprocess import Preprocess
+
+
+class OnnxClassifier:
+    """A file written by `ulfine export`, ready to classify.
+
+    The file is not trusted: it is read into memory and refused when it refers to data outside itself or to operators
+    beyond the ONNX standard, before onnxruntime sees it.
+
+    Args:
+        path: The ``.onnx`` file.
+        device: ``"auto"`` takes CUDA where a session really gets it, else the CPU; ``"cuda"`` insists; ``"cpu"``.
+
+    Attributes:
+        path: The file.
+        metadata: All that the file says about itself.
+        class_names: The C class names, in the order of the probabilities' columns.
+        device: What the session really uses, ``"cpu"`` or ``"cuda"``.
+        device_reason: Why, when ``"auto"`` chose.
+        providers: The execution providers that the session holds.
+
+    Raises:
+        UlfineError: The file is missing, is no ONNX model, was not written by `ulfine export`, or is refused as above;
+            CUDA was asked for and cannot be had.
+
+    Example:
+        >>> classifier = OnnxClassifier(Path("model.onnx"))
+        >>> probabilities = classifier.predict_proba(["a.jpg", "b.jpg"])
+        >>> classifier.class_names[probabilities[0].argmax()]
+        'airport'
+    """
+
+    def __init__(self, path: Path | str, device: Device = "auto") -> None:
+        self.path = Path(path)
+        model = read_model(self.path)
+        self.metadata = ExportMetadata.from_props({item.key: item.value for item in model.metadata_props}, str(path))
+        opened = open_session(model.SerializeToString(), device)
+        self._opened = opened
+        self.device = opened.device
+        self.device_reason = opened.reason
+        self.providers = opened.providers
+        self._input = opened.session.get_inputs()[0]
+        if self._input.name != self.metadata.input:
+            raise UlfineError(
+                f"{path} takes {self._input.name!r}, its metadata say {self.metadata.input!r}: export again"
+            )
+        self._preprocess: Preprocess | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The C class names, in the order of the columns."""
+        return self.metadata.class_names
+
+    def predict_proba(self, inputs: Sequence[Picture] | NDArray[Any], *, batch_size: int = 32) -> NDArray[np.float32]:
+        """Class probabilities.
+
+        Args:
+            inputs: For a ``pixels`` export N images (paths, bytes of files, Pillow images) or normalised pixels,
+                float (N, 3, H, W). For a ``features`` export an array of features, (N, D), of any scale.
+            batch_size: Rows that are decoded and run at a time.
+
+        Returns:
+            float32 (N, C), rows sum to 1; C columns in the order of `class_names`. N may be 0.
+
+        Raises:
+            UlfineError: The input does not fit the file, holds NaN, or an image cannot be read.
+        """
+        return self.predict_both(inputs, batch_size=batch_size)[0]
+
+    def predict_both(
+        self, inputs: Sequence[Picture] | NDArray[Any], *, batch_size: int = 32
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Class probabilities and logits, both float32 (N, C); see `predict_proba`."""
+        blocks = [self._opened.run(batch) for batch in self._batches(inputs, batch_size)]
+        if not blocks:
+            empty = np.zeros((0, len(self.class_names)), np.float32)
+            return empty, empty.copy()
+        return np.concatenate([block[0] for block in blocks]), np.concatenate([block[1] for block in blocks])
+
+    def predict(self, inputs: Sequence[Picture] | NDArray[Any], *, batch_size: int = 32) -> list[str]:
+        """The most probable class name of each input; see `predict_proba`."""
+        best = self.predict_proba(inputs, batch_size=batch_size).argmax(axis=1)
+        return [self.class_names[index] for index in best]
+
+    @property
+    def preprocess(self) -> "Preprocess":
+        """How this file wants its images, as the cache was made.
+
+        Raises:
+            UlfineError: This file takes features.
+        """
+        if self.metadata.input != "pixels":
+            raise UlfineError(f"{self.path} takes features, not images: export the run with --input pixels")
+        if self._preprocess is None:
+            from ulfine_cache.preprocess import Preprocess
+
+            self._preprocess = Preprocess.from_json(self.metadata.preprocess)
+        return self._preprocess
+
+    def _batches(self, inputs: Sequence[Picture] | NDArray[Any], batch_size: int) -> Iterator[NDArray[np.float32]]:
+        if batch_size < 1:
+            raise UlfineError(f"batch_size is {batch_size}: give at least 1")
+        if isinstance(inputs, np.ndarray):
+            rows = self._check_rows(inputs)
+            for first in range(0, len(rows), batch_size):
+                yield np.ascontiguousarray(rows[first : first + batch_size], dtype=np.float32)
+            return
+        if isinstance(inputs, (str, bytes, Path)):
+            raise UlfineError("predict_proba takes a list of images: put the single one in brackets")
+        preprocess = self.preprocess
+        for first in range(0, len(inputs), batch_size):
+            part = range(first, min(first + batch_size, len(inputs)))
+            yield preprocess.normalise(np.stack([_pixels(inputs[index], index, preprocess) for index in part]))
+
+    def _check_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
+        expected = tuple(self._input.shape[1:])
+        if rows.ndim != len(expected) + 1 or rows.shape[1:] != expected:
+            shape = ", ".join(str(size) for size in ("N", *expected))
+            raise UlfineError(f"{self.path} takes {self.metadata.input} of shape ({shape}), not {rows.shape}")
+        if not np.issubdtype(rows.dtype, np.floating):
+            raise UlfineError(f"{self.path} takes floating-point {self.metadata.input}, not {rows.dtype}")
+        if not np.isfinite(rows).all():
+            raise UlfineError(f"the {self.metadata.input} hold NaN or infinite values: compute them again")
+        return rows
+
+
+def _pixels(picture: Picture, index: int, preprocess: "Preprocess") -> NDArray[np.uint8]:
+    from ulfine_cache.pixels import UndecodableImage
+
+    try:
+        return to_pixels(picture, preprocess)
+    except UndecodableImage as error:
+        name = picture if isinstance(picture, (str, Path)) else f"image {index}"
+        raise UlfineError(f"{name}: {error}") from error

@@ -1,0 +1,193 @@
+"""`ulfine predict`: classes of new images, or of features, by a run or by an exported file."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulfine_cache.config import StrictConfig
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.progress import Progress, Silent
+from ulfine_exports.pictures import find_images, to_pixels
+
+if TYPE_CHECKING:
+    from ulfine_exports.predictors import Predictor
+
+BATCH = 32
+"""Images decoded and classified at a time: what bounds the memory."""
+
+
+class PredictConfig(StrictConfig):
+    """The parameters of `predict`."""
+
+    model: Path
+    inputs: tuple[Path, ...]
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What `predict` found.
+
+    Attributes:
+        model: The run or file that classified.
+        device: What it ran on.
+        class_names: C names, in the order of the columns.
+        paths: n inputs that could be read: paths of images, or the names of rows of features.
+        probabilities: float32 (n, C).
+        unreadable: The other inputs, each ``{"path", "reason"}``.
+        out: The file that was written, if any.
+        seconds: Time from start to end.
+    """
+
+    model: Path
+    device: str
+    class_names: tuple[str, ...]
+    paths: list[str]
+    probabilities: NDArray[np.float32]
+    unreadable: list[dict[str, str]]
+    out: Path | None
+    seconds: float
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable class of each input."""
+        return [self.class_names[index] for index in self.probabilities.argmax(axis=1)]
+
+    @property
+    def confidences(self) -> NDArray[np.float32]:
+        """float32 (n,): the probability of that class."""
+        return self.probabilities.max(axis=1)
+
+    def figures(self) -> dict[str, Any]:
+        """What the command line prints and writes with ``--json``; `out` holds all probabilities."""
+        rows = zip(self.paths, self.labels, self.confidences.tolist(), strict=True)
+        return {
+            "model": str(self.model),
+            "device": self.device,
+            "predictions": [{"path": path, "label": label, "confidence": value} for path, label, value in rows],
+            "unreadable": self.unreadable,
+            "out": None if self.out is None else str(self.out),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def predict(
+    *,
+    model: Path,
+    inputs: Sequence[Path],
+    out: Path | None = None,
+    progress: Progress = Silent(),  # noqa: B008
+) -> Predictions:
+    """Classify images or features.
+
+    A run takes images (with the encoder of its cache) and features; a ``pixels`` export takes images, a ``features``
+    export takes features. An exported file runs in onnxruntime alone: torch is not imported.
+
+    Args:
+        model: A run directory or an exported ``.onnx`` file.
+        inputs: Images and folders, searched with all their subfolders; or features: a cache directory, or an ``.npz``
+            file with an array ``features`` (N, D) and, if wanted, ``paths``. Not both kinds at once.
+        out: Write all probabilities to this ``.csv`` or ``.parquet`` file.
+        progress: Told about the images.
+
+    Returns:
+        The predictions, in the order of the inputs. Images that cannot be read are listed in `unreadable`; they do not
+        end the job.
+
+    Raises:
+        UsageError: `out` has another suffix, or there are no inputs.
+        UlfineError: The model or an input cannot be used, or `out` cannot be written.
+
+    Example:
+        >>> found = predict(model=Path("first.onnx"), inputs=[Path("photos/new")], out=Path("predictions.csv"))
+        >>> found.labels[:2]
+        ['beach', 'port']
+    """
+    options = PredictConfig.checked(model=model, inputs=tuple(inputs), out=out)
+    from ulfine_exports.feature_inputs import feature_blocks, is_features
+    from ulfine_exports.predictors import open_predictor
+    from ulfine_fast.predictions import check_predictions_path, write_predictions
+
+    started = time.perf_counter()
+    if options.out is not None:
+        check_predictions_path(options.out)
+    if not options.inputs:
+        raise UlfineError("nothing to predict: name images, folders of images, or features")
+    features = [path for path in options.inputs if is_features(path)]
+    if features and len(features) < len(options.inputs):
+        other = next(path for path in options.inputs if path not in features)
+        raise UlfineError(f"{features[0]} holds features and {other} images: predict them one after the other")
+    predictor = open_predictor(options.model)
+    progress.note(f"{options.model} runs on {predictor.device}")
+    found = _Found()
+    if features:
+        for path in features:
+            for names, rows in feature_blocks(path, predictor.weights_hash):
+                found.add(names, predictor.features(rows))
+                progress.update("predicting", len(found.paths), None)
+    else:
+        _classify_images(options.inputs, predictor, found, progress)
+    probabilities = np.concatenate([np.zeros((0, len(predictor.class_names)), np.float32), *found.probabilities])
+    if options.out is not None:
+        write_predictions(
+            options.out, paths=found.paths, probabilities=probabilities, class_names=predictor.class_names
+        )
+    return Predictions(
+        model=options.model,
+        device=predictor.device,
+        class_names=predictor.class_names,
+        paths=found.paths,
+        probabilities=probabilities,
+        unreadable=found.unreadable,
+        out=options.out,
+        seconds=time.perf_counter() - started,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What has been found so far."""
+
+    paths: list[str] = field(default_factory=list)
+    probabilities: list[NDArray[np.float32]] = field(default_factory=list)
+    unreadable: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, paths: Sequence[str], probabilities: NDArray[np.float32]) -> None:
+        self.paths.extend(paths)
+        self.probabilities.append(probabilities)
+
+    def reject(self, path: Path, reason: str) -> None:
+        self.unreadable.append({"path": str(path), "reason": reason})
+
+
+def _classify_images(inputs: Sequence[Path], predictor: "Predictor", found: _Found, progress: Progress) -> None:
+    """Decode and classify `BATCH` images at a time."""
+    preprocess = predictor.preprocess()
+    files = _listed(inputs, found)
+    for start in range(0, len(files), BATCH):
+        readable, pixels = [], []
+        for file in files[start : start + BATCH]:
+            try:
+                pixels.append(to_pixels(file, preprocess))
+                readable.append(str(file))
+            except UlfineError as error:
+                found.reject(file, str(error))
+        if readable:
+            found.add(readable, predictor.images(np.stack(pixels)))
+        progress.update("predicting", min(start + BATCH, len(files)), len(files))
+
+
+def _listed(inputs: Sequence[Path], found: _Found) -> list[Path]:
+    """The image files that the inputs name, in order, each once; what names none is rejected."""
+    files: dict[Path, None] = {}
+    for path in inputs:
+        inside = find_images(path) if path.is_dir() else [path]
+        if not inside:
+            found.reject(path, "no images in this folder")
+        files.update(dict.fromkeys(inside))
+    return list(files)

@@ -1,0 +1,121 @@
+"""Which execution provider of onnxruntime really runs, as opposed to which one was asked for.
+
+onnxruntime-gpu lists CUDA as available on machines without it, answers a session that asks for CUDA with one that
+runs on the CPU, and says so only in its log. Here a session that was to run on CUDA and does not is an error.
+"""
+
+import contextlib
+import ctypes
+import io
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulfine_cache.errors import UlfineError, UsageError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+Device = Literal["auto", "cpu", "cuda"]
+
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_FATAL = 4
+
+
+@dataclass(frozen=True)
+class OpenSession:
+    """A session and what it runs on.
+
+    Attributes:
+        session: The onnxruntime session.
+        device: ``"cpu"`` or ``"cuda"``: what it really uses.
+        providers: The execution providers that the session holds, first choice first.
+        reason: Why ``auto`` chose this device; ``"asked for"`` otherwise.
+    """
+
+    session: "InferenceSession"
+    device: Literal["cpu", "cuda"]
+    providers: tuple[str, ...]
+    reason: str
+
+    def run(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Feed the one input; probabilities and logits, float32 (n, C) each."""
+        name = self.session.get_inputs()[0].name
+        probabilities, logits = self.session.run(["probabilities", "logits"], {name: batch})
+        return cast("NDArray[np.float32]", probabilities), cast("NDArray[np.float32]", logits)
+
+
+def open_session(model: bytes, device: Device = "auto") -> OpenSession:
+    """Open an onnxruntime session for a model held in memory.
+
+    Args:
+        model: Serialised ONNX model.
+        device: ``"auto"`` takes CUDA where a session really gets it, else the CPU; ``"cuda"`` insists.
+
+    Raises:
+        UsageError: Unknown device.
+        UlfineError: onnxruntime cannot load the model, or CUDA was asked for and cannot be had.
+    """
+    if device not in get_args(Device):
+        raise UsageError(f"unknown device {device!r}: choose one of {', '.join(get_args(Device))}")
+    reason = "asked for"
+    if device != "cpu":
+        obstacle = _cuda_obstacle()
+        session = None if obstacle else _create(model, [_CUDA, _CPU])
+        if session is not None and session.get_providers()[0] == _CUDA:
+            return OpenSession(session, "cuda", tuple(session.get_providers()), "CUDA works")
+        obstacle = obstacle or "its CUDA or cuDNN libraries do not load"
+        if device == "cuda":
+            raise UlfineError(f"onnxruntime cannot use CUDA: {obstacle}; use --device cpu or auto")
+        reason = f"no CUDA: {obstacle}"
+    session = _create(model, [_CPU])
+    return OpenSession(session, "cpu", tuple(session.get_providers()), reason)
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use; a container's share can be smaller than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _create(model: bytes, providers: list[str]) -> "InferenceSession":
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # One pool as wide as the CPUs this process may use: by default onnxruntime counts the machine's cores.
+    options.intra_op_num_threads = usable_cpus()
+    options.inter_op_num_threads = 1
+    # Every failure is raised or compared here; the log would only repeat it over the command's output.
+    options.log_severity_level = _FATAL
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=providers)
+    except Exception as error:  # onnxruntime's errors share no class of their own
+        raise UlfineError(
+            f"onnxruntime cannot load the model ({str(error).splitlines()[0]}): export it again"
+        ) from error
+
+
+def _cuda_obstacle() -> str:
+    """Say why CUDA cannot work here, or ``""``. Asking a session for it would fill stderr instead."""
+    import onnxruntime
+
+    if _CUDA not in onnxruntime.get_available_providers():
+        return "this onnxruntime was built without it"
+    driver = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        cuda = ctypes.CDLL(driver)
+        count = ctypes.c_int(0)
+        if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+            return "the NVIDIA driver sees no GPU"
+    except OSError:
+        return "no NVIDIA driver"
+    # Finds the libraries inside pip's nvidia packages; prints what it misses, which the session check covers.
+    with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+        onnxruntime.preload_dlls()
+    return ""

@@ -1,0 +1,27 @@
+"""The image encoder that a run's features came from."""
+
+from typing import TYPE_CHECKING
+
+from ulfine_cache.errors import UlfineError
+
+if TYPE_CHECKING:
+    from ulfine_cache.encoder import ClipEncoder
+
+    from ulfine_fast.run import Run
+
+
+def encoder_of(run: "Run", remedy: str) -> "ClipEncoder":
+    """Load the encoder of a run's cache on the CPU in float32 and check that its weights are the same.
+
+    Args:
+        run: A loaded run.
+        remedy: What to do instead where there is no encoder; ends the error message.
+
+    Raises:
+        UlfineError: The run was fitted on features made elsewhere, or the encoder cannot be loaded or has changed.
+    """
+    if run.cache is None or not run.cache.get("weights_hash"):
+        raise UlfineError(f"the run {run.path} was fitted on features made elsewhere, its encoder is unknown: {remedy}")
+    from ulfine_cache.encoder import load_encoder
+
+    return load_encoder(run.cache)

@@ -1,0 +1,73 @@
+"""Reads ONNX files from anywhere without letting them reach beyond themselves."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ulfine_cache.errors import UlfineError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, TensorProto
+
+_STANDARD_DOMAINS = ("", "ai.onnx")
+_MAX_BYTES = 2**31 - 1
+
+
+def read_model(path: Path) -> "ModelProto":
+    """Read an ONNX file without letting it reach beyond itself.
+
+    Raises:
+        UlfineError: The file is missing, too large, no ONNX model, refers to external data, or uses operators of a
+            domain that is not ONNX's own (custom operators are code from elsewhere).
+    """
+    from onnx import ModelProto
+
+    try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise UlfineError(f"{path} has {size / 1e9:.1f} GB, over the 2 GB that one ONNX file can hold")
+        data = path.read_bytes()
+    except OSError as error:
+        raise UlfineError(f"cannot read {path}: {error.strerror or error}") from error
+    model = ModelProto()
+    try:
+        model.ParseFromString(data)
+    except Exception as error:  # protobuf's DecodeError lives in different places in different versions
+        raise UlfineError(f"{path} is no ONNX model: give a file written by `ulfine export`") from error
+    if not model.graph.node:
+        raise UlfineError(f"{path} is no ONNX model: give a file written by `ulfine export`")
+    domains = {item.domain for item in model.opset_import} | {function.domain for function in model.functions}
+    for graph in _graphs(model):
+        for tensor in _tensors(graph):
+            if tensor.external_data or tensor.data_location == tensor.EXTERNAL:
+                raise UlfineError(
+                    f"{path} keeps weights in other files ({tensor.name}): only single-file models are read"
+                )
+        domains |= {node.domain for node in graph.node}
+    foreign = sorted(domains - set(_STANDARD_DOMAINS))
+    if foreign:
+        raise UlfineError(f"{path} uses operators of the domain {foreign[0]!r}: only standard ONNX operators are run")
+    return model
+
+
+def _graphs(model: "ModelProto") -> "Iterator[GraphProto]":
+    """The main graph, the functions (which have the fields used here) and every graph inside an attribute."""
+    pending: list[Any] = [model.graph, *model.functions, *(item.initialization for item in model.training_info)]
+    pending += [item.algorithm for item in model.training_info]
+    while pending:
+        graph = pending.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                pending += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
+
+
+def _tensors(graph: "GraphProto") -> "Iterator[TensorProto]":
+    yield from getattr(graph, "initializer", ())
+    sparse = list(getattr(graph, "sparse_initializer", ()))
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            sparse += [attribute.sparse_tensor, *attribute.sparse_tensors]
+    for tensor in sparse:
+        yield from (tensor.values, tensor.indices)
