@@ -25,7 +25,7 @@ def feature_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = np.array(["ash", "birch", "cedar", "date palm"])
     text = generator.normal(size=(4, 16))
     labels = np.concatenate([np.repeat(np.arange(4), 40), np.repeat(np.arange(4), 10)])
-    features = text[labels] + 0.5 * generator.normal(size=(200, 16)) + 0.8 * generator.normal(size=16)
+    features = text[labels] + 1.6 * generator.normal(size=(200, 16)) + 0.8 * generator.normal(size=16)
     path = tmp_path_factory.mktemp("feature-file") / "trees.npz"
     np.savez(
         path,

@@ -1,7 +1,7 @@
 """What a command says on standard output: rich tables on a terminal, aligned plain text elsewhere."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 
@@ -36,8 +36,8 @@ class Output:
             self.line("  ".join([first, *others]).rstrip())
 
     def pairs(self, values: Mapping[str, Any]) -> None:
-        """Print names with their values, one a line, names in words."""
-        shown = {name.replace("_", " "): text(value) for name, value in values.items()}
+        """Print names with their values, one a line: names in words, accuracies in percent, nested values flat."""
+        shown = dict(_flat(values))
         width = max((len(name) for name in shown), default=0)
         for name, value in shown.items():
             self.line(f"{name.ljust(width)}  {value}".rstrip())
@@ -59,6 +59,15 @@ class Output:
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         Console(file=self._stream).print(table)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        words = f"{prefix}{name.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{words}: ")
+        else:
+            yield words, f"{percent(value)} %" if name.endswith("accuracy") and value is not None else text(value)
 
 
 def percent(fraction: float | None) -> str:

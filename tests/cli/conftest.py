@@ -29,14 +29,14 @@ class Ended:
         return self
 
     def failed(self, exit_code: int) -> str:
-        """The one line on standard error, after checking that it is one and that nothing else was said."""
+        """The one line that says why, after checking that it is one, the last, and no internal error."""
         assert self.exit_code == exit_code, f"exit code {self.exit_code}: {self.err}"
         assert self.out == ""
-        lines = self.err.splitlines()
-        assert len(lines) == 1, self.err
-        assert lines[0].startswith("error: ")
-        assert "internal error" not in lines[0]
-        return lines[0]
+        errors = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert self.err.splitlines()[-1:] == errors, self.err
+        assert "Traceback" not in self.err
+        assert "internal error" not in errors[0]
+        return errors[0]
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,12 @@ def test_pairs__names_in_words():
     assert stream.getvalue() == "rows         12\nclass names  a, b\nindex        -\n"
 
 
+def test_pairs__nested_values_and_accuracies():
+    stream = io.StringIO()
+    Output(stream).pairs({"parity": {"rows": 3}, "tail_accuracy": 0.756, "few_accuracy": None})
+    assert stream.getvalue() == "parity: rows   3\ntail accuracy  75.6 %\nfew accuracy   -\n"
+
+
 @pytest.mark.parametrize(("fraction", "shown"), [(0.9567, "95.7"), (1.0, "100.0"), (None, "-"), (float("nan"), "-")])
 def test_percent__one_decimal(fraction, shown):
     assert percent(fraction) == shown

@@ -1,8 +1,11 @@
 """Every command exists three times, as a function, a strict config and a declaration; here they are compared."""
 
 import inspect
+import re
 import sys
+import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,17 +18,19 @@ NAMES = [command.name for command in COMMANDS]
 
 
 def spelled(annotation: object) -> object:
-    """A type without typer's and pydantic's annotations; unions and literals whatever way they are written."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return spelled(typing.get_args(annotation)[0])
-    arguments = typing.get_args(annotation)
-    if typing.get_origin(annotation) is typing.Literal:
+    """A type without typer's and pydantic's annotations; unions and literals whatever way they are written.
+
+    Several values of one type are one thing, whether they come as list, tuple or any sequence.
+    """
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return spelled(arguments[0])
+    if origin in (list, Sequence) or (origin is tuple and arguments[1:] == (...,)):
+        return ("several", spelled(arguments[0]))
+    if origin is typing.Literal:
         return ("literal", frozenset(arguments))
-    if arguments and not isinstance(annotation, type):
-        origin = typing.get_origin(annotation)
-        parts = [spelled(argument) for argument in arguments]
-        is_union = "Union" in str(origin)
-        return ("union", frozenset(parts)) if is_union else (origin, *parts)
+    if origin in (typing.Union, types.UnionType):
+        return ("union", frozenset(spelled(argument) for argument in arguments))
     return annotation
 
 
@@ -51,9 +56,11 @@ def fields_of(config: type[StrictConfig]) -> dict[str, tuple[object, object]]:
     }
 
 
-def config_of(function: object) -> type[StrictConfig]:
-    name = "".join(word.capitalize() for word in function.__name__.split("_")) + "Config"
-    return getattr(sys.modules[function.__module__], name)
+def config_of(command: Command) -> type[StrictConfig]:
+    function = command.function()
+    names = [re.sub(r"(^|[_-])(.)", lambda found: found[2].upper(), name) for name in (command.name, function.__name__)]
+    module = sys.modules[function.__module__]
+    return next(getattr(module, f"{name}Config") for name in names if hasattr(module, f"{name}Config"))
 
 
 @pytest.fixture(params=COMMANDS, ids=NAMES)
@@ -75,10 +82,9 @@ def test_command__declaration_equals_function(command):
 
 
 def test_command__function_equals_config(command):
-    function = command.function()
-    of_function = signature_of(function)
+    of_function = signature_of(command.function())
     del of_function["progress"]
-    assert fields_of(config_of(function)) == of_function
+    assert fields_of(config_of(command)) == of_function
 
 
 def test_command__function_takes_keywords_only_and_reports_progress(command):
@@ -88,7 +94,7 @@ def test_command__function_takes_keywords_only_and_reports_progress(command):
 
 
 def test_command__config_is_strict(command):
-    config = config_of(command.function())
+    config = config_of(command)
     assert issubclass(config, StrictConfig)
     assert config.model_config["extra"] == "forbid"
     assert config.model_config["strict"] is True
@@ -99,4 +105,5 @@ def test_spelled__tells_types_apart():
     assert spelled(int | None) != spelled(float | None)
     assert spelled(typing.Literal["a", "b"]) != spelled(str)
     assert spelled(list[Path]) != spelled(list[str])
+    assert spelled(list[Path]) == spelled(tuple[Path, ...]) != spelled(Path)
     assert spelled(typing.Annotated[Path, "help"]) is Path

@@ -18,6 +18,8 @@ def show(figures: dict[str, Any], output: Output) -> None:
     output.table(["path", "label", "confidence"], rows)
     if len(predictions) > _ROWS_SHOWN:
         output.line(f"... and {len(predictions) - _ROWS_SHOWN} more")
+    if figures["out"]:
+        output.line(f"all probabilities written to {figures['out']}")
 
 
 def unreadable(figures: dict[str, Any]) -> list[str]:
