@@ -78,9 +78,11 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
         """
         checked: Any = validate_data(self, X, y, dtype=np.float32)  # pyright: ignore[reportArgumentType]
         rows, targets = checked
-        check_classification_targets(targets)
         unlabelled = _is_unlabelled(targets)
-        classes, labels = np.unique(_plain_labels(targets[~unlabelled]), return_inverse=True)
+        known = _plain_labels(targets[~unlabelled])
+        if len(known):
+            check_classification_targets(known)
+        classes, labels = np.unique(known, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
                 f"Classifier can't train when only one class is present: y holds {len(classes)} labelled classes, "

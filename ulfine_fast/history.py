@@ -19,7 +19,7 @@ def write_history_csv(path: Path, history: Sequence[dict[str, float]]) -> None:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         for number, entry in enumerate(history, start=1):
-            writer.writerow({"step": number} | entry)
+            writer.writerow(entry | {"step": int(entry.get("step", number))})
 
 
 def write_tensorboard(folder: Path, history: Sequence[dict[str, float]], final: dict[str, float]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
 from ulfine_cache.splits import make_split
@@ -13,7 +14,7 @@ CLASSES = ("ash", "birch", "cedar", "date palm", "elm", "fig")
 WIDTH = 16
 
 
-def clusters(per_class: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _clusters(per_class: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features around six directions, their labels, and text prototypes near the same directions."""
     generator = np.random.default_rng(seed)
     centres = generator.normal(size=(len(CLASSES), WIDTH))
@@ -21,6 +22,12 @@ def clusters(per_class: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.
     features = centres[labels] + 0.7 * generator.normal(size=(len(labels), WIDTH))
     text = centres + 0.8 * generator.normal(size=centres.shape)
     return features.astype(np.float32), labels, text.astype(np.float32)
+
+
+@pytest.fixture
+def clusters() -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """`clusters(per_class, seed=0)`: features, labels and text prototypes of the six classes."""
+    return _clusters
 
 
 MakeCache = Callable[..., Path]
@@ -40,7 +47,7 @@ def make_cache(tmp_path: Path) -> MakeCache:
 
 
 def _build(folder: Path, *, text: bool) -> Path:
-    features, labels, prototypes = clusters(60)
+    features, labels, prototypes = _clusters(60)
     arrays = {
         "features": features,
         "labels": labels,
@@ -58,7 +65,7 @@ def _build(folder: Path, *, text: bool) -> Path:
 
 @pytest.fixture(scope="session")
 def text_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six classes of 60 rows with text prototypes, and the split "lt": 20 to 4 labelled, reversed unlabelled, 10 test."""
+    """Six classes of 60 rows with text prototypes, and the split "lt": 20 to 4 labelled, 10 test, reversed."""
     return _build(tmp_path_factory.mktemp("with-text"), text=True)
 
 

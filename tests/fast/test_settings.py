@@ -2,9 +2,9 @@ from typing import Literal
 
 import pytest
 from pydantic import Field
+
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError, UsageError
-
 from ulfine_fast.method import Method
 from ulfine_fast.settings import resolve_settings
 
@@ -34,9 +34,7 @@ def test_resolve_settings__assignments_are_yaml():
         METHOD,
         assignments=["rate=1e-3", "steps=7", "adjust=false", "head=linear", "weights=[1, 2e-1]", "threshold=null"],
     )
-    assert settings == TryConfig(
-        rate=0.001, steps=7, adjust=False, head="linear", weights=(1.0, 0.2), threshold=None
-    )
+    assert settings == TryConfig(rate=0.001, steps=7, adjust=False, head="linear", weights=(1.0, 0.2), threshold=None)
 
 
 def test_resolve_settings__whole_numbers_serve_as_floats():

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.progress import Silent
+from ulfine_cache.splits import draw_split, make_split
+from ulfine_fast import registry
+from ulfine_fast.compare import compare
+from ulfine_fast.methods import zero_shot
+from ulfine_fast.metrics import SCALARS
+from ulfine_fast.training_data import load_training_data
+
+
+@pytest.fixture
+def means_method(monkeypatch):
+    """A second method that needs nothing but this file: zero-shot on class means."""
+    import dataclasses
+
+    def fit(data, config, seed, progress):
+        return zero_shot.fit(dataclasses.replace(data, text=None), config, seed, progress)
+
+    monkeypatch.setattr(zero_shot, "MEANS", dataclasses.replace(zero_shot.METHOD, name="means", fit=fit), raising=False)
+    monkeypatch.setitem(registry.METHODS, "means", registry.Entry("zero_shot:MEANS", "class means"))
+
+
+def test_compare__structure_and_figures(text_cache, means_method):
+    figures = compare(cache=text_cache, split="lt", methods="zero-shot, means", seeds=3)
+    assert (figures["split"], figures["seeds"]) == ("lt", [0, 1, 2])
+    assert figures["protocol"]["imbalance"] == 5.0
+    first, second = figures["methods"]
+    assert (first["method"], second["method"]) == ("zero-shot", "means")
+    for method in figures["methods"]:
+        for name in (*SCALARS, "seconds"):
+            assert set(method[name]) == {"mean", "std", "per_seed"}
+            assert len(method[name]["per_seed"]) == 3
+    macro = [np.array(method["macro_accuracy"]["per_seed"]) for method in (first, second)]
+    assert second["macro_accuracy"]["mean"] == pytest.approx(macro[1].mean())
+    assert second["macro_accuracy"]["std"] == pytest.approx(macro[1].std(ddof=1))
+    difference = macro[1] - macro[0]
+    assert second["difference"]["mean"] == pytest.approx(difference.mean())
+    assert second["difference"]["stderr"] == pytest.approx(difference.std(ddof=1) / np.sqrt(3))
+    assert first["difference"] == {"mean": 0.0, "stderr": 0.0}
+    assert first["many_accuracy"] == {"mean": None, "std": None, "per_seed": [None] * 3}
+
+
+def test_compare__draws_the_protocol_anew(text_cache, opened, means_method):
+    figures = compare(cache=text_cache, split="lt", methods="means", seeds=2)
+    method = zero_shot.MEANS
+    for seed in (0, 1):
+        protocol = opened.read_split("lt").protocol | {"seed": seed}
+        draw = draw_split(opened.labels, opened.set_names, protocol, class_names=opened.class_names)
+        model = method.fit(load_training_data(opened, draw), method.config(), seed, Silent()).model
+        import torch
+
+        predicted = model(torch.as_tensor(opened.features(draw.test))).argmax(1).numpy()
+        expected = balanced_accuracy_score(opened.labels[draw.test], predicted)
+        assert figures["methods"][0]["macro_accuracy"]["per_seed"][seed] == pytest.approx(expected)
+
+
+def test_compare__one_seed_has_no_spread(text_cache):
+    figures = compare(cache=text_cache, split="lt", methods="zero-shot", seeds=1)
+    method = figures["methods"][0]
+    assert method["macro_accuracy"]["std"] is None
+    assert method["difference"] == {"mean": 0.0, "stderr": None}
+
+
+def test_compare__mistakes(text_cache):
+    for changes, kind, words in [
+        ({"methods": "zero-shot,magic"}, UsageError, "unknown method 'magic'"),
+        ({"methods": "zero-shot,zero-shot"}, UsageError, "named twice"),
+        ({"methods": ""}, UsageError, "unknown method ''"),
+        ({"seeds": 0}, UsageError, "seeds=0"),
+        ({"split": "none"}, UlfineError, "no split 'none'"),
+    ]:
+        with pytest.raises(kind, match=words):
+            compare(**({"cache": text_cache, "split": "lt", "methods": "zero-shot"} | changes))
+
+
+def test_compare__needs_test_rows(make_cache, clusters):
+    features, labels, text = clusters(20)
+    cache = make_cache("untested", features=features, labels=labels, text_features=text)
+    make_split(cache=cache, name="lt", labelled_max=10, imbalance=2.0)
+    assert len(FeatureCache.open(cache).read_split("lt").test) == 0
+    with pytest.raises(UlfineError, match="no test rows to compare on"):
+        compare(cache=cache, split="lt", methods="zero-shot", seeds=1)

@@ -1,0 +1,89 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.splits import make_split
+from ulfine_fast.evaluate import evaluate, open_cache_of
+from ulfine_fast.fitting import fit
+from ulfine_fast.metrics import SCALARS
+from ulfine_fast.run import load_run
+
+CLASSES = ("ash", "birch", "cedar", "date palm", "elm", "fig")
+
+
+@pytest.fixture
+def moved(text_cache: Path, tmp_path: Path) -> Path:
+    """A copy of the cache that the run is fitted on and that tests may move and delete."""
+    shutil.copytree(text_cache, tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def run(moved: Path, tmp_path: Path) -> Path:
+    return fit(cache=moved, out=tmp_path / "run", split="lt", method="zero-shot").path
+
+
+def test_evaluate__repeats_the_figures_of_the_fit(run):
+    figures = evaluate(run=run)
+    metrics = load_run(run).metrics
+    for name in (*SCALARS, "per_class", "test_rows", "absent_classes", "pseudo_labels"):
+        assert figures[name] == metrics[name]
+    assert (figures["method"], figures["split"], figures["run"]) == ("zero-shot", "lt", str(run))
+
+
+def test_evaluate__another_split(run, moved):
+    make_split(cache=moved, name="other", labelled_max=10, imbalance=2.0, test_per_class=20, seed=9)
+    assert evaluate(run=run, split="other")["test_rows"] == 120
+    with pytest.raises(UlfineError, match="no split 'none'"):
+        evaluate(run=run, split="none")
+
+
+def test_evaluate__cache_that_moved(run, moved, tmp_path):
+    moved.rename(tmp_path / "elsewhere")
+    with pytest.raises(UlfineError, match="is gone: say where it is now with --cache"):
+        evaluate(run=run)
+    assert evaluate(run=run, cache=tmp_path / "elsewhere")["test_rows"] == 60
+
+
+def test_evaluate__new_photographs_of_the_same_model(run, make_cache, clusters):
+    features, labels, text = clusters(3, seed=0)
+    cache = make_cache(
+        "new", features=features, labels=labels, text_features=text, class_names=CLASSES, split=["test"] * 18
+    )
+    figures = evaluate(run=run, cache=cache)
+    assert (figures["test_rows"], figures["split"]) == (18, None)
+
+
+def test_open_cache_of__another_width_or_other_classes(run, make_cache, clusters):
+    features, labels, _ = clusters(3)
+    narrow = make_cache("narrow", features=features[:, :8], labels=labels, class_names=CLASSES)
+    with pytest.raises(UlfineError, match=r"another model: its features are 8 wide, the run .* takes 16"):
+        evaluate(run=run, cache=narrow)
+    other = make_cache("other", features=features, labels=labels, class_names=[*CLASSES[:5], "ginkgo"])
+    with pytest.raises(UlfineError, match=r"other classes than the run .*: 'fig' is in one only"):
+        evaluate(run=run, cache=other)
+    order = make_cache("order", features=features, labels=labels, class_names=CLASSES[::-1])
+    with pytest.raises(UlfineError, match="their order differs"):
+        evaluate(run=run, cache=order)
+
+
+@pytest.mark.parametrize("key", ["model", "pretrained", "weights_hash", "preprocess"])
+def test_open_cache_of__says_what_differs(run, moved, key):
+    import h5py
+
+    with h5py.File(moved / "cache.h5", "r+") as file:
+        file.attrs[key] = "something else"
+    with pytest.raises(UlfineError, match=f"another model: its {key} is something else, the run"):
+        open_cache_of(load_run(run))
+
+
+def test_open_cache_of__a_run_without_cache(tmp_path, clusters):
+    from ulfine_fast.estimator import ULFineClassifier
+
+    features, labels, _ = clusters(3)
+    saved = ULFineClassifier("zero-shot").fit(features, np.asarray(CLASSES)[labels]).save(tmp_path / "run")
+    with pytest.raises(UlfineError, match="name one with --cache"):
+        open_cache_of(saved)
