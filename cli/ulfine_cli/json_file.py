@@ -45,7 +45,10 @@ def write_json(path: Path, figures: dict[str, Any]) -> None:
     """
     text = json.dumps(_finite(figures), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if _is_device(path):
-        path.write_text(text, encoding="utf-8")
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         return
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -74,7 +74,7 @@ class LineWatch:
             parts.append(f"{rate:.3g}/s")
             if total is not None:
                 parts.append(f"{_duration((total - done) / rate)} left")
-        parts += [f"{name} {value:.4g}" for name, value in figures.items()]
+        parts += _figures(figures)
         self._write(", ".join(parts))
 
     def note(self, message: str) -> None:
@@ -117,19 +117,20 @@ class LiveWatch:
         self._done: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        """Begin to draw."""
-        self._bars.start()
+        """Nothing is drawn before there is something to show."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Draw the last state and give the cursor back."""
-        self._bars.stop()
+        if self._tasks:
+            self._bars.stop()
 
     def update(self, stage: str, done: int, total: int | None, **figures: float) -> None:
         """Move the stage's bar."""
-        shown = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        shown = ", ".join(_figures(figures))
+        self._bars.start()  # which does nothing when it has been started
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=total, completed=done, figures=shown)
         elif done < self._done[stage]:
@@ -141,6 +142,10 @@ class LiveWatch:
     def note(self, message: str) -> None:
         """Write the message above the bars."""
         self._bars.console.print(message, markup=False)
+
+
+def _figures(figures: dict[str, float]) -> list[str]:
+    return [f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()]
 
 
 def _duration(seconds: float) -> str:

@@ -24,7 +24,9 @@ def cache_features(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory of the cache.")],
-    model: Annotated[str, typer.Option(help="An open_clip model name, or builtin:tiny.")] = "ViT-B-16",
+    model: Annotated[
+        str, typer.Option(help="An open_clip model name, builtin:tiny, hf-hub:... or local-dir:...")
+    ] = "ViT-B-16",
     pretrained: Annotated[str, typer.Option(help="An open_clip pretrained tag, or a checkpoint file.")] = "openai",
     classes: Annotated[
         Path | None, typer.Option(help="CSV with the columns folder, name and, if wanted, description.")
@@ -35,8 +37,12 @@ def cache_features(
     views: Annotated[str, typer.Option(help="Views of an image: center.")] = "center",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
-    batch_size: Annotated[int, typer.Option(help="Images that are encoded together.")] = 64,
-    workers: Annotated[int, typer.Option(help="Processes that decode images.")] = 2,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images that are encoded together; without it 64, on CUDA 256.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that read and decode images; without it one per core, at most 16.")
+    ] = None,
     shard_size: Annotated[int, typer.Option(help="Images in one shard.")] = 8192,
     index: Annotated[
         str, typer.Option(help="FAISS index: auto, none, or a factory string such as IVF1024,Flat.")
