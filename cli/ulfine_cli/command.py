@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any
 
 import typer
 
@@ -68,10 +68,7 @@ class Command:
     def _run(self, arguments: dict[str, Any], *, json: Path | None, quiet: bool, debug: bool) -> None:
         try:
             if not debug:
-                # Libraries warn about themselves; nobody who runs a command can act on that.
-                import warnings
-
-                warnings.simplefilter("ignore")
+                _hush_libraries()
             if json is not None:
                 prepare_json(json)
             with watch(quiet=quiet) as progress:
@@ -89,7 +86,7 @@ class Command:
                 import traceback
 
                 traceback.print_exception(error)
-            line, exit_code = describe(error, positional=self._positional())
+            line, exit_code = describe(error)
             sys.stderr.write(line + "\n")
             raise typer.Exit(exit_code) from error
         if failures := self.failures(figures):
@@ -101,13 +98,14 @@ class Command:
         module, _, name = self.calls.partition(":")
         return getattr(importlib.import_module(module), name)
 
-    def _positional(self) -> frozenset[str]:
-        return frozenset(
-            name
-            for name, parameter in inspect.signature(self.declaration).parameters.items()
-            if get_origin(parameter.annotation) is Annotated
-            and any(isinstance(detail, typer.models.ArgumentInfo) for detail in parameter.annotation.__metadata__)
-        )
+
+def _hush_libraries() -> None:
+    # Libraries warn about themselves; nobody who runs a command can act on that.
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def command(

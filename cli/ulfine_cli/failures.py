@@ -2,7 +2,6 @@
 
 import errno
 import re
-from typing import Any
 
 from ulfine_cache.errors import UlfineError
 
@@ -26,12 +25,11 @@ _OS_REASONS = {
 }
 
 
-def describe(error: BaseException, *, positional: frozenset[str] = frozenset()) -> tuple[str, int]:
+def describe(error: BaseException) -> tuple[str, int]:
     """Put an exception into the words and the exit code of the command line.
 
     Args:
         error: What was raised while a command ran.
-        positional: Names of the command's parameters that are arguments, not options; they are named in capitals.
 
     Returns:
         The line without its end of line, and the exit code: 1 could not be done, 2 wrong usage.
@@ -48,8 +46,6 @@ def describe(error: BaseException, *, positional: frozenset[str] = frozenset()) 
         return _line(_os_error(error)), 1
     if isinstance(error, MemoryError):
         return _line("out of memory: try again with smaller batches or on a machine with more memory"), 1
-    if _is_validation_error(error):
-        return _line(_validation_error(error, positional)), 2
     return _line(f"internal error ({type(error).__name__}: {error}): run again with --debug to see where"), 1
 
 
@@ -85,21 +81,3 @@ def _path_inside(message: str) -> str | None:
     # h5py tells the file only inside its message: "... unable to open file: name = 'x.h5', errno = 13 ...".
     found = re.search(r"name = '([^']*)'", message)
     return found[1] if found else None
-
-
-def _is_validation_error(error: BaseException) -> bool:
-    # Recognised by name, for this module is loaded by `ulfine --help`, which has no use for pydantic.
-    return any(
-        kind.__module__.startswith("pydantic") and kind.__name__ == "ValidationError" for kind in type(error).mro()
-    )
-
-
-def _validation_error(error: Any, positional: frozenset[str]) -> str:
-    complaints: list[str] = []
-    for detail in error.errors(include_url=False):
-        name = str(detail["loc"][0]) if detail["loc"] else ""
-        shown = name.upper() if name in positional else f"--{name.replace('_', '-')}"
-        reason = detail["msg"].removeprefix("Value error, ")
-        reason = reason[:1].lower() + reason[1:]
-        complaints.append(f"{shown} {detail['input']}: {reason}" if name else reason)
-    return "; ".join(dict.fromkeys(complaints))

@@ -44,14 +44,16 @@ def write_json(path: Path, figures: dict[str, Any]) -> None:
         OSError: The device or pipe could not be written.
     """
     text = json.dumps(_finite(figures), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A file name that is no Unicode holds lone surrogates: Python's escape for them is JSON's escape, too.
+    content = text.encode("utf-8", errors="backslashreplace")
     if _is_device(path):
         try:
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(content)
         except OSError as error:
             raise type(error)(error.errno, error.strerror, str(path)) from error
         return
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content)
 
 
 def _is_device(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The `ulfine` command: options, exit codes and signals; the work is done in the rooms."""
 
+import io
 import os
 import signal
 import sys
@@ -48,6 +49,9 @@ def main() -> int:
         The exit code: 0 done, 1 could not be done, 2 wrong usage.
     """
     _let_sigterm_interrupt()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names need not be valid in the terminal's encoding, or in any.
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] or ["--help"]
     try:
         exit_code = app(args=arguments, prog_name="ulfine", standalone_mode=False)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -229,3 +230,15 @@ def test_predict__run_agrees_with_its_export(shapes, photographs, ulfine_here, t
         (found,) = read_json(tmp_path / "figures.json")["predictions"]
         confidences.append(found["confidence"])
     assert confidences[0] == pytest.approx(confidences[1], abs=1e-4)
+
+
+def test_predict__file_names_that_are_no_unicode(shapes, photographs, ulfine, tmp_path):
+    name = tmp_path / os.fsdecode(b"caf\xe9.png")
+    try:
+        shutil.copy(photographs / "test" / "circle" / "00.png", name)
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    out, figures = tmp_path / "predictions.csv", tmp_path / "figures.json"
+    shown = ulfine("predict", shapes / "shapes.onnx", tmp_path, "--out", out, "--json", figures).succeeded().out
+    assert "caf" in shown
+    assert read_json(figures)["predictions"][0]["path"] == str(name)

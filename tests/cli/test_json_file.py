@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,9 @@ def test_write_json__devices_are_written_in_place():
 def test_write_json__unwritable_directory(tmp_path):
     with pytest.raises(UlfineError, match=r"cannot write .*f\.json"):
         write_json(tmp_path / "gone" / "f.json", {"a": 1})
+
+
+def test_write_json__file_names_that_are_no_unicode(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    write_json(tmp_path / "f.json", {"path": name})
+    assert json.loads((tmp_path / "f.json").read_text("utf-8")) == {"path": name}

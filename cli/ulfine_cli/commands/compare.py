@@ -40,7 +40,7 @@ def compare(
     split: Annotated[str, typer.Option(help="Named split, whose protocol is drawn anew for every seed.")],
     methods: Annotated[str, typer.Option(help="Methods, separated by commas; differences are to the first.")],
     seeds: Annotated[int, typer.Option(help="How many draws.")] = 5,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
 ) -> None:
     """Train several methods on the same draws, side by side.
 

@@ -30,7 +30,7 @@ def fit(
     config: Annotated[Path | None, typer.Option(help="YAML file with values for the method.")] = None,
     set: Annotated[list[str], typer.Option(help="One value for the method, as key=value; may be repeated.")] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same bytes on the same machine.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that stands at --out.")] = False,
 ) -> None:
     """Train a classifier on cached features.
