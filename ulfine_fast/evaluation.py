@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
     from ulfine_fast.logit_model import LogitModel
+
+
+BLOCK_ROWS = 65536
 
 
 @dataclass(frozen=True)
@@ -50,26 +54,30 @@ def judge(
         threshold: Confidence from which a pseudo-label counts as used; None takes `THRESHOLD`.
     """
     names = cache.class_names
-    labels = np.asarray(cache.labels)
-    probabilities = _probabilities(model, cache, split.test, len(names))
-    known = labels[split.test] >= 0
-    metrics = evaluate_predictions(probabilities[known], labels[split.test][known], labelled_counts, names)
-    truth = labels[split.unlabelled]
-    unlabelled = split.unlabelled[truth >= 0]
+    probabilities = np.empty((len(split.test), len(names)), dtype=np.float32)
+    for place, block in _blocks(model, cache, split.test):
+        probabilities[place] = block
+    metrics = evaluate_predictions(probabilities, cache.labels[split.test], labelled_counts, names)
     metrics["pseudo_labels"] = None
+    unlabelled = split.unlabelled[cache.labels[split.unlabelled] >= 0]
     if len(unlabelled):
+        predicted, confidence = np.empty(len(unlabelled), dtype=np.int64), np.empty(len(unlabelled), dtype=np.float32)
+        for place, block in _blocks(model, cache, unlabelled):
+            predicted[place], confidence[place] = block.argmax(axis=1), block.max(axis=1)
         metrics["pseudo_labels"] = pseudo_label_quality(
-            _probabilities(model, cache, unlabelled, len(names)),
-            labels[unlabelled],
+            predicted,
+            confidence,
+            cache.labels[unlabelled],
             labelled_counts,
             THRESHOLD if threshold is None else threshold,
         )
     return Judgement(metrics, probabilities)
 
 
-def _probabilities(
-    model: LogitModel, cache: FeatureCache, rows: NDArray[np.int64], n_classes: int
-) -> NDArray[np.float32]:
-    if not len(rows):
-        return np.empty((0, n_classes), dtype=np.float32)
-    return model.probabilities(torch.as_tensor(np.ascontiguousarray(cache.features(rows), dtype=np.float32))).numpy()
+def _blocks(
+    model: LogitModel, cache: FeatureCache, rows: NDArray[np.int64]
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Probabilities of rows, block after block, so that memory holds one block of features."""
+    for start in range(0, len(rows), BLOCK_ROWS):
+        place = slice(start, start + BLOCK_ROWS)
+        yield place, model.probabilities(torch.as_tensor(cache.features(rows[place]))).numpy()

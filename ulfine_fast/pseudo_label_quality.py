@@ -15,7 +15,8 @@ THRESHOLD = 0.7
 
 
 def pseudo_label_quality(
-    probabilities: NDArray[np.floating],
+    predicted: NDArray[np.integer],
+    confidence: NDArray[np.floating],
     truth: NDArray[np.integer],
     labelled_counts: NDArray[np.integer] | Sequence[int],
     threshold: float = THRESHOLD,
@@ -26,7 +27,8 @@ def pseudo_label_quality(
     of the false ones.
 
     Args:
-        probabilities: (N, C) of the unlabelled rows.
+        predicted: int (N,), the most probable class of each unlabelled row.
+        confidence: float (N,), its probability.
         truth: int (N,), -1 where it is unknown; such rows are left out.
         labelled_counts: (C,) labelled training images, which define head, medium and tail.
         threshold: Confidence from which a pseudo-label counts as used.
@@ -38,14 +40,13 @@ def pseudo_label_quality(
         Shares without rows are None.
 
     Example:
-        >>> quality = pseudo_label_quality(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]), [5, 1])
+        >>> quality = pseudo_label_quality(np.array([0, 0]), np.array([0.9, 0.8]), np.array([0, 1]), [5, 1])
         >>> quality["all"]["false"], round(quality["medium"]["false_confidence"], 2)
         (0.5, 0.8)
     """
     known = truth >= 0
-    truth, probabilities = truth[known], probabilities[known]
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    false = probabilities.argmax(axis=1) != truth
+    truth, predicted, confidence = truth[known], predicted[known], confidence[known].astype(np.float64)
+    false = predicted != truth
     used = confidence >= threshold
 
     def figures(rows: NDArray[np.bool_]) -> dict[str, float | int | None]:

@@ -151,7 +151,7 @@ def write_run(folder: Path, run: Run) -> None:
         folder: An existing directory, usually from `new_run_directory`.
         run: What to write; its `path` is not used.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     description = {
         "schema_version": SCHEMA_VERSION,
@@ -164,7 +164,8 @@ def write_run(folder: Path, run: Run) -> None:
     # One key only: older safetensors write several in an order that changes from process to process.
     metadata = {"ulfine": json.dumps(description, sort_keys=True)}
     tensors = {name: tensor.contiguous().clone() for name, tensor in run.model.state_dict().items()}
-    save_file(tensors, folder / MODEL, metadata=metadata)
+    # save_file would leave a file that only its owner can read.
+    (folder / MODEL).write_bytes(save(tensors, metadata=metadata))
     (folder / CONFIG).write_text(yaml.safe_dump(run.config, sort_keys=True, allow_unicode=True), encoding="utf-8")
     for name, content in ((METRICS, run.metrics), (PROVENANCE, run.provenance)):
         (folder / name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

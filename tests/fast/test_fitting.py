@@ -162,7 +162,7 @@ def test_fit__refuses_before_it_works(text_cache, tmp_path):
         ({"set": ["size=3"]}, UsageError, "unknown setting 'size'"),
         ({"seed": -1}, UsageError, "seed=-1"),
         ({"seed": 1.5}, UsageError, "seed=1.5"),
-        ({"device": "gpu"}, UsageError, "unknown device 'gpu'"),
+        ({"device": "gpu"}, UsageError, "no device 'gpu'"),
         ({"split": "none"}, UlfineError, "no split 'none'"),
         ({"cache": tmp_path / "nowhere"}, UlfineError, "no cache at"),
         ({"config": tmp_path / "none.yaml"}, UlfineError, "cannot read the settings file"),
