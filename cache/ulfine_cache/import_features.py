@@ -9,9 +9,10 @@ import numpy as np
 from ulfine_cache.atomic import make_directory, remove_partial_files
 from ulfine_cache.cache_file import CACHE_FILE, CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.config import StrictConfig
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.feature_file import TEXT_FEATURES, FeatureFile, read_feature_file
-from ulfine_cache.index import index_cache
+from ulfine_cache.index import check_index, index_cache, index_kind
 from ulfine_cache.lock import writing
 from ulfine_cache.plan import refuse_other_plan
 from ulfine_cache.progress import Progress, Silent
@@ -66,11 +67,10 @@ def import_features(
         "made by": "import-features",
         "file": file_sha256(config.file),
         "text features": config.text_features,
-        "index": config.index,
     }
     with writing(config.out):
         refuse_other_plan(config.out, plan)
-        if (config.out / CACHE_FILE).exists():
+        if _is_complete(config, len(content.labels)):
             progress.note(f"{config.out} is complete: nothing to do")
         else:
             _write(config, content, plan, progress)
@@ -88,8 +88,19 @@ def import_features(
     }
 
 
+def _is_complete(config: ImportFeaturesConfig, n_rows: int) -> bool:
+    try:
+        cache = FeatureCache.open(config.out)
+    except UlfineError:
+        return False
+    return cache.attributes.get("index") == index_kind(config.index, n_rows)
+
+
 def _write(config: ImportFeaturesConfig, content: FeatureFile, plan: dict[str, Any], progress: Progress) -> None:
+    check_index(config.index, content.features.shape[-1])
     make_directory(config.out / SHARDS)
+    # While it is absent the cache is unfinished, which is what it is from here on.
+    (config.out / CACHE_FILE).unlink(missing_ok=True)
     remove_partial_files(config.out)
     remove_partial_files(config.out / SHARDS)
     paths = []

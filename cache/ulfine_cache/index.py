@@ -32,6 +32,16 @@ def index_kind(index: str, n_rows: int) -> str:
     return "Flat" if n_rows <= EXACT_ROWS else "HNSW32"
 
 
+def check_index(index: str, width: int) -> None:
+    """Refuse an `--index` that FAISS does not know for features of `width` values, before any work is done.
+
+    Raises:
+        UsageError: It is not "auto", "none" or a factory string.
+    """
+    if index not in ("auto", "none"):
+        _empty_index(index, width)
+
+
 def build_index(features: npt.NDArray[np.float32], kind: str) -> Any:
     """Build an inner-product index.
 
@@ -46,15 +56,7 @@ def build_index(features: npt.NDArray[np.float32], kind: str) -> Any:
         UsageError: FAISS does not know the kind.
         UlfineError: There are too few rows to train it.
     """
-    import faiss
-
-    try:
-        index = faiss.index_factory(features.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise UsageError(
-            f"--index {kind}: FAISS has no such index for {features.shape[1]} values; use auto, none or "
-            "a factory string such as HNSW32 or IVF1024,Flat"
-        ) from error
+    index = _empty_index(kind, features.shape[1])
     try:
         index.train(features)
         index.add(features)
@@ -133,3 +135,15 @@ def search(
     if queries.shape[1] != index.d:
         raise UlfineError(f"queries have {queries.shape[1]} values, {cache.path} has features of {index.d}")
     return index.search(np.ascontiguousarray(queries, np.float32), k)
+
+
+def _empty_index(kind: str, width: int) -> Any:
+    import faiss
+
+    try:
+        return faiss.index_factory(width, kind, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise UsageError(
+            f"--index {kind}: FAISS has no such index for {width} values; use auto, none or a factory string such as "
+            "HNSW32 or IVF1024,Flat"
+        ) from error

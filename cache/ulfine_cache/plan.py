@@ -31,9 +31,12 @@ def refuse_other_plan(cache: Path, plan: Mapping[str, Any]) -> None:
         UlfineError: They differ; the line says in what, old to new.
     """
     old = existing_plan(cache)
-    if old is None or old == plan:
+    if old is None:
         return
     names = [name for name in dict.fromkeys([*plan, *old]) if old.get(name) != plan.get(name)]
+    # The same weights from a file of another name are the same weights.
+    if set(names) <= {"pretrained"}:
+        return
     changes = ", ".join(f"{name} {_short(old.get(name))} -> {_short(plan.get(name))}" for name in names)
     raise UlfineError(f"{cache} holds features made in another way ({changes}): choose another --out")
 

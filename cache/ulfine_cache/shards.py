@@ -141,6 +141,19 @@ def read_features(path: Path, view: int) -> npt.NDArray[np.float16]:
             raise damaged(path) from error
 
 
+def read_skipped(path: Path) -> list[tuple[str, str]]:
+    """Read the (path, reason) of the inputs of a shard's block that have no row.
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    with _open(path) as file:
+        try:
+            return list(zip(read_texts(file, "skipped_path"), read_texts(file, "skipped_reason"), strict=True))
+        except _UNREADABLE as error:
+            raise damaged(path) from error
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with path.open("rb") as file:

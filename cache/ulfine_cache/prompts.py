@@ -1,0 +1,128 @@
+"""What the text encoder is asked about each class."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ulfine_cache.atomic import reason
+from ulfine_cache.errors import UlfineError
+
+SIMPLE = ("a photo of a {}.",)
+
+
+@dataclass(frozen=True)
+class ClassText:
+    """How a class is spoken of.
+
+    Attributes:
+        folder: The class as the source spells it.
+        name: The class as people and prompts spell it.
+        description: Words that follow the name in prompts, or "".
+    """
+
+    folder: str
+    name: str
+    description: str = ""
+
+    def prompts(self, templates: Sequence[str]) -> list[str]:
+        """Put the class into each template.
+
+        Example:
+            >>> ClassText("beagle", "beagle", "a small hound").prompts(SIMPLE)
+            ['a photo of a beagle, a small hound.']
+        """
+        words = f"{self.name}, {self.description}" if self.description else self.name
+        return [template.replace("{}", words) for template in templates]
+
+
+def clean_name(folder: str) -> str:
+    """Make a class name of a folder's name.
+
+    Example:
+        >>> clean_name("fire_engine")
+        'fire engine'
+    """
+    return " ".join(folder.replace("_", " ").split()) or folder
+
+
+def load_templates(templates: str) -> list[str]:
+    """Return prompt templates.
+
+    Args:
+        templates: "simple" (one prompt), "imagenet" (the 80 prompts of CLIP's paper, as open_clip carries them), or a
+            text file with one template per line, each holding "{}" once; empty lines and lines with "#" are left out.
+
+    Raises:
+        UlfineError: There is no such file, or a line is no template.
+    """
+    if templates == "simple":
+        return list(SIMPLE)
+    if templates == "imagenet":
+        from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
+
+        return [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
+    lines = _read(
+        Path(templates), "--templates takes simple, imagenet or a file with one template per line"
+    ).splitlines()
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, 1)]
+    numbered = [(number, line) for number, line in numbered if line and not line.startswith("#")]
+    for number, line in numbered:
+        if line.count("{}") != 1:
+            raise UlfineError(f"{templates}, line {number}: a template holds {{}} once, such as: a photo of a {{}}.")
+    if not numbered:
+        raise UlfineError(f"{templates} holds no template: write one per line, such as: a photo of a {{}}.")
+    return [line for _, line in numbered]
+
+
+def load_classes(classes: Path | None, folders: Sequence[str]) -> list[ClassText]:
+    """Return how each class is spoken of.
+
+    Args:
+        classes: CSV with the columns folder, name and optionally description; None cleans the folders' names. Folders
+            that it leaves out keep their own name. Where the source has no class folders at all, the file's order
+            gives the classes.
+        folders: The source's classes.
+
+    Raises:
+        UlfineError: The file cannot be read, names a folder that is not there, or a name is used twice.
+    """
+    given = {} if classes is None else {text.folder: text for text in _read_classes(classes)}
+    folders = folders or list(given)
+    for folder in given:
+        if folder not in folders:
+            raise UlfineError(f"{classes} names the folder {folder!r}, which the source does not have")
+    texts = [given.get(folder) or ClassText(folder, clean_name(folder)) for folder in folders]
+    seen: dict[str, str] = {}
+    for text in texts:
+        if text.name in seen:
+            raise UlfineError(
+                f"the folders {seen[text.name]!r} and {text.folder!r} are both called {text.name!r}: "
+                "give them different names with --classes FILE"
+            )
+        seen[text.name] = text.folder
+    return texts
+
+
+def _read_classes(path: Path) -> list[ClassText]:
+    rows = list(csv.DictReader(_read(path, "--classes takes a CSV file").splitlines()))
+    texts: list[ClassText] = []
+    for number, row in enumerate(rows, 2):
+        folder, name = (row.get("folder") or "").strip(), (row.get("name") or "").strip()
+        if not folder or not name:
+            raise UlfineError(f"{path}, line {number}: expected the columns folder,name and, if wanted, description")
+        if any(text.folder == folder for text in texts):
+            raise UlfineError(f"{path}, line {number}: the folder {folder!r} comes twice")
+        texts.append(ClassText(folder, name, (row.get("description") or "").strip()))
+    if not texts:
+        raise UlfineError(f"{path} names no class: expected the columns folder,name and, if wanted, description")
+    return texts
+
+
+def _read(path: Path, usage: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UlfineError(f"{path} is not UTF-8 text: save it as UTF-8") from error
+    except OSError as error:
+        raise UlfineError(f"cannot read {path}: {reason(error)} ({usage})") from error
