@@ -184,7 +184,7 @@ def _module(run: "Run", input: str) -> "tuple[nn.Module, ParityRows]":
         return FeatureGraph(run.model).eval(), feature_rows(run)
     from ulfine_exports.run_encoder import encoder_of
 
-    encoder = encoder_of(run, "export it with --input features")
+    encoder = encoder_of(run, "export it with --input features", device="cpu", precision="fp32")
     return PixelGraph(encoder.image_tower, run.model).eval(), picture_rows(run, encoder.preprocess)
 
 

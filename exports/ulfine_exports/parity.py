@@ -79,8 +79,9 @@ def check_parity(
                     f"parity failed, nothing was written: {output} have shape {have.shape} in onnxruntime and "
                     f"{want.shape} in torch for a batch of {len(batch)}: try another --opset"
                 )
-        worst = max(worst, _difference(expected[0], found[0]))
-        worst_logits = max(worst_logits, _difference(expected[1], found[1]))
+        # np.maximum keeps a NaN, where max() would drop it.
+        worst = float(np.maximum(worst, _difference(expected[0], found[0])))
+        worst_logits = float(np.maximum(worst_logits, _difference(expected[1], found[1])))
     # Not `worst > tolerance`: that would let NaN through.
     if not worst <= tolerance:
         raise UlfineError(

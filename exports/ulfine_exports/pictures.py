@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ulfine_cache.image_folder import EXTENSIONS
 from ulfine_cache.pixels import UndecodableImage, decode
 
 if TYPE_CHECKING:
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
 
 Picture: TypeAlias = "Path | str | bytes | Image"
 """An image as a path, as the bytes of a file, or as an open Pillow image."""
-
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif")
-)
-"""Names of files that are taken for images when a folder is searched."""
 
 
 def to_pixels(picture: Picture, preprocess: "Preprocess") -> NDArray[np.uint8]:
@@ -33,11 +29,11 @@ def to_pixels(picture: Picture, preprocess: "Preprocess") -> NDArray[np.uint8]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All image files below a folder, sorted; hidden ones are left out."""
+    """All image files below a folder, by the suffixes that stage one reads, sorted; hidden ones are left out."""
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
     )
 
 

@@ -6,16 +6,17 @@ from ulfine_cache.errors import UlfineError
 
 if TYPE_CHECKING:
     from ulfine_cache.encoder import ClipEncoder
-
     from ulfine_fast.run import Run
 
 
-def encoder_of(run: "Run", remedy: str) -> "ClipEncoder":
-    """Load the encoder of a run's cache on the CPU in float32 and check that its weights are the same.
+def encoder_of(run: "Run", remedy: str, *, device: str = "auto", precision: str | None = None) -> "ClipEncoder":
+    """Load the encoder of a run's cache and check that its weights are the same.
 
     Args:
         run: A loaded run.
         remedy: What to do instead where there is no encoder; ends the error message.
+        device: Where to run it.
+        precision: None takes that of the cache.
 
     Raises:
         UlfineError: The run was fitted on features made elsewhere, or the encoder cannot be loaded or has changed.
@@ -24,4 +25,4 @@ def encoder_of(run: "Run", remedy: str) -> "ClipEncoder":
         raise UlfineError(f"the run {run.path} was fitted on features made elsewhere, its encoder is unknown: {remedy}")
     from ulfine_cache.encoder import load_encoder
 
-    return load_encoder(run.cache)
+    return load_encoder(run.cache, device, precision)

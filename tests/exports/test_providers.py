@@ -1,0 +1,62 @@
+"""What a session really runs on is compared with what was asked for."""
+
+import sys
+
+import onnxruntime
+import pytest
+
+from tests.exports.test_parity import WEIGHTS, softmax_model
+from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_exports import providers
+from ulfine_exports.providers import open_session, usable_cpus
+
+MODEL = softmax_model(WEIGHTS)
+
+
+def test_open_session__cpu():
+    opened = open_session(MODEL, "cpu")
+    assert (opened.device, opened.providers) == ("cpu", ("CPUExecutionProvider",))
+
+
+def test_open_session__threads_are_the_cpus_of_this_process():
+    options = open_session(MODEL, "cpu").session.get_session_options()
+    assert options.intra_op_num_threads == usable_cpus() >= 1
+    assert options.inter_op_num_threads == 1
+
+
+def test_open_session__unknown_device():
+    with pytest.raises(UsageError, match="auto, cpu, cuda"):
+        open_session(MODEL, "tpu")
+
+
+def test_open_session__cuda_that_silently_runs_on_the_cpu(monkeypatch, capfd):
+    """As onnxruntime-gpu does where the driver is there and cuDNN is not: available, asked for, not used."""
+    monkeypatch.setattr(providers, "_cuda_obstacle", lambda: "")
+    create = providers._create
+    monkeypatch.setattr(providers, "_create", lambda model, _: create(model, ["CPUExecutionProvider"]))
+    with pytest.raises(UlfineError, match="cannot use CUDA"):
+        open_session(MODEL, "cuda")
+    opened = open_session(MODEL, "auto")
+    assert opened.device == "cpu"
+    assert "libraries do not load" in opened.reason
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the driver has another name elsewhere")
+def test_open_session__no_driver_is_silent(monkeypatch, capfd):
+    def no_driver(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(providers.ctypes, "CDLL", no_driver)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [providers._CUDA, providers._CPU])
+    opened = open_session(MODEL, "auto")
+    assert opened.device == "cpu"
+    assert opened.reason == "no CUDA: no NVIDIA driver"
+    with pytest.raises(UlfineError, match="no NVIDIA driver; use --device cpu or auto"):
+        open_session(MODEL, "cuda")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_open_session__built_without_cuda(monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [providers._CPU])
+    with pytest.raises(UlfineError, match="built without it"):
+        open_session(MODEL, "cuda")
