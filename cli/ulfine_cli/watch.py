@@ -47,11 +47,10 @@ class LineWatch:
         self._stage = ""
         self._done = 0
         self._begun_at = (0.0, 0)
-        self._last_line_at = clock()
+        self._last_line_at: float | None = None
 
     def __enter__(self) -> Self:
-        """Start the clock."""
-        self._last_line_at = self._clock()
+        """Nothing is written before there is something to say."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,6 +63,9 @@ class LineWatch:
             # Work that was finished by an earlier run must not count towards the rate.
             self._stage, self._begun_at = stage, (now, done)
         self._done = done
+        if self._last_line_at is None:
+            # The first interval starts with the work, not with the imports before it.
+            self._last_line_at = now
         if now - self._last_line_at < self._interval:
             return
         self._last_line_at = now

@@ -15,7 +15,8 @@ def show(figures: dict[str, Any], output: Output) -> None:
     """Print path, label and confidence of the first predictions."""
     predictions = figures["predictions"]
     rows = [[item["path"], item["label"], percent(item["confidence"])] for item in predictions[:_ROWS_SHOWN]]
-    output.table(["path", "label", "confidence"], rows)
+    if rows:
+        output.table(["path", "label", "confidence"], rows)
     if len(predictions) > _ROWS_SHOWN:
         output.line(f"... and {len(predictions) - _ROWS_SHOWN} more")
     if figures["out"]:
