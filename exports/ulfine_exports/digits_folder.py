@@ -1,10 +1,11 @@
 """Real handwriting as a folder of photographs: scikit-learn's digits, written as PNG files."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from ulfine_cache.atomic import make_directory, replacing
+from ulfine_cache.atomic import make_directory, reason
 from ulfine_cache.errors import UlfineError
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -42,7 +43,19 @@ def write_digits(folder: Path) -> list[Path]:
     paper = np.pad(paper, ((0, 0), (1, 1), (1, 1)), constant_values=255)
     files = [folder / CLASSES[label] / f"{number:04d}.png" for number, label in enumerate(labels)]
     for file, picture in zip(files, paper, strict=True):
-        if not file.exists():
-            with replacing(file) as partial:
-                Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(partial, format="PNG")
+        encoded = BytesIO()
+        Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(encoded, format="PNG")
+        _write(file, encoded.getvalue())
     return files
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file that does not hold this content yet.
+
+    No fsync, which would take longer than all the rest: a file that a crash cut short is written again.
+    """
+    try:
+        if not file.is_file() or file.read_bytes() != content:
+            file.write_bytes(content)
+    except OSError as error:
+        raise UlfineError(f"cannot write {file}: {reason(error)}") from error
