@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from ulfine_cache.progress import Silent
 
+from ulfine_cache.progress import Silent
 from ulfine_fast import evaluation
 from ulfine_fast.evaluation import judge
 from ulfine_fast.methods.zero_shot import METHOD

@@ -122,3 +122,8 @@ def test_evaluate_predictions__macro_ignores_the_order_of_rows(order):
     other = evaluate_predictions(probabilities[order], labels[order], [3, 2, 1], names(3))
     for name in SCALARS:
         assert one[name] == pytest.approx(other[name])
+
+
+def test_calibration_error__certainty_shares_the_last_bin():
+    probabilities = np.array([[1.0, 0.0], [0.95, 0.05]])
+    assert calibration_error(probabilities, np.array([1, 0])) == pytest.approx(abs(1 / 2 - (1.0 + 0.95) / 2))
