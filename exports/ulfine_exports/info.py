@@ -48,29 +48,9 @@ def info(*, target: Path, progress: Progress = Silent()) -> dict[str, Any]:  # n
 
 
 def _cache(path: Path) -> dict[str, Any]:
-    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.info import cache_info
 
-    cache = FeatureCache.open(path)
-    own = cache.read_split(None)
-    known = ("model", "pretrained", "weights_hash", "precision", "templates", "index", "source", "created")
-    return {
-        "kind": "cache",
-        "path": str(path),
-        "rows": cache.n_rows,
-        "views": cache.n_views,
-        "features": cache.n_features,
-        "classes": cache.n_classes,
-        **{part: len(getattr(own, part)) for part in ("labelled", "unlabelled", "val", "test")},
-        "text": cache.text_features is not None,
-        "view_recipe": cache.attributes.get("views", ""),
-        **{key: cache.attributes.get(key, "") for key in known},
-        "preprocess": _parsed(cache.attributes.get("preprocess", "")),
-        "versions": _parsed(cache.attributes.get("versions", "")),
-        "schema_version": cache.attributes.get("schema_version"),
-        "fingerprint": cache.fingerprint,
-        "splits": cache.split_names(),
-        "class_names": cache.class_names,
-    }
+    return cache_info(path)
 
 
 def _run(path: Path) -> dict[str, Any]:

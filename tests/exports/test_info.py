@@ -11,7 +11,7 @@ from ulfine_exports.info import info
 def test_info__cache(feature_cache):
     figures = info(target=feature_cache)
     assert (figures["kind"], figures["rows"], figures["classes"], figures["features"]) == ("cache", 200, 4, 16)
-    assert (figures["labelled"], figures["test"], figures["splits"]) == (160, 40, ["lt"])
+    assert (figures["labelled"], figures["test"], list(figures["splits"])) == (160, 40, ["lt"])
     assert info(target=feature_cache / "cache.h5")["fingerprint"] == figures["fingerprint"]
     assert json.loads(json.dumps(figures)) == figures
 
