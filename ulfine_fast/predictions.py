@@ -77,8 +77,11 @@ def _write_csv(
     with target.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
+        # One template per line and Python floats: several times faster than formatting numpy's numbers one by one.
+        template = ",".join(["%.7g"] * (1 + len(columns) - len(FIXED_COLUMNS)))
         for name, label, row in zip(paths, labels, probabilities, strict=True):
-            writer.writerow([name, label, f"{row.max():.7g}", *(f"{value:.7g}" for value in row)])
+            values = row.tolist()
+            writer.writerow([name, label, *(template % (max(values), *values)).split(",")])
 
 
 def _write_parquet(

@@ -168,7 +168,14 @@ def write_run(folder: Path, run: Run) -> None:
     (folder / MODEL).write_bytes(save(tensors, metadata=metadata))
     (folder / CONFIG).write_text(yaml.safe_dump(run.config, sort_keys=True, allow_unicode=True), encoding="utf-8")
     for name, content in ((METRICS, run.metrics), (PROVENANCE, run.provenance)):
-        (folder / name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        (folder / name).write_text(
+            json.dumps(content, indent=2, allow_nan=False, default=_as_plain) + "\n", encoding="utf-8"
+        )
+
+
+def _as_plain(value: Any) -> Any:
+    # A method may leave numbers and arrays of numpy or torch among its diagnostics.
+    return value.tolist()
 
 
 def load_run(path: Path) -> Run:

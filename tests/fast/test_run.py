@@ -7,7 +7,7 @@ import torch
 
 from ulfine_cache.errors import UlfineError
 from ulfine_fast.fitting import fit
-from ulfine_fast.run import load_run, new_run_directory
+from ulfine_fast.run import load_run, new_run_directory, write_run
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +138,13 @@ def test_new_run_directory__replaces_a_run_only_when_told(copy):
         (folder / "new").write_text("")
     assert [path.name for path in copy.iterdir()] == ["new"]
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+
+
+def test_write_run__diagnostics_may_be_arrays(fitted, tmp_path):
+    import dataclasses
+
+    diagnostics = {"prior": np.array([0.25, 0.75]), "weight": np.float32(0.5), "chosen": torch.tensor(3)}
+    run = dataclasses.replace(fitted, provenance={**fitted.provenance, "diagnostics": diagnostics})
+    with new_run_directory(tmp_path / "run") as folder:
+        write_run(folder, run)
+    assert load_run(tmp_path / "run").provenance["diagnostics"] == {"prior": [0.25, 0.75], "weight": 0.5, "chosen": 3}
