@@ -1,7 +1,6 @@
 """A tiny CLIP with random weights and folders of small pictures."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -69,13 +68,3 @@ def photos(tmp_path):
             write_picture(root / folder / f"{number:02d}.png", seed)
             seed += 1
     return root
-
-
-@pytest.fixture(scope="session")
-def shared_data():
-    """Return the folder of the real features, or skip."""
-    default = Path(__file__).parents[3] / "shared" / "data"
-    path = Path(os.environ.get("ULFINE_SHARED_DATA", default))
-    if not (path / "clip-features").is_dir():
-        pytest.skip(f"no real CLIP features: {path} is absent (set ULFINE_SHARED_DATA)")
-    return path

@@ -1,0 +1,286 @@
+"""The cache directory: readable with h5py alone, movable, bounded in trust; and its index and lock."""
+
+import multiprocessing
+import os
+import shutil
+import time
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ulfine_cache.cache_file import CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.index import build_index, index_cache, index_kind, search
+from ulfine_cache.info import cache_info
+from ulfine_cache.lock import writing
+from ulfine_cache.progress import Silent
+from ulfine_cache.shards import Shard, read_header, read_shard, shard_path, write_shard
+from ulfine_cache.splits import make_split
+from ulfine_cache.verify import verify
+
+RNG = np.random.default_rng(3)
+
+
+def unit_rows(*shape):
+    values = RNG.normal(size=shape)
+    return (values / np.linalg.norm(values, axis=-1, keepdims=True)).astype(np.float16)
+
+
+def a_shard(features, labels, start=0):
+    count = len(labels)
+    return Shard(
+        features=features,
+        labels=np.asarray(labels, np.int64),
+        paths=[f"klasse/{'ä' * ((start + k) % 4)}{start + k}.jpg" for k in range(count)],
+        set_names=[("", "train", "val", "test")[(start + k) % 4] for k in range(count)],
+        hashes=[f"{start + k:032x}" for k in range(count)],
+        skipped=[("bad.jpg", 'why, oh "why"')] if start else [],
+        plan={"made by": "test"},
+    )
+
+
+def a_cache(folder, sizes=(5, 0, 3), views=2, width=6, index="Flat"):
+    """Write a cache of several shards, one of them without rows, and return (folder, features, labels)."""
+    total = sum(sizes)
+    features, labels = unit_rows(total, views, width), np.arange(total) % 4 - 1
+    (folder / "shards").mkdir(parents=True)
+    paths, start = [], 0
+    for number, size in enumerate(sizes):
+        paths.append(shard_path(folder, number))
+        rows = slice(start, start + size)
+        write_shard(paths[-1], a_shard(features[rows], labels[rows], start))
+        start += size
+    text = unit_rows(3, width).astype(np.float32)
+    text /= np.linalg.norm(text, axis=1, keepdims=True)
+    kind = index_cache(folder, paths, index, progress=Silent())
+    attributes = {"model": "m", "weights_hash": "w", "index": kind}
+    content = CacheContent(["a", "b", "c"], attributes, TextPrototypes(text))
+    write_cache_file(folder, paths, content, progress=Silent())
+    return folder, features, labels
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return a_cache(tmp_path / "cache")
+
+
+def test_feature_cache__rows_and_views(cache):
+    folder, features, labels = cache
+    opened = FeatureCache.open(folder)
+    assert (opened.n_rows, opened.n_views, opened.n_features, opened.n_classes) == (8, 2, 6, 3)
+    for view in range(2):
+        read = opened.features(view=view)
+        assert read.dtype == np.float32
+        np.testing.assert_allclose(read, features[:, view].astype(np.float32), atol=1e-3)
+    rows = np.array([7, 0, 5, 0])
+    np.testing.assert_array_equal(opened.features(rows), opened.features()[rows])
+    assert opened.features(np.array([], np.int64)).shape == (0, 6)
+    np.testing.assert_array_equal(opened.labels, labels)
+    assert opened.set_names.tolist() == ["", "train", "val", "test"] * 2
+    assert opened.paths[3] == "klasse/äää3.jpg"
+    for bad in (np.array([8]), np.array([-1])):
+        with pytest.raises(IndexError):
+            opened.features(bad)
+    with pytest.raises(IndexError):
+        opened.features(view=2)
+
+
+def test_cache_file__opens_with_h5py_alone_after_a_move(cache, tmp_path, monkeypatch):
+    folder, features, labels = cache
+    shutil.copytree(folder, tmp_path / "far" / "away")
+    shutil.rmtree(folder)
+    monkeypatch.chdir("/")
+    with h5py.File(tmp_path / "far" / "away" / "cache.h5") as file:
+        np.testing.assert_array_equal(file["features"][:], features)
+        np.testing.assert_array_equal(file["label"][:], labels)
+        assert [name.decode() for name in file["path"][:]][3] == "klasse/äää3.jpg"
+        assert file["split"][1] == b"train"
+        assert file["hash"][7] == f"{7:032x}".encode()
+        assert file.attrs["schema_version"] == 1
+    assert FeatureCache.open(tmp_path / "far" / "away").features().shape == (8, 6)
+
+
+def test_write_shard__same_content_same_bytes(tmp_path):
+    shard = a_shard(unit_rows(300, 1, 4), np.zeros(300))
+    write_shard(tmp_path / "one.h5", shard)
+    time.sleep(1.1)  # HDF5's own times have the resolution of a second
+    write_shard(tmp_path / "two.h5", shard)
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+    with h5py.File(tmp_path / "one.h5") as file:
+        assert file["features"].chunks == (256, 1, 4)
+        assert file["features"].fletcher32
+        assert file["features"].dtype == np.float16
+
+
+def test_read_shard__round_trip(tmp_path):
+    shard = a_shard(unit_rows(4, 2, 3), [0, -1, 2, 1], start=10)
+    write_shard(tmp_path / "s.h5", shard)
+    read = read_shard(tmp_path / "s.h5")
+    np.testing.assert_array_equal(read.features, shard.features)
+    assert list(read.paths) == list(shard.paths)
+    assert read.skipped == [("bad.jpg", 'why, oh "why"')]
+    assert read_header(tmp_path / "s.h5").plan == {"made by": "test"}
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes=st.lists(st.integers(0, 7), min_size=1, max_size=5).filter(sum))
+def test_fingerprint__does_not_depend_on_the_shards(tmp_path_factory, sizes):
+    global RNG
+    RNG = np.random.default_rng(5)
+    one, _, _ = a_cache(tmp_path_factory.mktemp("one") / "c", sizes, index="none")
+    RNG = np.random.default_rng(5)
+    two, _, _ = a_cache(tmp_path_factory.mktemp("two") / "c", (sum(sizes),), index="none")
+    first, second = FeatureCache.open(one), FeatureCache.open(two)
+    assert first.fingerprint == second.fingerprint
+    np.testing.assert_array_equal(first.features(view=1), second.features(view=1))
+
+
+def test_open__refusals(cache, tmp_path):
+    folder, _, _ = cache
+    with pytest.raises(UlfineError, match=r"no cache at .*nothing"):
+        FeatureCache.open(tmp_path / "nothing")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UlfineError, match="is not a cache"):
+        FeatureCache.open(tmp_path / "other")
+    shutil.copytree(folder, tmp_path / "schema")
+    with h5py.File(tmp_path / "schema" / "cache.h5", "r+") as file:
+        file.attrs["schema_version"] = 99
+    with pytest.raises(UlfineError, match="has cache format 99"):
+        FeatureCache.open(tmp_path / "schema")
+    shutil.copytree(folder, tmp_path / "garbage")
+    (tmp_path / "garbage" / "cache.h5").write_bytes(b"garbage")
+    with pytest.raises(UlfineError, match=r"cache\.h5 is damaged"):
+        FeatureCache.open(tmp_path / "garbage")
+    # HDF5 itself would silently answer with zeros here.
+    (folder / "shards" / "00002.h5").unlink()
+    with pytest.raises(UlfineError, match=r"00002\.h5 is missing"):
+        FeatureCache.open(folder)
+
+
+def test_open__does_not_leave_the_directory(cache, tmp_path):
+    folder, _, _ = cache
+    shutil.copy(folder / "shards" / "00000.h5", tmp_path / "secret.h5")
+    with h5py.File(folder / "cache.h5", "r+") as file:
+        del file["shard_path"]
+        file["shard_path"] = np.array([b"../secret.h5", b"shards/00001.h5", b"shards/00002.h5"])
+    with pytest.raises(UlfineError, match="outside the cache"):
+        FeatureCache.open(folder)
+
+
+def test_verify__all_is_well(cache):
+    folder, _, _ = cache
+    make_split(cache=folder, name="s", labelled_max=1, imbalance=1)
+    figures = verify(cache=folder)
+    assert figures["damaged"] == []
+    assert (figures["rows"], figures["shards"], figures["splits"], figures["index"]) == (8, 3, 1, "Flat")
+
+
+def test_verify__finds_a_flipped_bit_anywhere(cache):
+    folder, _, _ = cache
+    path = folder / "shards" / "00000.h5"
+    good = path.read_bytes()
+    for position in np.random.default_rng(0).integers(0, len(good), 25):
+        bad = bytearray(good)
+        bad[position] ^= 1 << int(position % 8)
+        path.write_bytes(bytes(bad))
+        damaged = verify(cache=folder)["damaged"]
+        assert [item["path"] for item in damaged] == [str(path)]
+    path.write_bytes(good)
+    assert verify(cache=folder)["damaged"] == []
+
+
+def test_verify__norms_and_finiteness(tmp_path):
+    for name, value, message in (("long", 2.0, "not of unit norm"), ("nan", np.nan, "NaN or infinity")):
+        folder = tmp_path / name
+        (folder / "shards").mkdir(parents=True)
+        features = unit_rows(4, 1, 3)
+        features[2] = value
+        write_shard(shard_path(folder, 0), a_shard(features, [0, 1, 2, 0]))
+        content = CacheContent(["a", "b", "c"], {"index": "none"})
+        write_cache_file(folder, [shard_path(folder, 0)], content, progress=Silent())
+        (damaged,) = verify(cache=folder)["damaged"]
+        assert message in damaged["reason"]
+        assert damaged["reason"].startswith("1 rows")
+
+
+def test_verify__index_and_splits(cache, tmp_path):
+    folder, _, _ = cache
+    import faiss
+
+    faiss.write_index(build_index(unit_rows(3, 6).astype(np.float32), "Flat"), str(folder / "image.faiss"))
+    (folder / "splits").mkdir()
+    (folder / "splits" / "broken.h5").write_bytes(b"x")
+    reasons = [item["reason"] for item in verify(cache=folder)["damaged"]]
+    assert reasons[0] == "holds 3 x 6 values for 8 x 6 of the cache"
+    assert "damaged or not a split" in reasons[1]
+    (folder / "image.faiss").write_bytes(b"x")
+    assert "image.faiss is damaged" in verify(cache=folder)["damaged"][0]["reason"]
+
+
+def test_search__equals_numpy(cache):
+    folder, _, _ = cache
+    opened = FeatureCache.open(folder)
+    queries = opened.features()[[6, 1]]
+    similarities, rows = search(opened, queries, 3)
+    expected = queries @ opened.features().T
+    np.testing.assert_array_equal(rows, np.argsort(-expected, axis=1)[:, :3])
+    np.testing.assert_allclose(similarities, -np.sort(-expected, axis=1)[:, :3], atol=1e-5)
+    with pytest.raises(UlfineError, match="queries have 4 values"):
+        search(opened, np.zeros((1, 4), np.float32), 1)
+
+
+def test_index__kinds():
+    assert index_kind("auto", 200_000) == "Flat"
+    assert index_kind("auto", 200_001) == "HNSW32"
+    assert index_kind("IVF4,Flat", 10) == "IVF4,Flat"
+    features = unit_rows(300, 8).astype(np.float32)
+    _, rows = build_index(features, "HNSW16").search(features[:20], 1)
+    assert rows[:, 0].tolist() == list(range(20))
+    with pytest.raises(UsageError, match="no such index"):
+        build_index(features, "Banana")
+    with pytest.raises(UlfineError, match="cannot be trained on 3 rows"):
+        build_index(features[:3], "IVF16,Flat")
+
+
+def test_search__without_an_index(tmp_path):
+    folder, _, _ = a_cache(tmp_path / "c", index="none")
+    with pytest.raises(UlfineError, match="has no index"):
+        search(FeatureCache.open(folder), np.zeros((1, 6), np.float32), 1)
+
+
+def test_cache_info__figures(cache):
+    folder, _, labels = cache
+    make_split(cache=folder, name="s", labelled_max=1, imbalance=1, unlabelled="uniform")
+    figures = cache_info(folder)
+    assert figures["rows"] == 8
+    assert figures["labelled"] + figures["unlabelled"] + figures["val"] + figures["test"] <= 8
+    sets = np.array(["", "train", "val", "test"] * 2)
+    for index, entry in enumerate(figures["per_class"]):
+        assert entry["labelled"] == int(((labels == index) & np.isin(sets, ["", "train"])).sum())
+    assert figures["splits"]["s"]["protocol"]["unlabelled"] == "uniform"
+    assert figures["bytes"] > (folder / "cache.h5").stat().st_size
+
+
+def _hold(path, entered):
+    with writing(path):
+        entered.set()
+        time.sleep(60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="uses fork")
+def test_writing__second_process_is_refused_and_a_dead_one_forgotten(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    entered = context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path / "cache", entered))
+    holder.start()
+    assert entered.wait(60)
+    with pytest.raises(UlfineError, match="another process is writing to"), writing(tmp_path / "cache"):
+        pass
+    holder.kill()
+    holder.join()
+    with writing(tmp_path / "cache"):
+        pass

@@ -1,0 +1,114 @@
+"""SIGKILL at random moments, then the same command again: the same bytes as without any kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.cache.conftest import write_picture
+from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.verify import verify
+
+# Imports once and forks for every line on stdin, because importing torch takes longer than all the work.
+DRIVER = """
+import os, sys, time
+from pathlib import Path
+import open_clip
+from ulfine_cache.stage_one import cache_features
+
+class Slow:
+    def update(self, stage, done, total, **figures):
+        time.sleep(0.01)
+    def note(self, message):
+        pass
+
+source, config, model, weights = sys.argv[1:]
+open_clip.add_model_config(Path(config))
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        cache_features(source=Path(source), out=Path(line.strip()), model=model, pretrained=weights, device="cpu",
+                       precision="fp32", batch_size=2, workers=2, shard_size=2, progress=Slow())
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+class Runs:
+    """Runs of stage one in processes that can be killed."""
+
+    def __init__(self, photos, random_model):
+        arguments = [str(photos), str(random_model[2]), random_model[0], random_model[1]]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self.driver = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, *arguments],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def start(self, out):
+        self.driver.stdin.write(f"{out}\n")
+        self.driver.stdin.flush()
+        return int(self.driver.stdout.readline())
+
+    def wait(self):
+        return int(self.driver.stdout.readline())
+
+    def close(self):
+        self.driver.communicate()
+
+
+def finished(out):
+    return len(list((out / "shards").glob("*.h5")))
+
+
+def shard_bytes(out):
+    return {path.name: path.read_bytes() for path in sorted((out / "shards").glob("*"))}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX")
+def test_cache_features__killed_at_random_moments(tmp_path, random_model):
+    photos = tmp_path / "photos"
+    for number in range(60):
+        write_picture(photos / f"class{number % 3}" / f"{number:02d}.png", number)
+    (photos / "class1" / "broken.png").write_bytes(b"broken")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    runs = Runs(photos, random_model)
+    runs.start(whole)
+    assert runs.wait() == 0
+    n_shards = finished(whole)
+    assert n_shards == 31
+
+    rng = np.random.default_rng(7)
+    moments = []
+    # The last rounds aim at the end, where index and cache.h5 are written.
+    for extra in [*rng.integers(1, 7, 8).tolist(), n_shards, n_shards]:
+        # Counting finished shards instead of seconds hits the work itself on fast and slow machines alike.
+        target = min(finished(killed) + extra, n_shards)
+        child = runs.start(killed)
+        deadline = time.monotonic() + 60
+        while finished(killed) < target and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        assert runs.wait() in (signal.SIGKILL, 0)
+        moments.append(finished(killed))
+    assert sum(0 < shards < n_shards for shards in moments) >= 3
+    runs.start(killed)
+    assert runs.wait() == 0
+    runs.close()
+
+    assert shard_bytes(killed) == shard_bytes(whole)
+    assert (killed / "skipped.csv").read_bytes() == (whole / "skipped.csv").read_bytes()
+    one, two = FeatureCache.open(killed), FeatureCache.open(whole)
+    assert one.fingerprint == two.fingerprint
+    np.testing.assert_array_equal(one.features(), two.features())
+    assert verify(cache=killed)["damaged"] == []
+    assert not list(killed.rglob("*.partial"))
