@@ -127,7 +127,7 @@ def test_full_disk__names_the_file(ulfine_here, failing):
 
 
 def test_failures__are_listed_after_the_rest_was_done(ulfine_here, monkeypatch):
-    figures = {"predictions": [], "unreadable": [{"path": "a.png", "reason": "is empty"}], "damaged": []}
+    figures = {"predictions": [], "unreadable": [{"path": "a.png", "reason": "is empty"}], "out": None}
     monkeypatch.setattr(Command, "function", lambda self: lambda **arguments: figures)
     ended = ulfine_here("predict", "model.onnx", "a.png")
     assert (ended.exit_code, ended.err) == (1, "error: a.png: is empty\n")
