@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.atomic import replacing
-from ulfine_cache.datasets import dataset, encode, write_array, write_texts
+from ulfine_cache.datasets import UNREADABLE, dataset, encode, read_array, read_texts, write_array, write_texts
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress
-from ulfine_cache.shards import Shard, file_sha256, read_shard
+from ulfine_cache.shards import SHARDS, Shard, file_sha256, read_shard
 
 CACHE_FILE = "cache.h5"
 SCHEMA_VERSION = 1
@@ -108,6 +109,65 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
         }
         for name, value in attributes.items():
             file.attrs[name] = value
+
+
+@dataclass(frozen=True)
+class ShardTable:
+    """What `cache.h5` recorded about each of the n shards.
+
+    Attributes:
+        paths: Their files.
+        rows: int64 (n,).
+        sizes: int64 (n,) bytes.
+        sha256: n times 64 hexadecimal digits.
+    """
+
+    paths: Sequence[Path]
+    rows: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    sha256: Sequence[str]
+
+
+def read_shard_table(cache: Path) -> ShardTable:
+    """Read the list of shards without touching them.
+
+    Raises:
+        UlfineError: `cache.h5` is missing, damaged, of another format version, or points out of the directory.
+    """
+    path = cache / CACHE_FILE
+    if not cache.exists():
+        raise UlfineError(f"no cache at {cache}: `ulfine cache-features` or `ulfine import-features` makes one")
+    if not path.is_file():
+        if (cache / SHARDS).is_dir():
+            raise UlfineError(f"the cache {cache} is unfinished: run the command that makes it again, it goes on")
+        raise UlfineError(f"{cache} is not a cache: it has no {CACHE_FILE}")
+    try:
+        with h5py.File(path, "r") as file:
+            schema = int(np.asarray(file.attrs["schema_version"]))
+            if schema != SCHEMA_VERSION:
+                raise UlfineError(
+                    f"{cache} has cache format {schema}, this version reads {SCHEMA_VERSION}: make the cache again"
+                )
+            table = ShardTable(
+                [cache / name for name in read_texts(file, "shard_path")],
+                read_array(file, "shard_rows"),
+                read_array(file, "shard_bytes"),
+                read_texts(file, "shard_sha256"),
+            )
+            n_rows = dataset(file, "features").shape[0]
+    except UNREADABLE as error:
+        raise damaged_cache_file(cache) from error
+    if not len(table.paths) == len(table.rows) == len(table.sizes) == len(table.sha256) or table.rows.sum() != n_rows:
+        raise damaged_cache_file(cache)
+    for shard in table.paths:
+        if not shard.resolve().is_relative_to(cache.resolve()):
+            raise UlfineError(f"{path} points to {shard}, outside the cache: it is not trusted")
+    return table
+
+
+def damaged_cache_file(cache: Path) -> UlfineError:
+    """Return the error for a `cache.h5` that cannot be read."""
+    return UlfineError(f"{cache / CACHE_FILE} is damaged: delete it and run the command that made the cache again")
 
 
 def library_versions() -> dict[str, str]:

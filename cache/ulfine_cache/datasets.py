@@ -13,6 +13,9 @@ import numpy.typing as npt
 CHUNK_ROWS = 256
 """Rows in one HDF5 chunk: the size with the fastest sequential reads that random reads can still afford."""
 
+UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
+"""What reading a damaged or foreign HDF5 file may raise."""
+
 
 def encode(texts: Sequence[str]) -> npt.NDArray[np.bytes_]:
     """Turn strings into an array of fixed-length bytes, tagged as UTF-8 for HDF5.

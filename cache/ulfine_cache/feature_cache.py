@@ -8,10 +8,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ulfine_cache.cache_file import CACHE_FILE, SCHEMA_VERSION
-from ulfine_cache.datasets import dataset, decode, read_array, read_texts
+from ulfine_cache.cache_file import CACHE_FILE, ShardTable, read_shard_table
+from ulfine_cache.datasets import UNREADABLE, dataset, decode, read_array, read_texts
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.shards import SHARDS, read_features
+from ulfine_cache.shards import damaged, read_features
 from ulfine_cache.splits import SPLITS, Split, own_sets, read_split
 
 
@@ -25,8 +25,12 @@ class FeatureCache:
         n_rows: Images that could be read.
         n_views: Views of each image, >= 1.
         n_features: Width D of a feature.
+        labels: int64 (n_rows,), -1 = unlabelled.
+        set_names: (n_rows,) of "", "train", "val" or "test".
         class_names: C names; a label is an index into them.
         text_features: float32 (C, D), unit norm, or None where the encoder has no text tower.
+        prompt_features: float32 (C, T, D), unit norm: one per prompt, or None.
+        prompts: C lists of T prompts, or an empty list.
         attributes: Everything recorded about how the features were made: schema_version, model, pretrained,
             weights_hash, preprocess (JSON), precision, views, versions (JSON), created, source, ...
         fingerprint: 64 hexadecimal digits that stay the same for the same features, labels, sets and encoder,
@@ -45,6 +49,9 @@ class FeatureCache:
     text_features: npt.NDArray[np.float32] | None
     attributes: dict[str, Any]
     fingerprint: str
+    labels: npt.NDArray[np.int64]
+    set_names: npt.NDArray[np.str_]
+    _table: ShardTable
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -54,22 +61,21 @@ class FeatureCache:
             UlfineError: It is missing, unfinished, damaged, or written by another version of the format.
         """
         path = path.parent if path.name == CACHE_FILE else path
-        file_path = path / CACHE_FILE
-        if not path.exists():
-            raise UlfineError(f"no cache at {path}: `ulfine cache-features` or `ulfine import-features` makes one")
-        if not file_path.is_file():
-            if (path / SHARDS).is_dir():
-                raise UlfineError(f"the cache {path} is unfinished: run the command that makes it again, it goes on")
-            raise UlfineError(f"{path} is not a cache: it has no {CACHE_FILE}")
         cache = cls()
         cache.path = path
+        cache._table = read_shard_table(path)
+        # HDF5 fills a virtual dataset with zeros where a shard is missing: look before reading.
+        for shard, size in zip(cache._table.paths, cache._table.sizes, strict=True):
+            if not shard.is_file():
+                raise UlfineError(f"{shard} is missing: run the command that made the cache again")
+            if shard.stat().st_size != size:
+                raise damaged(shard)
         try:
-            with h5py.File(file_path, "r") as file:
-                cache._load(file)
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-            raise UlfineError(
-                f"{file_path} is damaged: delete it and run the command that made the cache again"
-            ) from error
+            with h5py.File(path / CACHE_FILE, "r") as file:
+                cache._load_own(file)
+                cache._load_rows(file)
+        except UNREADABLE as error:
+            raise UlfineError(f"{path} is damaged: `ulfine verify {path}` names the file") from error
         return cache
 
     @property
@@ -101,7 +107,7 @@ class FeatureCache:
         # One shard after the other, so that memory holds one shard beside the result.
         for number in np.unique(shard_of):
             wanted = np.flatnonzero(shard_of == number)
-            start = self._ends[number] - self._shard_rows[number]
+            start = self._ends[number] - self._table.rows[number]
             features[wanted] = read_features(self.shard_paths[number], view)[rows[wanted] - start]
         # float16 leaves the norms off by up to 5e-4.
         features /= np.linalg.norm(features, axis=1, keepdims=True)
@@ -111,6 +117,11 @@ class FeatureCache:
     def paths(self) -> list[str]:
         """n_rows names of the inputs, relative to the source."""
         return decode(self._path_bytes)
+
+    @property
+    def shard_paths(self) -> list[Path]:
+        """Files of the shards, in the order of the rows."""
+        return list(self._table.paths)
 
     def split_names(self) -> list[str]:
         """Return the names of the splits drawn so far, sorted."""
@@ -124,43 +135,20 @@ class FeatureCache:
         """
         return own_sets(self.labels, self.set_names) if name is None else read_split(self, name)
 
-    def _load(self, file: h5py.File) -> None:
+    def _load_own(self, file: h5py.File) -> None:
         self.attributes = {name: _plain(value) for name, value in file.attrs.items()}
-        schema = self.attributes.get("schema_version")
-        if schema != SCHEMA_VERSION:
-            raise UlfineError(
-                f"{self.path} has cache format {schema}, this version reads {SCHEMA_VERSION}: make the cache again"
-            )
         self.fingerprint = str(self.attributes["fingerprint"])
-        self.n_rows, self.n_views, self.n_features = (int(size) for size in dataset(file, "features").shape)
-        self.shard_paths = [self.path / name for name in read_texts(file, "shard_path")]
-        self.shard_sha256 = read_texts(file, "shard_sha256")
-        self._shard_bytes = read_array(file, "shard_bytes")
-        self._shard_rows = read_array(file, "shard_rows")
-        self._ends = np.cumsum(self._shard_rows)
-        # HDF5 fills a virtual dataset with zeros where a shard is missing: look before reading.
-        self._check_shards()
-        self.labels = read_array(file, "label")
-        self.set_names = np.array(read_texts(file, "split"), dtype="U5")
-        self._path_bytes = read_array(file, "path")
         self.class_names = read_texts(file, "class_names")
         self.text_features = read_array(file, "text_features") if "text_features" in file else None
         self.prompt_features = read_array(file, "prompt_features") if "prompt_features" in file else None
         self.prompts = [decode(row) for row in read_array(file, "prompts")] if "prompts" in file else []
-        if int(self._shard_rows.sum()) != self.n_rows:
-            raise ValueError("row counts disagree")
 
-    def _check_shards(self) -> None:
-        for path, size in zip(self.shard_paths, self._shard_bytes, strict=True):
-            if not path.resolve().is_relative_to(self.path.resolve()):
-                raise UlfineError(f"{self.path / CACHE_FILE} points to {path}, outside the cache: it is not trusted")
-            if not path.is_file():
-                raise UlfineError(f"{path} is missing: run the command that made the cache again")
-            if path.stat().st_size != size:
-                raise UlfineError(
-                    f"{path} has {path.stat().st_size} bytes instead of {size}: "
-                    "delete it and run the command that made the cache again"
-                )
+    def _load_rows(self, file: h5py.File) -> None:
+        self.n_rows, self.n_views, self.n_features = (int(size) for size in dataset(file, "features").shape)
+        self._ends = np.cumsum(self._table.rows)
+        self.labels = read_array(file, "label").astype(np.int64)
+        self.set_names = np.array(read_texts(file, "split"), dtype="U5")
+        self._path_bytes = read_array(file, "path")
 
 
 def _plain(value: Any) -> Any:

@@ -16,10 +16,10 @@ def cache_info(path: Path) -> dict[str, Any]:
         path: The cache directory.
 
     Returns:
-        A JSON-able dict: kind ("cache"), path, rows, views, features, classes, labelled, unlabelled, val, test, skipped,
-        model, pretrained, weights_hash, precision, view_recipe, preprocess (dict), templates, text (bool), prompts per
-        class, index, shards, bytes, created, source, versions, fingerprint, splits (per name its totals and protocol),
-        per_class (name, labelled, val, test counts).
+        A JSON-able dict: kind ("cache"), path, rows, views, features, classes, labelled, unlabelled, val, test,
+        skipped, model, pretrained, weights_hash, precision, view_recipe, preprocess (dict), templates, text (bool),
+        prompts_per_class, index, shards, bytes, created, source, versions, fingerprint, splits (by name: its totals
+        and its protocol), per_class (list of name, labelled, val, test).
 
     Raises:
         UlfineError: There is no readable cache.
@@ -64,4 +64,6 @@ def cache_info(path: Path) -> dict[str, Any]:
 def _split_info(cache: FeatureCache, name: str) -> dict[str, Any]:
     split = cache.read_split(name)
     protocol = {key: value for key, value in split.protocol.items() if key != "drawn"}
-    return {part: len(getattr(split, part)) for part in ("labelled", "unlabelled", "val", "test")} | protocol
+    return {part: len(getattr(split, part)) for part in ("labelled", "unlabelled", "val", "test")} | {
+        "protocol": protocol
+    }

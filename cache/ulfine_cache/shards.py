@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.atomic import replacing
-from ulfine_cache.datasets import dataset, read_array, read_texts, write_array, write_texts
+from ulfine_cache.datasets import UNREADABLE, dataset, read_array, read_texts, write_array, write_texts
 from ulfine_cache.errors import UlfineError
 
 SHARDS = "shards"
-_UNREADABLE = (KeyError, ValueError, TypeError, OSError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def read_header(path: Path) -> ShardHeader:
             rows, views, width = dataset(file, "features").shape
             listing = np.asarray(file.attrs["listing"]).tobytes().decode()
             plan = json.loads(np.asarray(file.attrs["plan"]).tobytes())
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise damaged(path) from error
     return ShardHeader(path, int(rows), int(views), int(width), listing, plan)
 
@@ -124,7 +123,7 @@ def read_shard(path: Path) -> Shard:
                 listing=header.listing,
                 plan=header.plan,
             )
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise damaged(path) from error
 
 
@@ -137,7 +136,7 @@ def read_features(path: Path, view: int) -> npt.NDArray[np.float16]:
     with _open(path) as file:
         try:
             return dataset(file, "features")[:, view]
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise damaged(path) from error
 
 
@@ -150,7 +149,7 @@ def read_skipped(path: Path) -> list[tuple[str, str]]:
     with _open(path) as file:
         try:
             return list(zip(read_texts(file, "skipped_path"), read_texts(file, "skipped_reason"), strict=True))
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise damaged(path) from error
 
 

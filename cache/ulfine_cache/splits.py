@@ -19,7 +19,7 @@ from pydantic import Field
 
 from ulfine_cache.atomic import make_directory, replacing
 from ulfine_cache.config import StrictConfig
-from ulfine_cache.datasets import dataset, read_array
+from ulfine_cache.datasets import UNREADABLE, dataset, read_array
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 
@@ -307,7 +307,7 @@ def read_split(cache: "FeatureCache", name: str) -> Split:
             fingerprint = str(file.attrs["fingerprint"])
             protocol = json.loads(dataset(file, "protocol")[()])
             sets = [read_array(file, part).astype(np.int64) for part in ("labelled", "unlabelled", "val", "test")]
-    except (OSError, RuntimeError, KeyError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         raise UlfineError(f"{path} is damaged or not a split: draw it again with `ulfine split`") from error
     if fingerprint != cache.fingerprint or any(len(rows) and rows[-1] >= cache.n_rows for rows in sets):
         raise UlfineError(f"split {name!r} was drawn from other features than {cache.path} holds now: draw it again")

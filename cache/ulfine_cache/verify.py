@@ -7,13 +7,14 @@ import h5py
 import numpy as np
 
 from ulfine_cache.atomic import reason
-from ulfine_cache.cache_file import CACHE_FILE
+from ulfine_cache.cache_file import CACHE_FILE, read_shard_table
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.index import INDEX_FILE, read_index
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.shards import file_sha256, read_shard
+from ulfine_cache.splits import SPLITS
 
 _NORM_TOLERANCE = 2e-3
 """float16 moves the norm of a unit vector by at most 2^-11, about 5e-4."""
@@ -29,15 +30,16 @@ def verify(*, cache: Path, progress: Progress = Silent()) -> dict[str, Any]:  # 
     """Read every dataset of a cache and compare every checksum.
 
     Checked are: each shard's SHA-256 against the one in `cache.h5` (a flipped bit anywhere in the file), HDF5's own
-    checksums, that features are finite and of unit norm, that `cache.h5` is readable as a whole and its splits belong to
-    it, and that the index holds the cache's rows.
+    checksums, that features are finite and of unit norm, that `cache.h5` is readable as a whole and its splits belong
+    to it, and that the index holds the cache's rows.
 
     Args:
         cache: The cache directory.
         progress: Receives the stage "verifying" in shards.
 
     Returns:
-        Figures: cache, rows, shards, bytes, splits, index, damaged (list of {"path", "reason"}, empty if all is well).
+        Figures: cache, rows, shards, bytes, damaged (list of {"path", "reason"}, empty if all is well), and where the
+        shards are sound splits and index.
 
     Raises:
         UlfineError: There is no cache that could be opened at all.
@@ -47,29 +49,37 @@ def verify(*, cache: Path, progress: Progress = Silent()) -> dict[str, Any]:  # 
         []
     """
     config = VerifyConfig.checked(cache=cache)
-    opened = FeatureCache.open(config.cache)
+    # Not through FeatureCache.open: that stops at the first damaged file.
+    table = read_shard_table(config.cache)
     damaged: list[dict[str, str]] = []
-    total_bytes = 0
-    for number, (path, digest) in enumerate(zip(opened.shard_paths, opened.shard_sha256, strict=True)):
-        total_bytes += path.stat().st_size
-        damaged += [{"path": str(path), "reason": why} for why in _shard_problems(path, digest)]
-        progress.update("verifying", number + 1, len(opened.shard_paths))
-    damaged += [{"path": str(opened.path / CACHE_FILE), "reason": why} for why in _cache_file_problems(opened)]
-    damaged += [{"path": str(opened.path / INDEX_FILE), "reason": why} for why in _index_problems(opened)]
-    for name in opened.split_names():
-        try:
-            opened.read_split(name)
-        except UlfineError as error:
-            damaged.append({"path": name, "reason": str(error)})
-    return {
+    for number, (path, digest) in enumerate(zip(table.paths, table.sha256, strict=True)):
+        damaged += _named(path, _shard_problems(path, digest))
+        progress.update("verifying", number + 1, len(table.paths))
+    figures: dict[str, Any] = {
         "cache": str(config.cache),
-        "rows": opened.n_rows,
-        "shards": len(opened.shard_paths),
-        "bytes": total_bytes,
+        "rows": int(table.rows.sum()),
+        "shards": len(table.paths),
+        "bytes": int(table.sizes.sum()),
+    }
+    if damaged:
+        return figures | {"damaged": damaged}
+    try:
+        opened = FeatureCache.open(config.cache)
+    except UlfineError as error:
+        return figures | {"damaged": _named(config.cache / CACHE_FILE, [str(error)])}
+    damaged += _named(opened.path / CACHE_FILE, _cache_file_problems(opened))
+    damaged += _named(opened.path / INDEX_FILE, _index_problems(opened))
+    for name in opened.split_names():
+        damaged += _named(opened.path / SPLITS / f"{name}.h5", _split_problems(opened, name))
+    return figures | {
         "splits": len(opened.split_names()),
         "index": str(opened.attributes.get("index", "none")),
         "damaged": damaged,
     }
+
+
+def _named(path: Path, problems: list[str]) -> list[dict[str, str]]:
+    return [{"path": str(path), "reason": problem} for problem in problems]
 
 
 def _shard_problems(path: Path, digest: str) -> list[str]:
@@ -118,4 +128,12 @@ def _index_problems(cache: FeatureCache) -> list[str]:
         return [str(error)]
     if (index.ntotal, index.d) != (cache.n_rows, cache.n_features):
         return [f"holds {index.ntotal} x {index.d} values for {cache.n_rows} x {cache.n_features} of the cache"]
+    return []
+
+
+def _split_problems(cache: FeatureCache, name: str) -> list[str]:
+    try:
+        cache.read_split(name)
+    except UlfineError as error:
+        return [str(error)]
     return []

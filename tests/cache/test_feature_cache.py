@@ -43,10 +43,10 @@ def a_shard(features, labels, start=0):
     )
 
 
-def a_cache(folder, sizes=(5, 0, 3), views=2, width=6, index="Flat"):
+def a_cache(folder, sizes=(5, 0, 15), views=2, width=6, index="Flat"):
     """Write a cache of several shards, one of them without rows, and return (folder, features, labels)."""
     total = sum(sizes)
-    features, labels = unit_rows(total, views, width), np.arange(total) % 4 - 1
+    features, labels = unit_rows(total, views, width), np.arange(total) // 4 % 4 - 1
     (folder / "shards").mkdir(parents=True)
     paths, start = [], 0
     for number, size in enumerate(sizes):
@@ -71,18 +71,18 @@ def cache(tmp_path):
 def test_feature_cache__rows_and_views(cache):
     folder, features, labels = cache
     opened = FeatureCache.open(folder)
-    assert (opened.n_rows, opened.n_views, opened.n_features, opened.n_classes) == (8, 2, 6, 3)
+    assert (opened.n_rows, opened.n_views, opened.n_features, opened.n_classes) == (20, 2, 6, 3)
     for view in range(2):
         read = opened.features(view=view)
         assert read.dtype == np.float32
         np.testing.assert_allclose(read, features[:, view].astype(np.float32), atol=1e-3)
-    rows = np.array([7, 0, 5, 0])
+    rows = np.array([17, 0, 5, 0])
     np.testing.assert_array_equal(opened.features(rows), opened.features()[rows])
     assert opened.features(np.array([], np.int64)).shape == (0, 6)
     np.testing.assert_array_equal(opened.labels, labels)
-    assert opened.set_names.tolist() == ["", "train", "val", "test"] * 2
+    assert opened.set_names.tolist() == ["", "train", "val", "test"] * 5
     assert opened.paths[3] == "klasse/äää3.jpg"
-    for bad in (np.array([8]), np.array([-1])):
+    for bad in (np.array([20]), np.array([-1])):
         with pytest.raises(IndexError):
             opened.features(bad)
     with pytest.raises(IndexError):
@@ -101,7 +101,7 @@ def test_cache_file__opens_with_h5py_alone_after_a_move(cache, tmp_path, monkeyp
         assert file["split"][1] == b"train"
         assert file["hash"][7] == f"{7:032x}".encode()
         assert file.attrs["schema_version"] == 1
-    assert FeatureCache.open(tmp_path / "far" / "away").features().shape == (8, 6)
+    assert FeatureCache.open(tmp_path / "far" / "away").features().shape == (20, 6)
 
 
 def test_write_shard__same_content_same_bytes(tmp_path):
@@ -176,7 +176,7 @@ def test_verify__all_is_well(cache):
     make_split(cache=folder, name="s", labelled_max=1, imbalance=1)
     figures = verify(cache=folder)
     assert figures["damaged"] == []
-    assert (figures["rows"], figures["shards"], figures["splits"], figures["index"]) == (8, 3, 1, "Flat")
+    assert (figures["rows"], figures["shards"], figures["splits"], figures["index"]) == (20, 3, 1, "Flat")
 
 
 def test_verify__finds_a_flipped_bit_anywhere(cache):
@@ -215,7 +215,7 @@ def test_verify__index_and_splits(cache, tmp_path):
     (folder / "splits").mkdir()
     (folder / "splits" / "broken.h5").write_bytes(b"x")
     reasons = [item["reason"] for item in verify(cache=folder)["damaged"]]
-    assert reasons[0] == "holds 3 x 6 values for 8 x 6 of the cache"
+    assert reasons[0] == "holds 3 x 6 values for 20 x 6 of the cache"
     assert "damaged or not a split" in reasons[1]
     (folder / "image.faiss").write_bytes(b"x")
     assert "image.faiss is damaged" in verify(cache=folder)["damaged"][0]["reason"]
@@ -256,9 +256,9 @@ def test_cache_info__figures(cache):
     folder, _, labels = cache
     make_split(cache=folder, name="s", labelled_max=1, imbalance=1, unlabelled="uniform")
     figures = cache_info(folder)
-    assert figures["rows"] == 8
-    assert figures["labelled"] + figures["unlabelled"] + figures["val"] + figures["test"] <= 8
-    sets = np.array(["", "train", "val", "test"] * 2)
+    assert figures["rows"] == 20
+    assert [figures[part] for part in ("labelled", "unlabelled", "val", "test")] == [6, 4, 3, 3]
+    sets = np.array(["", "train", "val", "test"] * 5)
     for index, entry in enumerate(figures["per_class"]):
         assert entry["labelled"] == int(((labels == index) & np.isin(sets, ["", "train"])).sum())
     assert figures["splits"]["s"]["protocol"]["unlabelled"] == "uniform"
