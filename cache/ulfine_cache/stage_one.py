@@ -1,37 +1,20 @@
 """`ulfine cache-features`: stage one, from images to a cache of CLIP features."""
 
-import hashlib
-import json
-import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
-from ulfine_cache.atomic import make_directory, remove_partial_files
-from ulfine_cache.cache_file import CACHE_FILE, CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.cache_writer import CacheWriter
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.encoder import ClipEncoder
-from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.image_folder import ImageFolder
-from ulfine_cache.index import INDEX_FILE, check_index, index_cache, index_kind
 from ulfine_cache.lock import writing
-from ulfine_cache.pipeline import EncodedBlock, encode_blocks
-from ulfine_cache.plan import refuse_other_plan
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.prompts import ClassText, load_classes, load_templates
-from ulfine_cache.shards import SHARDS, Shard, read_header, read_skipped, shard_path, write_shard
-from ulfine_cache.skipped import SKIPPED_FILE, write_skipped
-from ulfine_cache.source import ImageSource, SourceItem, listing_digest
+from ulfine_cache.prompts import load_classes, load_templates
 from ulfine_cache.views import check_views
-
-_BATCH = {"cpu": 64, "mps": 64, "cuda": 256}
-_MAX_WORKERS = 16
 
 
 class CacheFeaturesConfig(StrictConfig):
@@ -124,8 +107,8 @@ def cache_features(
     texts = load_classes(config.classes, images.classes)
     with writing(config.out):
         encoder = ClipEncoder.load(config.model, config.pretrained, config.device, config.precision, progress=progress)
-        job = _Job(config, images, texts, lines, encoder, progress)
-        encoded = job.run()
+        writer = CacheWriter(config, images, texts, lines, encoder, progress)
+        encoded = writer.run()
     cache = FeatureCache.open(config.out)
     own = cache.read_split(None)
     seconds = time.perf_counter() - started
@@ -148,174 +131,3 @@ def cache_features(
         "seconds": round(seconds, 3),
         "images_per_second": round(encoded.images / encoded.seconds, 1) if encoded.images else 0.0,
     }
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    """What one call did itself."""
-
-    shards: int = 0
-    images: int = 0
-    seconds: float = 0.0
-
-
-class _Job:
-    """One call's work on one locked cache directory."""
-
-    def __init__(
-        self,
-        config: CacheFeaturesConfig,
-        source: ImageSource,
-        texts: Sequence[ClassText],
-        templates: Sequence[str],
-        encoder: ClipEncoder,
-        progress: Progress,
-    ) -> None:
-        self.config, self.source, self.encoder, self.progress = config, source, encoder, progress
-        self.texts, self.templates = texts, templates
-        size = config.shard_size
-        self.blocks = [source.items[start : start + size] for start in range(0, len(source.items), size)]
-        self.listings = [listing_digest(block) for block in self.blocks]
-        self.paths = [shard_path(config.out, number) for number in range(len(self.blocks))]
-        self.plan = {
-            "made by": "cache-features",
-            "model": encoder.model_name,
-            "pretrained": Path(encoder.pretrained).name,
-            "weights": encoder.weights_hash[:16],
-            "preprocess": encoder.preprocess.to_json(),
-            "precision": encoder.precision,
-            "views": config.views,
-            "templates": _named(config.templates, templates),
-            "classes": _named("file", [str(text) for text in texts]) if config.classes else "folder names",
-            "shard size": size,
-        }
-
-    def run(self) -> _Encoded:
-        out = self.config.out
-        refuse_other_plan(out, self.plan)
-        make_directory(out / SHARDS)
-        for directory in (out, out / SHARDS):
-            remove_partial_files(directory)
-        todo = self._missing()
-        surplus = sorted(set((out / SHARDS).glob("*.h5")) - set(self.paths))
-        if not todo and not surplus and self._is_complete():
-            self.progress.note(f"{out} is complete: nothing to do")
-            return _Encoded()
-        check_index(self.config.index, self.encoder.n_features)
-        # While it is absent the cache is unfinished, which is what it is from here on.
-        (out / CACHE_FILE).unlink(missing_ok=True)
-        for path in surplus:
-            path.unlink()
-        # Before the images, because a tokenizer that cannot be had should not cost hours.
-        text = self._encode_text()
-        encoded = self._encode(todo)
-        self._finish(text)
-        return encoded
-
-    def _missing(self) -> list[int]:
-        """Return the shards to encode, and say how many are kept and how many are out of date."""
-        there, outdated, todo = 0, 0, []
-        for number, (path, listing) in enumerate(zip(self.paths, self.listings, strict=True)):
-            if not path.exists():
-                todo.append(number)
-                continue
-            there += 1
-            try:
-                current = read_header(path).listing == listing
-            except UlfineError:
-                current = False
-            if not current:
-                outdated += 1
-                todo.append(number)
-        if outdated:
-            self.progress.note(f"{outdated} shards are encoded again: their images changed or they are damaged")
-        if there > outdated and todo:
-            self.progress.note(f"going on: {there - outdated} of {len(self.paths)} shards are complete")
-        return todo
-
-    def _is_complete(self) -> bool:
-        try:
-            cache = FeatureCache.open(self.config.out)
-        except UlfineError:
-            return False
-        kind = index_kind(self.config.index, cache.n_rows)
-        return (
-            cache.attributes.get("index") == kind
-            and (kind == "none" or (self.config.out / INDEX_FILE).is_file())
-            and (self.config.out / SKIPPED_FILE).is_file()
-            and cache.class_names == [text.name for text in self.texts]
-            and cache.shard_paths == self.paths
-        )
-
-    def _encode_text(self) -> TextPrototypes | None:
-        if not self.texts:
-            return None
-        prompts = [text.prompts(self.templates) for text in self.texts]
-        flat = [prompt for row in prompts for prompt in row]
-        features = self.encoder.encode_text(flat).reshape(len(prompts), len(self.templates), -1)
-        # CLIP's prompt ensemble: unit vectors are averaged, and the mean is brought to unit norm again.
-        mean = features.mean(axis=1)
-        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
-        self.progress.note(f"text: {len(self.texts)} classes, {len(self.templates)} prompts each")
-        return TextPrototypes(mean, features, prompts)
-
-    def _encode(self, todo: Sequence[int]) -> _Encoded:
-        started = time.perf_counter()
-        blocks = [self.blocks[number] for number in todo]
-        batch_size = self.config.batch_size or _BATCH[self.encoder.device.type]
-        workers = self.config.workers or min(_MAX_WORKERS, os.cpu_count() or 1)
-        encoded = encode_blocks(
-            self.source, blocks, self.encoder, batch_size=batch_size, workers=workers, progress=self.progress
-        )
-        for number, block in zip(todo, encoded, strict=True):
-            write_shard(self.paths[number], self._shard(self.listings[number], block))
-        return _Encoded(len(todo), sum(map(len, blocks)), time.perf_counter() - started)
-
-    def _shard(self, listing: str, block: EncodedBlock) -> Shard:
-        items: list[SourceItem] = [image.item for image in block.images]
-        return Shard(
-            features=block.features,
-            labels=np.array([item.label for item in items], np.int64),
-            paths=[item.path for item in items],
-            set_names=[item.set_name for item in items],
-            hashes=[image.content for image in block.images],
-            skipped=block.skipped,
-            listing=listing,
-            plan=self.plan,
-        )
-
-    def _finish(self, text: TextPrototypes | None) -> None:
-        out, config, encoder = self.config.out, self.config, self.encoder
-        skipped = [row for path in self.paths for row in read_skipped(path)]
-        write_skipped(out, skipped)
-        if len(skipped) == len(self.source.items):
-            path, why = skipped[0]
-            raise UlfineError(
-                f"none of the {len(skipped)} images in {config.source} can be read (first: {path}: {why}): "
-                f"see {out / SKIPPED_FILE}"
-            )
-        if skipped:
-            self.progress.note(f"{len(skipped)} images cannot be read: see {out / SKIPPED_FILE}")
-        attributes = {
-            "model": encoder.model_name,
-            "pretrained": encoder.pretrained,
-            "weights_hash": encoder.weights_hash,
-            "preprocess": encoder.preprocess.to_json(),
-            "precision": encoder.precision,
-            "views": config.views,
-            "templates": self.plan["templates"],
-            "source": self.source.location,
-            "shard_size": config.shard_size,
-            "skipped": len(skipped),
-            "index": index_cache(out, self.paths, config.index, progress=self.progress),
-        }
-        content = CacheContent([words.name for words in self.texts], attributes, text)
-        write_cache_file(out, self.paths, content, progress=self.progress)
-
-
-def _named(name: str, content: Sequence[str]) -> str:
-    """Return a name that changes with the content, unless the name itself is the content."""
-    if name in ("simple", "imagenet"):
-        return name
-    digest = hashlib.sha256(json.dumps(list(content)).encode()).hexdigest()[:16]
-    return f"{Path(name).name} {digest}"
