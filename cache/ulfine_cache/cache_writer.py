@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,8 +155,11 @@ class CacheWriter:
         encoded = encode_blocks(
             self.source, blocks, self.encoder, batch_size=batch_size, workers=workers, progress=self.progress
         )
-        for number, block in zip(todo, encoded, strict=True):
-            write_shard(self.paths[number], self._shard(self.listings[number], block))
+        with warnings.catch_warnings():
+            # Pillow warns about odd metadata in readable images; what cannot be read is in skipped.csv.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            for number, block in zip(todo, encoded, strict=True):
+                write_shard(self.paths[number], self._shard(self.listings[number], block))
         return Encoded(len(todo), sum(map(len, blocks)), time.perf_counter() - started)
 
     def _shard(self, listing: str, block: EncodedBlock) -> Shard:
