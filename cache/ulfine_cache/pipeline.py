@@ -12,6 +12,7 @@ import torch
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.encoder import ClipEncoder
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.pixels import UndecodableImage, decode
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress
@@ -78,6 +79,9 @@ def encode_blocks(
 
     Yields:
         An `EncodedBlock` for each block, in order.
+
+    Raises:
+        UlfineError: Not even one image fits into the GPU's memory.
     """
     total, done = sum(map(len, blocks)), 0
     ahead = max(_BATCHES_AHEAD * batch_size, 2 * workers)
@@ -149,9 +153,9 @@ def _encode(
         try:
             chunks = [encoder.encode_images(pixels[i : i + batch_size]) for i in range(0, len(pixels), batch_size)]
             break
-        except torch.cuda.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError as error:
             if batch_size == 1:
-                raise
+                raise UlfineError("not even one image fits into the GPU's memory: use --device cpu") from error
             batch_size //= 2
             torch.cuda.empty_cache()
             progress.note(f"not enough GPU memory: batches of {batch_size} from here on")
