@@ -10,7 +10,6 @@ from ulfine_cache.errors import UlfineError
 
 if TYPE_CHECKING:
     from ulfine_cache.encoder import ClipEncoder
-
     from ulfine_cache.preprocess import Preprocess
 
 

@@ -118,9 +118,8 @@ def prepare(out: Path, progress: Progress) -> int:
     Returns:
         The number of images.
     """
-    from ulfine_cache.stage_one import cache_features
-
     from ulfine_cache.atomic import make_directory, replacing
+    from ulfine_cache.stage_one import cache_features
 
     places = _Places(out)
     make_directory(out)
