@@ -14,6 +14,7 @@ from sklearn.metrics import balanced_accuracy_score
 from ulfine_cache import tiny
 from ulfine_cache.tiny import captions, render, strokes
 from ulfine_cache.tiny.train import TrainConfig, contrastive_loss, normalise, train
+from ulfine_cache.tiny.vocabulary import Vocabulary
 
 PROMPTS = ("the digit {}", "a photo of the digit {}", "a photo of a {}.")
 
@@ -158,3 +159,15 @@ def test_model_card__says_what_it_must():
     card = (tiny.WEIGHTS_FILE.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
     for word in ("Apache-2.0", "seed", "zero-shot", "not for", "never"):
         assert word in card
+
+
+def test_unpack__trained_rows_in_their_places_zeros_elsewhere():
+    vocabulary = Vocabulary(24)
+    packed = torch.arange(1.0, len(vocabulary.ids) + 1)[:, None].repeat(1, 2)
+    table = vocabulary.unpack(packed, 49408)
+    tokens = vocabulary.tokenizer(["the digit seven"])[0]
+    packed_tokens = vocabulary.packed(["the digit seven"])[0]
+    kept = tokens != 0
+    torch.testing.assert_close(table[tokens[kept]], packed[packed_tokens[kept]])
+    assert (table.abs().sum(1) > 0).sum() == len(vocabulary.ids) - 1
+    assert packed_tokens.argmax() == tokens.argmax()

@@ -184,6 +184,16 @@ def describe(attributes: Attributes, rng: np.random.Generator) -> tuple[str, Att
     return _pick(rng, FRAMES).format(noun), asserted
 
 
+def every_word() -> list[str]:
+    """Return sentences in which every word occurs that `describe` can ever say."""
+    shown = [f"{label} {number % 10}" for number, label in enumerate(LABELS)]
+    nouns = [noun.format(word="one", figure=1) for noun in (*_DIGIT_NOUNS, *_SHAPE_NOUNS)]
+    words = [
+        word for table in (_CATEGORY_NOUNS, _MEDIUM_WORDS, _FINISH_WORDS) for group in table.values() for word in group
+    ]
+    return [*(frame.format("one") for frame in FRAMES), *shown, *nouns, *words, *COLOURS, "on background"]
+
+
 def matches(images: Attributes, captions: Attributes) -> NDArray[np.bool_]:
     """Say which caption is true of which image.
 

@@ -28,8 +28,9 @@ from torch.nn import functional
 from ulfine_cache import tiny
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.tiny.captions import DIGIT_NAMES, FRAMES, LABELS, Attributes, describe, matches
+from ulfine_cache.tiny.captions import DIGIT_NAMES, LABELS, Attributes, describe, matches
 from ulfine_cache.tiny.render import font_files, render_pool
+from ulfine_cache.tiny.vocabulary import Vocabulary
 
 _HELD_OUT_START = 10_000_000  # held-out images are drawn from a stretch of the pool that training never reaches
 
@@ -96,40 +97,6 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, positive: Tenso
     return (by_image + by_text) / 2
 
 
-class Vocabulary:
-    """The token ids that captions can contain, packed to 0..n-1 in their own order.
-
-    Training with the packed ids saves the 49,000 rows that no caption touches. The order keeps the end-of-text token
-    the largest, which is how CLIP's text tower finds it.
-    """
-
-    def __init__(self, context_length: int, seed: int, attributes: Attributes) -> None:
-        self.tokenizer = open_clip.SimpleTokenizer(context_length=context_length)
-        rng = np.random.default_rng((seed, 1))
-        seen = [describe(row, rng)[0] for row in attributes[:20_000]]
-        seen += [frame.format(f"{label} {number % 10}") for number, label in enumerate(LABELS) for frame in FRAMES]
-        self.ids = np.unique(self.tokenizer(seen).numpy())
-        self._rows: dict[str, NDArray[np.int64]] = {}
-
-    def packed(self, captions: list[str]) -> Tensor:
-        """Tokenise to packed ids, int64 (n, context_length)."""
-        for caption in captions:
-            if caption not in self._rows:
-                ids = self.tokenizer([caption]).numpy()[0]
-                rows = np.searchsorted(self.ids, ids)
-                if not np.array_equal(self.ids[rows.clip(max=len(self.ids) - 1)], ids):
-                    raise AssertionError(f"caption outside the training vocabulary: {caption}")
-                self._rows[caption] = rows
-        return torch.from_numpy(np.stack([self._rows[caption] for caption in captions]))
-
-    def unpack(self, packed: Tensor, size: int) -> Tensor:
-        """Return the full table (size, width): packed rows in their places, zeros elsewhere and at the padding."""
-        table = torch.zeros(size, packed.shape[1], dtype=packed.dtype)
-        table[torch.from_numpy(self.ids)] = packed
-        table[0] = 0  # padding stands after the end of text, where causal attention never looks
-        return table
-
-
 @torch.no_grad()
 def zero_shot_accuracy(
     model: Any, pixels: NDArray[np.uint8], labels: NDArray[np.int64], prompts: Tensor, batch_size: int = 500
@@ -175,7 +142,7 @@ def train(*, out: Path, config: TrainConfig | None = None, progress: Progress | 
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model: Any = open_clip.create_model(tiny.register())
-        vocabulary = Vocabulary(model.context_length, config.seed, attributes)
+        vocabulary = Vocabulary(model.context_length)
         vocabulary_size, width = model.token_embedding.weight.shape
         model.token_embedding = nn.Embedding(len(vocabulary.ids), width)
         nn.init.normal_(model.token_embedding.weight, std=0.02)
