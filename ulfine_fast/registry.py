@@ -27,6 +27,11 @@ class Entry:
 
 METHODS: dict[str, Entry] = {
     "zero-shot": Entry("zero_shot:METHOD", "similarity to the text prototypes; nothing is trained"),
+    "lp": Entry("lp:METHOD", "linear probe, plain cross-entropy"),
+    "lp-la": Entry("lp_la:METHOD", "linear probe from the text prototypes, logit-adjusted"),
+    "lft": Entry("lft:METHOD", "residual adapter and cosine head, plain cross-entropy"),
+    "lift": Entry("lift:METHOD", "residual adapter and cosine head, logit-adjusted"),
+    "ulfine": Entry("ulfine:METHOD", "the default: adapter, fitted prototypes, probe and fusion, with unlabelled images"),
 }
 
 

@@ -1,0 +1,157 @@
+"""PAF in closed form: one prototype per class as the MAP mean of a Gaussian, anchored in text, refined by EM.
+
+The published rule of prototype adaptive fitting (arXiv 2505.05062) moves a text prototype towards the visual mean by a share
+that grows with how often the class is predicted. Here that share is the one Bayes' rule gives: with a Gaussian prior worth
+`kappa` images around the anchor, `a_k = N_k / (N_k + kappa)`, where `N_k` counts labelled images and the weighted
+pseudo-labels. Classes with many images follow them; rare ones stay near their anchor. The closed form, the anchor and the
+pseudo-count are this project's decisions.
+
+All functions carry a leading axis of B independent problems (the whole fit and its cross-validation folds), so that one
+matrix product serves all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What a Gaussian model with shared covariance needs to know of weighted rows.
+
+    Attributes:
+        counts: float64 (B, C), weight of each class.
+        sums: float64 (B, C, D), weighted sum of each class's features.
+        gram: float64 (B, D, D), weighted sum of outer products over all rows.
+    """
+
+    counts: Tensor
+    sums: Tensor
+    gram: Tensor
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """Fitted prototypes and the linear classifier they amount to.
+
+    Attributes:
+        means: float64 (B, C, D), the prototypes in feature space.
+        anchors: float64 (B, C, D), where each would be without images.
+        covariance: float64 (B, D, D), shared by the classes, shrunk.
+        weight: float64 (B, C, D) and
+        bias: float64 (B, C): the log-likelihood of class k, up to a term all classes share, is `x . weight_k + bias_k`.
+    """
+
+    means: Tensor
+    anchors: Tensor
+    covariance: Tensor
+    weight: Tensor
+    bias: Tensor
+
+
+def class_means(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
+    """Class means, their trust and their centre.
+
+    Returns:
+        means (B, C, D); trust (B, C) in [0, 1), `n / (n + 1)`, since the mean of few images is noisy; centre (B, 1, D), the
+        mean of the means by trust.
+    """
+    means = moments.sums / moments.counts.clamp_min(1e-12)[..., None]
+    trust = moments.counts / (moments.counts + 1)
+    centre = (trust[..., None] * means).sum(1, keepdim=True) / trust.sum(1)[:, None, None]
+    return means, trust, centre
+
+
+def text_anchors(text: Tensor | None, moments: Moments, ridge: float) -> Tensor:
+    """Predict where the images of each class lie from its text.
+
+    Image and text features of one class lie far apart (the modality gap), so a text prototype is no good centre for images.
+    A ridge regression from text to class means carries it over: `m_k = m + b (t_k - t) + (t_k - t) B`, where `m` and `t`
+    are the centres of means and texts, `b >= 0` is one number and `B` a matrix penalised by `ridge`. Without text every
+    anchor is the centre of the class means.
+
+    Args:
+        text: float64 (C, D) unit text prototypes, or None.
+        moments: Of the rows to learn from.
+        ridge: Penalty in units of the mean squared length of the centred, trust-weighted texts.
+
+    Returns:
+        float64 (B, C, D).
+    """
+    means, trust, centre = class_means(moments)
+    if text is None:
+        return centre.expand_as(means)
+    offsets = text - text.mean(0)
+    root = trust.sqrt()[..., None]
+    predictors = root * offsets
+    targets = root * (means - centre)
+    slope = (predictors * targets).sum((1, 2)) / (predictors**2).sum((1, 2)).clamp_min(1e-12)
+    slope = slope.clamp_min(0)[:, None, None]
+    kernel = predictors @ predictors.transpose(1, 2)
+    unit = kernel.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
+    penalty = ridge * unit[:, None, None] * torch.eye(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
+    coefficients = torch.linalg.solve(kernel + penalty, targets - slope * predictors)
+    return centre + slope * offsets + offsets @ (predictors.transpose(1, 2) @ coefficients)
+
+
+def movement_rates(counts: Tensor, pseudo_count: float) -> Tensor:
+    """How far each prototype leaves its anchor, `a_k = N_k / (N_k + kappa)`, in [0, 1).
+
+    The published rate is `a_k = mu * P_u^k / max_i P_u^i` (`prototype_fitting.movement_rates`); this one follows from a
+    Gaussian prior worth `kappa` images around the anchor.
+    """
+    return counts / (counts + pseudo_count)
+
+
+def fit_prototypes(
+    text: Tensor | None, moments: Moments, *, pseudo_count: float, anchor_ridge: float, shrinkage: float
+) -> Prototypes:
+    """MAP prototypes and shared covariance from weighted moments.
+
+    `c_k = (1 - a_k) anchor_k + a_k mean_k` with `a_k` from `movement_rates`; the covariance is the pooled scatter around the
+    prototypes, shrunk towards a multiple of the identity, `(1 - s) S + s tr(S)/D I`. With `s = 1` distances are Euclidean.
+
+    Args:
+        text: float64 (C, D) or None.
+        moments: Of labelled and pseudo-labelled rows.
+        pseudo_count: kappa > 0, images that an anchor is worth.
+        anchor_ridge: See `text_anchors`.
+        shrinkage: s in (0, 1].
+
+    Returns:
+        The prototypes with the linear classifier they amount to.
+    """
+    anchors = text_anchors(text, moments, anchor_ridge)
+    counts, sums = moments.counts, moments.sums
+    # (1 - a) anchor + a mean, written without dividing by counts, which may be zero
+    prototypes = (sums + pseudo_count * anchors) / (counts + pseudo_count)[..., None]
+    cross = prototypes.transpose(1, 2) @ sums
+    scatter = moments.gram - cross - cross.transpose(1, 2)
+    scatter = scatter + prototypes.transpose(1, 2) @ (counts[..., None] * prototypes)
+    scatter = scatter / counts.sum(1)[:, None, None]
+    width = scatter.shape[-1]
+    spread = (scatter.diagonal(dim1=1, dim2=2).sum(1) / width).clamp_min(1e-9)
+    identity = torch.eye(width, dtype=scatter.dtype, device=scatter.device)
+    covariance = (1 - shrinkage) * scatter + shrinkage * spread[:, None, None] * identity
+    factor = torch.linalg.cholesky(covariance)
+    weight = torch.cholesky_solve(prototypes.transpose(1, 2), factor).transpose(1, 2)
+    bias = -0.5 * (weight * prototypes).sum(-1)
+    return Prototypes(prototypes, anchors, covariance, weight, bias)
+
+
+def labelled_moments(features: Tensor, labels: Tensor, n_classes: int, keep: Tensor) -> Moments:
+    """Moments of B selections of the same labelled rows.
+
+    Args:
+        features: float32 (N, D).
+        labels: int64 (N,).
+        n_classes: C.
+        keep: bool (B, N), which rows each problem may see.
+    """
+    rows = features.double()
+    chosen = keep.double()[..., None] * torch.nn.functional.one_hot(labels, n_classes).double()  # (B, N, C)
+    gram = torch.stack([(rows * k[:, None]).T @ rows for k in keep.double()])
+    return Moments(chosen.sum(1), chosen.transpose(1, 2) @ rows, gram)

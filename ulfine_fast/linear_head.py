@@ -1,0 +1,152 @@
+"""Heads trained by gradient on labelled features: the model and the one training loop behind `lp`, `lft` and kin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from ulfine_cache.config import StrictConfig
+from ulfine_fast.adapter import ResidualAdapter
+from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
+from ulfine_fast.logit_model import LogitModel
+from ulfine_fast.method import FitResult
+
+if TYPE_CHECKING:
+    from ulfine_cache.progress import Progress
+    from ulfine_fast.training_data import TrainingData
+
+
+class LinearHeadConfig(StrictConfig):
+    """Settings of a head trained by gradient.
+
+    Attributes:
+        tau: Strength of the logit adjustment in the loss; 0 is plain cross-entropy.
+        scale: Multiplies the similarity of feature and weight (LIFT, Shi et al., ICML 2024, uses 25).
+        cosine: Whether weights are brought to unit length, which keeps head classes from growing longer ones.
+        initial: Where the weights start: text prototypes (labelled class means without text), or zero.
+        adapter_width: Bottleneck of the residual adapter before the head; 0 trains no adapter.
+        steps: Gradient steps. The last one counts, whatever came before.
+        batch_size: Labelled rows per step.
+        learning_rate: Peak rate of AdamW, which falls to zero along a cosine.
+        weight_decay: AdamW's decay.
+    """
+
+    tau: float = Field(default=0.0, ge=0)
+    scale: float = Field(default=25.0, gt=0)
+    cosine: bool = False
+    initial: Literal["text", "zero"] = "zero"
+    adapter_width: int = Field(default=0, ge=0)
+    steps: int = Field(default=400, ge=1)
+    batch_size: int = Field(default=512, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=5e-4, ge=0)
+
+
+class LinearHeadModel(LogitModel):
+    """`scale * adapter(x) . w_k`, with or without the adapter, with weights of free or of unit length.
+
+    Example:
+        >>> LinearHeadModel(n_features=8, n_classes=3, scale=25.0, cosine=True, adapter_width=2)(torch.rand(5, 8)).shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(
+        self,
+        *,
+        n_features: int,
+        n_classes: int,
+        scale: float,
+        cosine: bool,
+        adapter_width: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.cosine = cosine
+        self.adapter = ResidualAdapter(n_features, adapter_width, generator) if adapter_width else None
+        self.weight = nn.Parameter(torch.zeros(n_classes, n_features))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits of unit features, (N, D) to (N, C)."""
+        adapted = features if self.adapter is None else self.adapter(features)
+        weight = normalize(self.weight, dim=-1) if self.cosine else self.weight
+        return self.scale * adapted @ weight.T
+
+    def architecture(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        n_classes, n_features = self.weight.shape
+        return {
+            "n_features": n_features,
+            "n_classes": n_classes,
+            "scale": self.scale,
+            "cosine": self.cosine,
+            "adapter_width": 0 if self.adapter is None else self.adapter.down.shape[0],
+        }
+
+
+def build(architecture: dict[str, Any]) -> LinearHeadModel:
+    """Re-create an untrained model from its description."""
+    return LinearHeadModel(**architecture)
+
+
+def initial_prototypes(data: TrainingData) -> Tensor:
+    """The text prototypes; without text, the directions of the labelled class means. float32 (C, D), unit length."""
+    if data.text is not None:
+        return data.text
+    sums = data.features.new_zeros(data.n_classes, data.n_features)
+    return normalize(sums.index_add_(0, data.labels, data.features), dim=-1)
+
+
+def batches(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Endless row numbers, int64, each pass over all rows in a new order; everything at once where it fits."""
+    while True:
+        order = torch.randperm(n_rows, generator=generator)
+        if n_rows <= batch_size:
+            yield order
+            continue
+        for start in range(0, n_rows - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
+
+
+def optimiser_and_schedule(
+    parameters: Iterator[nn.Parameter], config: LinearHeadConfig
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW and the cosine fall of its rate to zero over `config.steps`."""
+    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return optimiser, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+
+
+def fit(data: TrainingData, config: LinearHeadConfig, seed: int, progress: Progress) -> FitResult:
+    """Train on the labelled rows alone; the last step is the model."""
+    generator = torch.Generator().manual_seed(seed)
+    model = LinearHeadModel(
+        n_features=data.n_features,
+        n_classes=data.n_classes,
+        scale=config.scale,
+        cosine=config.cosine,
+        adapter_width=config.adapter_width,
+        generator=generator,
+    ).to(data.features.device)
+    if config.cosine or config.initial == "text":  # a cosine has no direction to start from at zero
+        with torch.no_grad():
+            model.weight.copy_(initial_prototypes(data))
+    prior = log_prior(data.labelled_counts)
+    optimiser, schedule = optimiser_and_schedule(model.parameters(), config)
+    rows = batches(len(data.labels), config.batch_size, generator)
+    history: list[dict[str, float]] = []
+    for step in range(1, config.steps + 1):
+        row = next(rows).to(data.labels.device)
+        loss = logit_adjusted_cross_entropy(model.logits(data.features[row]), data.labels[row], prior, config.tau)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if step % 20 == 0 or step == config.steps:
+            history.append({"step": step, "loss": float(loss.detach())})
+            progress.update("training", step, config.steps, loss=history[-1]["loss"])
+    return FitResult(model=model.eval(), history=history)

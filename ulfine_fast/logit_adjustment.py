@@ -1,0 +1,43 @@
+"""Logit adjustment: how a class prior enters a loss or leaves a decision."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+
+def log_prior(counts: Tensor, floor: float = 0.5) -> Tensor:
+    """Logarithm of the class prior that counts imply, `log(n_k / sum_j n_j)`.
+
+    Args:
+        counts: (C,) rows of each class, at least 0.
+        floor: What an empty class counts as, in rows, so that its logarithm stays finite.
+
+    Returns:
+        float32 (C,).
+
+    Example:
+        >>> log_prior(torch.tensor([8, 2])).exp()
+        tensor([0.8000, 0.2000])
+    """
+    floored = counts.float().clamp_min(floor)
+    return torch.log(floored / floored.sum())
+
+
+def logit_adjusted_cross_entropy(logits: Tensor, labels: Tensor, prior: Tensor, tau: float = 1.0) -> Tensor:
+    """`CE(z + tau * log prior, y)`, averaged over rows.
+
+    Training with the prior added leaves `z` itself unbiased: predictions on balanced data use `z` alone. Source: Menon et
+    al., Long-tail learning via logit adjustment, ICLR 2021, equation 10. With `tau = 0` this is plain cross-entropy.
+
+    Args:
+        logits: float (N, C), z.
+        labels: int64 (N,) classes, or float (N, C) rows of a distribution.
+        prior: float (C,), the logarithm of the class prior of the rows.
+        tau: Strength; 1 is Fisher consistent for the balanced error.
+
+    Returns:
+        A scalar.
+    """
+    return cross_entropy(logits + tau * prior, labels)

@@ -1,0 +1,23 @@
+"""`lft`: lightweight fine-tuning on cached features, a residual adapter and a cosine head, plain cross-entropy."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ulfine_fast.linear_head import LinearHeadConfig, build, fit
+from ulfine_fast.method import Method
+
+
+class LightweightFineTuningConfig(LinearHeadConfig):
+    """Settings of `lft`: those of `LinearHeadConfig` with an adapter. `tau=1` makes it LIFT's recipe on features.
+
+    Attributes:
+        adapter_width: Bottleneck of the residual adapter.
+    """
+
+    cosine: bool = True
+    initial: Literal["text", "zero"] = "text"
+    adapter_width: int = Field(default=64, ge=0)
+
+
+METHOD = Method(name="lft", config=LightweightFineTuningConfig, fit=fit, build=build)

@@ -1,0 +1,16 @@
+"""`lift`: the adapter and cosine head of `lft`, trained with logit adjustment, LIFT's recipe on cached features."""
+
+from pydantic import Field
+
+from ulfine_fast.linear_head import build, fit
+from ulfine_fast.method import Method
+from ulfine_fast.methods.lft import LightweightFineTuningConfig
+
+
+class LiftConfig(LightweightFineTuningConfig):
+    """Settings of `lift` (Shi et al., Long-tail learning with foundation model, ICML 2024, on frozen features)."""
+
+    tau: float = Field(default=1.0, ge=0)
+
+
+METHOD = Method(name="lift", config=LiftConfig, fit=fit, build=build)

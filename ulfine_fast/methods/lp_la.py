@@ -1,0 +1,19 @@
+"""`lp-la`: the linear probe that starts from the text prototypes and is trained with logit adjustment."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ulfine_fast.linear_head import LinearHeadConfig, build, fit
+from ulfine_fast.method import Method
+
+
+class LogitAdjustedProbeConfig(LinearHeadConfig):
+    """Settings of `lp-la`: those of `LinearHeadConfig` with the recipe of LIFT's head (Shi et al., ICML 2024)."""
+
+    tau: float = Field(default=1.0, ge=0)
+    cosine: bool = True
+    initial: Literal["text", "zero"] = "text"
+
+
+METHOD = Method(name="lp-la", config=LogitAdjustedProbeConfig, fit=fit, build=build)
