@@ -10,8 +10,8 @@ from torch.nn.functional import normalize
 class ResidualAdapter(nn.Module):
     """`normalise(x + up(relu(down(x))))`, the identity before training because `up` starts at zero.
 
-    The bottleneck is that of CLIP-Adapter (Gao et al., 2021, section 3.2) with a plain residual instead of its mixing ratio,
-    so that an untrained adapter changes nothing.
+    The bottleneck is that of CLIP-Adapter (Gao et al., 2021, section 3.2) with a plain residual instead of its mixing
+    ratio, so that an untrained adapter changes nothing.
 
     Args:
         n_features: D.

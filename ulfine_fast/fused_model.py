@@ -13,9 +13,9 @@ from ulfine_fast.logit_model import LogitModel
 class FusedModel(LogitModel):
     """`w_1 (z . c_k - |c_k|^2 / 2) + w_2 s x . p_k + w_3 s_t x . t_k` with the adapted feature `z = (x - m) A`.
 
-    `A` is the adapter (the identity where nothing speaks for another one), `c` the fitted prototypes in adapted space, `p` the
-    probe, `t` the text prototypes. The first and third term are the text side of the fusion, the second is the probe's.
-    All of it is linear in `x`.
+    `A` is the adapter (the identity where nothing speaks for another one), `c` the fitted prototypes in adapted space,
+    `p` the probe, `t` the text prototypes. The first and third term are the text side of the fusion, the second is the
+    probe's. All of it is linear in `x`.
 
     Example:
         >>> model = FusedModel(n_features=8, n_classes=3, has_text=False)

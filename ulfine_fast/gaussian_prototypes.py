@@ -1,10 +1,10 @@
 """PAF in closed form: one prototype per class as the MAP mean of a Gaussian, anchored in text, refined by EM.
 
-The published rule of prototype adaptive fitting (arXiv 2505.05062) moves a text prototype towards the visual mean by a share
-that grows with how often the class is predicted. Here that share is the one Bayes' rule gives: with a Gaussian prior worth
-`kappa` images around the anchor, `a_k = N_k / (N_k + kappa)`, where `N_k` counts labelled images and the weighted
-pseudo-labels. Classes with many images follow them; rare ones stay near their anchor. The closed form, the anchor and the
-pseudo-count are this project's decisions.
+The published rule of prototype adaptive fitting (arXiv 2505.05062) moves a text prototype towards the visual mean by a
+share that grows with how often the class is predicted. Here that share is the one Bayes' rule gives: with a Gaussian
+prior worth `kappa` images around the anchor, `a_k = N_k / (N_k + kappa)`, where `N_k` counts labelled images and the
+weighted pseudo-labels. Classes with many images follow them; rare ones stay near their anchor. The closed form, the
+anchor and the pseudo-count are this project's decisions.
 
 All functions carry a leading axis of B independent problems (the whole fit and its cross-validation folds), so that one
 matrix product serves all of them.
@@ -56,8 +56,8 @@ def class_means(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
     """Class means, their trust and their centre.
 
     Returns:
-        means (B, C, D); trust (B, C) in [0, 1), `n / (n + 1)`, since the mean of few images is noisy; centre (B, 1, D), the
-        mean of the means by trust.
+        means (B, C, D); trust (B, C) in [0, 1), `n / (n + 1)`, since the mean of few images is noisy; centre (B, 1, D),
+        the mean of the means by trust.
     """
     means = moments.sums / moments.counts.clamp_min(1e-12)[..., None]
     trust = moments.counts / (moments.counts + 1)
@@ -68,10 +68,10 @@ def class_means(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
 def text_anchors(text: Tensor | None, moments: Moments, ridge: float) -> Tensor:
     """Predict where the images of each class lie from its text.
 
-    Image and text features of one class lie far apart (the modality gap), so a text prototype is no good centre for images.
-    A ridge regression from text to class means carries it over: `m_k = m + b (t_k - t) + (t_k - t) B`, where `m` and `t`
-    are the centres of means and texts, `b >= 0` is one number and `B` a matrix penalised by `ridge`. Without text every
-    anchor is the centre of the class means.
+    Image and text features of one class lie far apart (the modality gap), so a text prototype is no good centre for
+    images. A ridge regression from text to class means carries it over: `m_k = m + b (t_k - t) + (t_k - t) B`, where
+    `m` and `t` are the centres of means and texts, `b >= 0` is one number and `B` a matrix penalised by `ridge`.
+    Without text every anchor is the centre of the class means.
 
     Args:
         text: float64 (C, D) unit text prototypes, or None.
@@ -111,8 +111,9 @@ def fit_prototypes(
 ) -> Prototypes:
     """MAP prototypes and shared covariance from weighted moments.
 
-    `c_k = (1 - a_k) anchor_k + a_k mean_k` with `a_k` from `movement_rates`; the covariance is the pooled scatter around the
-    prototypes, shrunk towards a multiple of the identity, `(1 - s) S + s tr(S)/D I`. With `s = 1` distances are Euclidean.
+    `c_k = (1 - a_k) anchor_k + a_k mean_k` with `a_k` from `movement_rates`; the covariance is the pooled scatter
+    around the prototypes, shrunk towards a multiple of the identity, `(1 - s) S + s tr(S)/D I`. With `s = 1` distances
+    are Euclidean.
 
     Args:
         text: float64 (C, D) or None.

@@ -28,8 +28,8 @@ def log_prior(counts: Tensor, floor: float = 0.5) -> Tensor:
 def logit_adjusted_cross_entropy(logits: Tensor, labels: Tensor, prior: Tensor, tau: float = 1.0) -> Tensor:
     """`CE(z + tau * log prior, y)`, averaged over rows.
 
-    Training with the prior added leaves `z` itself unbiased: predictions on balanced data use `z` alone. Source: Menon et
-    al., Long-tail learning via logit adjustment, ICLR 2021, equation 10. With `tau = 0` this is plain cross-entropy.
+    Training with the prior added leaves `z` itself unbiased: predictions on balanced data use `z` alone. Source: Menon
+    et al., Long-tail learning via logit adjustment, ICLR 2021, equation 10. With `tau = 0` this is plain cross-entropy.
 
     Args:
         logits: float (N, C), z.

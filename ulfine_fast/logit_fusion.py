@@ -1,9 +1,9 @@
 """DLF: several logits of the same rows, brought to one scale and added.
 
-Published (arXiv 2505.05062): the similarity to fitted text prototypes and a probe's logits complement each other; aligned in
-scale and fused, they serve pseudo-labels and predictions. How to align and to weigh them is this project's decision: one
-positive weight for each, chosen to give the best class-balanced likelihood on labelled rows that the fit had not seen. The
-same weights calibrate, since they also set the temperature.
+Published (arXiv 2505.05062): the similarity to fitted text prototypes and a probe's logits complement each other;
+aligned in scale and fused, they serve pseudo-labels and predictions. How to align and to weigh them is this project's
+decision: one positive weight for each, chosen to give the best class-balanced likelihood on labelled rows that the fit
+had not seen. The same weights calibrate, since they also set the temperature.
 """
 
 from __future__ import annotations

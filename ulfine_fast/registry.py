@@ -31,7 +31,9 @@ METHODS: dict[str, Entry] = {
     "lp-la": Entry("lp_la:METHOD", "linear probe from the text prototypes, logit-adjusted"),
     "lft": Entry("lft:METHOD", "residual adapter and cosine head, plain cross-entropy"),
     "lift": Entry("lift:METHOD", "residual adapter and cosine head, logit-adjusted"),
-    "ulfine": Entry("ulfine:METHOD", "the default: adapter, fitted prototypes, probe and fusion, with unlabelled images"),
+    "ulfine": Entry(
+        "ulfine:METHOD", "the default: adapter, fitted prototypes, probe and fusion, with unlabelled images"
+    ),
 }
 
 

@@ -19,10 +19,10 @@ def fit_text_anchored_probe(
     tau: float = 1.0,
     max_iter: int = 40,
 ) -> Tensor:
-    """Minimise `LA-CE(scale * x . (t_k + d_k)) + penalty * |d|^2` over `d`, a convex problem, by L-BFGS on the full batch.
+    """Minimise `LA-CE(scale * x . (t_k + d_k)) + penalty * |d|^2` over `d`, a convex problem, by L-BFGS.
 
-    Zero-shot is the limit of a large penalty. Without text the anchor is zero. Since the gradient lies in the span of the
-    rows, the problem is solved in that span when there are fewer rows than dimensions. The loss is
+    Zero-shot is the limit of a large penalty. Without text the anchor is zero. Since the gradient lies in the span of
+    the rows, the problem is solved in that span when there are fewer rows than dimensions. The loss is
     `logit_adjusted_cross_entropy`; the anchor is this project's decision.
 
     Args:

@@ -4,9 +4,9 @@
 2. Adapter and prototypes: `ulfine_fast.gaussian_prototypes` on the labelled rows.
 3. Probe: `ulfine_fast.text_anchored_probe` on the labelled rows.
 4. Fusion weights: `ulfine_fast.logit_fusion` on the rows each fold left out.
-5. Rounds of EM: the fused logits give every unlabelled row soft pseudo-labels, under a class prior of the unlabelled rows that is
-   estimated along the way (Saerens et al., Adjusting the outputs of a classifier to new a priori probabilities, 2002);
-   the prototypes are fitted again with them.
+5. Rounds of EM: the fused logits give every unlabelled row soft pseudo-labels, under a class prior of the unlabelled
+   rows that is estimated along the way (Saerens et al., Adjusting the outputs of a classifier to new a priori
+   probabilities, 2002); the prototypes are fitted again with them.
 6. Fusion weights again. The pseudo-labels are kept unless the left-out rows speak clearly against them.
 
 Published are PAF and DLF as ideas (arXiv 2505.05062); every form here is this project's decision, see `docs/method.md`.
@@ -69,11 +69,11 @@ class UlfineConfig(StrictConfig):
 
 PROBE_SCALE = 50.0
 TEXT_SCALE = 100.0
-# Logarithms of the temperature of the prototypes' logits and of the weights of probe and text relative to it, as expected
-# before any row is seen, and their standard deviations. The probe's is held tight: held-out likelihood alone overrates it
-# where the rare classes, which it serves worst, have too few rows to be held out.
-EXPECTED_LOGS = (-2.3, 1.1, 1.6)
-SPREAD_OF_LOGS = (2.0, 0.5, 1.0)
+# Logarithms of the temperature of the prototypes' logits and of the weights of probe and text relative to it, as
+# expected before any row is seen, and their standard deviations. The probe's is held tight: held-out likelihood alone
+# overrates it where the rare classes, which it serves worst, have too few rows to be held out.
+EXPECTED_LOGS = (-2.3, 0.0, 1.6)
+SPREAD_OF_LOGS = (2.0, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,9 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
             prototypes, weights = refined, refined_weights
     names = ["prototypes", "probe", "text"]
     diagnostics["fusion_weights"] = dict(zip(names, weights.tolist(), strict=False))
-    return FitResult(model=_model(problem, prototypes, weights).to(device).eval(), history=history, diagnostics=diagnostics)
+    return FitResult(
+        model=_model(problem, prototypes, weights).to(device).eval(), history=history, diagnostics=diagnostics
+    )
 
 
 def _fuse_left_out(problem: _Problem, prototypes: Prototypes, row_weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,7 +194,11 @@ def _mean(losses: Tensor, row_weights: Tensor) -> float:
 def _expectation_maximisation(
     problem: _Problem, prototypes: Prototypes, weights: Tensor, progress: Progress, history: list[dict[str, float]]
 ) -> tuple[Prototypes, Tensor]:
-    """Refine the prototypes of all problems with soft pseudo-labels; also the estimated prior of problem 0, float64 (C,)."""
+    """Refine the prototypes of all problems with soft pseudo-labels.
+
+    Returns:
+        The prototypes, and the estimated class prior of the unlabelled rows in problem 0, float64 (C,).
+    """
     unlabelled, share = problem.data.unlabelled, problem.config.unlabelled_weight
     n_problems, n_classes, _ = prototypes.weight.shape
     prior = torch.full((n_problems, n_classes), 1 / n_classes, dtype=torch.float64, device=unlabelled.device)
@@ -250,6 +256,4 @@ def _model(problem: _Problem, prototypes: Prototypes, weights: Tensor) -> FusedM
     return model
 
 
-METHOD = Method(
-    name="ulfine", config=UlfineConfig, fit=fit, build=lambda architecture: FusedModel(**architecture)
-)
+METHOD = Method(name="ulfine", config=UlfineConfig, fit=fit, build=lambda architecture: FusedModel(**architecture))
