@@ -31,6 +31,13 @@ METHODS: dict[str, Entry] = {
     "lp-la": Entry("lp_la:METHOD", "linear probe from the text prototypes, logit-adjusted"),
     "lft": Entry("lft:METHOD", "residual adapter and cosine head, plain cross-entropy"),
     "lift": Entry("lift:METHOD", "residual adapter and cosine head, logit-adjusted"),
+    "fixmatch": Entry("fixmatch:METHOD", "the head of lp-la with FixMatch's pseudo-labels of unlabelled images"),
+    "tip-adapter": Entry("tip_adapter:METHOD", "zero-shot and a cache of labelled images; nothing is trained"),
+    "tip-adapter-f": Entry("tip_adapter_f:METHOD", "tip-adapter whose cache keys are trained"),
+    "gda": Entry("gda:METHOD", "Gaussian discriminant analysis and zero-shot; closed form"),
+    "knn": Entry("knn:METHOD", "nearest labelled images, weighted by similarity"),
+    "label-spreading": Entry("label_spreading:METHOD", "labels spread over a graph of labelled and unlabelled images"),
+    "sklearn-lr": Entry("sklearn_lr:METHOD", "scikit-learn's logistic regression with balanced class weights"),
     "ulfine": Entry(
         "ulfine:METHOD", "the default: adapter, fitted prototypes, probe and fusion, with unlabelled images"
     ),

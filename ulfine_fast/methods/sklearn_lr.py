@@ -1,0 +1,102 @@
+"""`sklearn-lr`: scikit-learn's LogisticRegression with balanced class weights, the first thing a practitioner tries.
+
+It sees the labelled rows and nothing else, neither text nor unlabelled rows. Features stay of unit length. That makes
+scikit-learn's default `C=1` a strong penalty, so C is chosen on a decimal grid by cross-validation on the labelled rows
+(`LogisticRegressionCV` does the same, but cannot do without rows of every class in every fold). Grid and solver else as
+in scikit-learn.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ulfine_cache.config import StrictConfig
+from ulfine_fast.affine_model import AffineModel
+from ulfine_fast.cross_validation import choose_setting, kept
+from ulfine_fast.method import FitResult, Method
+
+if TYPE_CHECKING:
+    from ulfine_cache.progress import Progress
+    from ulfine_fast.training_data import TrainingData
+
+# The logit of a class without labelled rows. Those of the others sum to zero, so the largest is never below zero.
+NEVER = -20.0
+
+
+class SklearnLogisticRegressionConfig(StrictConfig):
+    """Settings of `sklearn-lr`.
+
+    Attributes:
+        cs: Inverse penalties to choose from.
+        default_c: The one taken where no labelled row can be left out.
+        max_iter: Steps of L-BFGS.
+        folds: Folds of the cross-validation that chooses.
+    """
+
+    cs: tuple[float, ...] = Field(default=(0.1, 1.0, 10.0, 100.0, 1000.0), min_length=1)
+    default_c: float = Field(default=1.0, gt=0)
+    max_iter: int = Field(default=1000, ge=1)
+    folds: int = Field(default=5, ge=2)
+
+
+def fit(data: TrainingData, config: SklearnLogisticRegressionConfig, seed: int, progress: Progress) -> FitResult:
+    """Choose C and fit with it on all labelled rows."""
+    cs = sorted({*config.cs, config.default_c})
+
+    def fold_logits(keep: Tensor) -> Iterator[Tensor]:
+        rows = data.features[~keep].double()
+        for weight, bias in _path(kept(data, keep), cs, config.max_iter):
+            yield rows @ weight.T + bias
+
+    choice = choose_setting(
+        data, fold_logits, n_settings=len(cs), default=cs.index(config.default_c), n_folds=config.folds, seed=seed
+    )
+    c = cs[choice.index]
+    weight, bias = next(_path(data, [c], config.max_iter))
+    progress.update("training", 1, 1)
+    return FitResult(
+        model=AffineModel.of(weight, bias),
+        diagnostics={"c": c, "left_out_macro_accuracy": choice.macro_accuracy},
+    )
+
+
+def _path(data: TrainingData, cs: list[float], max_iter: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Weight (C, D) and bias (C,) for rising C, each fit starting from the one before; float64."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    device = data.features.device
+    features, labels = data.features.double().cpu().numpy(), data.labels.cpu().numpy()
+    present = data.labels.unique()
+    model = LogisticRegression(class_weight="balanced", max_iter=max_iter, warm_start=True)
+    for c in cs:
+        weight = torch.zeros(data.n_classes, data.n_features, dtype=torch.float64, device=device)
+        bias = torch.full((data.n_classes,), NEVER, dtype=torch.float64, device=device)
+        bias[present] = 0.0
+        if len(present) > 1:
+            model.set_params(C=c)
+            with warnings.catch_warnings():
+                # Where the classes are separable a large C has its optimum far away; the last step counts.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(features, labels)
+            coefficients = torch.as_tensor(model.coef_, device=device)
+            intercepts = torch.as_tensor(model.intercept_, device=device)
+            if len(present) == 2:  # scikit-learn then gives one row: the logit of the second class against the first
+                coefficients = torch.cat([-coefficients, coefficients]) / 2
+                intercepts = torch.cat([-intercepts, intercepts]) / 2
+            weight[present], bias[present] = coefficients, intercepts
+        yield weight, bias
+
+
+METHOD = Method(
+    name="sklearn-lr",
+    config=SklearnLogisticRegressionConfig,
+    fit=fit,
+    build=lambda architecture: AffineModel(**architecture),
+)
