@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -42,12 +42,16 @@ def choose_setting(
     default: int,
     n_folds: int,
     seed: int,
+    criterion: Literal["accuracy", "cross-entropy"] = "accuracy",
 ) -> Choice:
     """K-fold cross-validation on the labelled rows, judged by macro accuracy, the figure that balanced tests show.
 
     Settings of equal macro accuracy, of which there are many with few rows, are told apart by the cross-entropy of the
-    rows left out, balanced over classes; then the earlier one wins. A class of one labelled row has none left to learn
-    from when that row is left out, so it has no say where there is no text.
+    rows left out, balanced over classes; then the earlier one wins. With the criterion ``"cross-entropy"`` it decides
+    alone, for methods whose settings hardly move the decision but set how confident it is.
+
+    A class of one labelled row has none left to learn from when that row is left out, so it has no say where there is
+    no text.
 
     Args:
         data: All labelled rows.
@@ -57,6 +61,7 @@ def choose_setting(
         default: The setting to take where nothing can be left out.
         n_folds: K, at least 2.
         seed: Deals the rows.
+        criterion: What is best.
     """
     counts = data.labelled_counts
     usable = torch.ones_like(data.labels, dtype=torch.bool) if data.text is not None else counts[data.labels] > 1
@@ -74,5 +79,5 @@ def choose_setting(
             accuracy[setting] += (weight * (logits.argmax(-1) == labels)).sum().cpu()
             loss[setting] += (weight * cross_entropy(logits.double(), labels, reduction="none")).sum().cpu()
     # Sums of the same weights in another order may differ in their last bits and are ties nevertheless.
-    best = accuracy >= accuracy.max() - 1e-9
+    best = accuracy >= (accuracy.max() - 1e-9 if criterion == "accuracy" else 0.0)
     return Choice(int(loss.masked_fill(~best, torch.inf).argmin()), accuracy.tolist())

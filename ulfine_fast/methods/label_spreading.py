@@ -43,7 +43,7 @@ class LabelSpreadingConfig(StrictConfig):
         folds: Folds of the cross-validation that chooses.
     """
 
-    neighbours: tuple[int, ...] = Field(default=(7, 20), min_length=1)
+    neighbours: tuple[int, ...] = Field(default=(7, 3, 20), min_length=1)
     alphas: tuple[float, ...] = Field(default=(0.2, 0.9, 0.99), min_length=1)
     max_iter: int = Field(default=200, ge=1)
     folds: int = Field(default=5, ge=2)
