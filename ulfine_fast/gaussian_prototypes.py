@@ -61,7 +61,7 @@ def class_means(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
     """
     means = moments.sums / moments.counts.clamp_min(1e-12)[..., None]
     trust = moments.counts / (moments.counts + 1)
-    centre = (trust[..., None] * means).sum(1, keepdim=True) / trust.sum(1)[:, None, None]
+    centre = (trust[..., None] * means).sum(1, keepdim=True) / trust.sum(1).clamp_min(1e-12)[:, None, None]
     return means, trust, centre
 
 
@@ -132,7 +132,7 @@ def fit_prototypes(
     cross = prototypes.transpose(1, 2) @ sums
     scatter = moments.gram - cross - cross.transpose(1, 2)
     scatter = scatter + prototypes.transpose(1, 2) @ (counts[..., None] * prototypes)
-    scatter = scatter / counts.sum(1)[:, None, None]
+    scatter = scatter / counts.sum(1).clamp_min(1e-12)[:, None, None]
     width = scatter.shape[-1]
     spread = (scatter.diagonal(dim1=1, dim2=2).sum(1) / width).clamp_min(1e-9)
     identity = torch.eye(width, dtype=scatter.dtype, device=scatter.device)

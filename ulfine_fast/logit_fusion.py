@@ -26,41 +26,57 @@ def fuse(parts: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("p,pnc->nc", weights, parts)
 
 
-def fit_fusion_weights(
-    parts: Tensor, labels: Tensor, row_weights: Tensor, expected: Tensor, spread: Tensor, max_iter: int = 60
-) -> Tensor:
-    """The most probable fusion weights given held-out logits.
+def align(parts: Tensor, labels: Tensor, row_weights: Tensor) -> Tensor:
+    """The scale at which each part alone is calibrated: the common unit in which parts can be added.
 
-    Weights are `w_p = beta * r_p` with `r_1 = 1`. The posterior is the weighted log-likelihood of the labels and
-    log-normal priors on the temperature `beta` and the ratios `r_p`, by L-BFGS in float64.
+    Args:
+        parts: float (P, N, C), logits of rows that the parts were not fitted on.
+        labels: int64 (N,).
+        row_weights: float64 (N,), evidence of each row.
+
+    Returns:
+        float64 (P,), positive: the inverse temperature with the greatest likelihood, under a wide prior around 0.1.
+    """
+    wide = torch.tensor([2.0], dtype=torch.float64, device=parts.device)
+    around = torch.tensor([0.1], dtype=torch.float64, device=parts.device)
+    return torch.cat([_most_probable(part[None], labels, row_weights, around, wide) for part in parts])
+
+
+def fit_fusion_weights(parts: Tensor, labels: Tensor, row_weights: Tensor, shares: Tensor, spread: Tensor) -> Tensor:
+    """The most probable weights given held-out logits.
+
+    Parts are first brought to one scale by `align`. Then each gets a weight; beforehand the weights are expected in the
+    ratio of `shares`, and `spread` says how far from there the labels may move them.
 
     Args:
         parts: float (P, N, C), logits of rows that the parts were not fitted on.
         labels: int64 (N,).
         row_weights: float64 (N,), evidence of each row, see `ulfine_fast.folds.balanced_weights`.
-        expected: float64 (P,): logarithms of the `beta` and then the ratios expected beforehand.
-        spread: float64 (P,): standard deviations of those logarithms.
-        max_iter: L-BFGS iterations.
+        shares: float64 (P,), positive.
+        spread: float64 (P,): standard deviations of the weights' logarithms.
 
     Returns:
         float64 (P,), the weights, all positive.
     """
+    expected = align(parts, labels, row_weights) * shares / shares.sum()
+    return _most_probable(parts, labels, row_weights, expected, spread)
+
+
+def _most_probable(
+    parts: Tensor, labels: Tensor, row_weights: Tensor, expected: Tensor, spread: Tensor, max_iter: int = 60
+) -> Tensor:
+    """Maximise the weighted log-likelihood of the labels under log-normal priors on the weights, in float64."""
     parts = parts.double()
-    logs = expected.clone().requires_grad_()
-    optimiser = torch.optim.LBFGS([logs], max_iter=max_iter, line_search_fn="strong_wolfe")
+    departure = torch.zeros_like(expected).requires_grad_()
+    optimiser = torch.optim.LBFGS([departure], max_iter=max_iter, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
         with torch.enable_grad():
-            losses = cross_entropy(fuse(parts, weights_from_logs(logs)), labels, reduction="none")
-            loss = (row_weights * losses).sum() + 0.5 * ((logs - expected) / spread).square().sum()
+            losses = cross_entropy(fuse(parts, expected * departure.exp()), labels, reduction="none")
+            loss = (row_weights * losses).sum() + 0.5 * (departure / spread).square().sum()
             loss.backward()
         return loss
 
     optimiser.step(closure)
-    return weights_from_logs(logs.detach())
-
-
-def weights_from_logs(logs: Tensor) -> Tensor:
-    """`[beta, beta r_2, ...]` from `[log beta, log r_2, ...]`."""
-    return torch.cat([logs[:1], logs[:1] + logs[1:]]).exp()
+    return expected * departure.detach().exp()

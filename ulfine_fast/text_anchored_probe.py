@@ -7,40 +7,38 @@ from torch import Tensor
 
 from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 
+UNIT = 50.0
+
 
 def fit_text_anchored_probe(
     features: Tensor,
     labels: Tensor,
-    n_classes: int,
+    anchor: Tensor,
     *,
-    text: Tensor | None,
     penalty: float,
-    scale: float = 50.0,
     tau: float = 1.0,
     max_iter: int = 40,
 ) -> Tensor:
-    """Minimise `LA-CE(scale * x . (t_k + d_k)) + penalty * |d|^2` over `d`, a convex problem, by L-BFGS.
+    """Minimise `LA-CE(x . (anchor_k + s d_k)) + penalty * |d|^2` over `d`, a convex problem, by L-BFGS.
 
-    Zero-shot is the limit of a large penalty. Without text the anchor is zero. Since the gradient lies in the span of
-    the rows, the problem is solved in that span when there are fewer rows than dimensions. The loss is
-    `logit_adjusted_cross_entropy`; the anchor is this project's decision.
+    Zero-shot is the limit of a large penalty. The fixed `s = 50` only sets the unit of the penalty. Since the gradient
+    lies in the span of the rows, the problem is solved in that span when there are fewer rows than dimensions. The loss
+    is `logit_adjusted_cross_entropy`; the anchor is this project's decision.
 
     Args:
         features: float32 (N, D), unit length.
-        labels: int64 (N,).
-        n_classes: C.
-        text: float32 (C, D) unit length, or None.
-        penalty: lambda, at least 0.
-        scale: Multiplies the cosine similarity.
+        labels: int64 (N,), 0 to C - 1.
+        anchor: float32 (C, D): scaled text prototypes, or zeros where there is no text.
+        penalty: At least 0.
         tau: Strength of the logit adjustment.
         max_iter: L-BFGS iterations.
 
     Returns:
-        float32 (C, D): `t + d`. Logits are `scale * features @ weight.T`.
+        float32 (C, D). Logits are `features @ weight.T`.
     """
+    n_classes = len(anchor)
     prior = log_prior(torch.bincount(labels, minlength=n_classes)).to(features)
-    anchor = features.new_zeros(n_classes, features.shape[1]) if text is None else text
-    fixed = scale * features @ anchor.T
+    fixed = features @ anchor.T
     basis = None
     rows = features
     if features.shape[0] < features.shape[1]:
@@ -54,11 +52,11 @@ def fit_text_anchored_probe(
     def closure() -> Tensor:
         optimiser.zero_grad()
         with torch.enable_grad():
-            logits = fixed + scale * rows @ departure.T
+            logits = fixed + UNIT * rows @ departure.T
             loss = logit_adjusted_cross_entropy(logits, labels, prior, tau) + penalty * departure.square().sum()
             loss.backward()
         return loss
 
     optimiser.step(closure)
-    found = departure.detach()
+    found = UNIT * departure.detach()
     return anchor + (found if basis is None else found @ basis.T)

@@ -19,14 +19,14 @@ TEMPLATES = ("the digit {}", "a photo of the digit {}.", "a handwritten digit {}
 
 SPLIT = "long-tailed"
 PROTOCOL: dict[str, Any] = {
-    "labelled_max": 40,
+    "labelled_max": 20,
     "imbalance": 20.0,
     "unlabelled_max": 80,
     "unlabelled": "reversed",
     "test_per_class": 50,
     "seed": 0,
 }
-"""Each digit has about 178 pictures: 50 to judge with, and of the other 128 at most 40 labelled and 80 unlabelled, so
+"""Each digit has about 178 pictures: 50 to judge with, and of the other 128 at most 20 labelled and 80 unlabelled, so
 that no class runs out. The rarest class has 2 labelled pictures."""
 
 _SHOWN = ("macro_accuracy", "head_accuracy", "medium_accuracy", "tail_accuracy")

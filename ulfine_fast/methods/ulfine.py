@@ -26,7 +26,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.folds import balanced_weights, stratified_folds
 from ulfine_fast.fused_model import FusedModel
 from ulfine_fast.gaussian_prototypes import Moments, Prototypes, fit_prototypes, labelled_moments
-from ulfine_fast.logit_fusion import fit_fusion_weights, fuse
+from ulfine_fast.logit_fusion import align, fit_fusion_weights, fuse
 from ulfine_fast.method import FitResult, Method
 from ulfine_fast.text_anchored_probe import fit_text_anchored_probe
 
@@ -49,6 +49,8 @@ class UlfineConfig(StrictConfig):
         tau: Strength of the logit adjustment in the probe's loss.
         unlabelled: Whether unlabelled rows are used.
         unlabelled_weight: What a pseudo-labelled row counts, relative to a labelled one.
+        pseudo_label_temperature: Pseudo-labels are the softmax of the fused logits over this. Below 1 sharpens, as in
+            MixMatch (Berthelot et al., NeurIPS 2019, equation 7, T = 0.5).
         rounds: Rounds of EM.
         folds: Folds of the cross-validation that sets the fusion weights.
     """
@@ -63,17 +65,16 @@ class UlfineConfig(StrictConfig):
     tau: float = Field(default=1.0, ge=0)
     unlabelled: bool = True
     unlabelled_weight: float = Field(default=0.25, ge=0, le=1)
+    pseudo_label_temperature: float = Field(default=0.5, gt=0)
     rounds: int = Field(default=8, ge=1)
     folds: int = Field(default=5, ge=2)
 
 
-PROBE_SCALE = 50.0
-TEXT_SCALE = 100.0
-# Logarithms of the temperature of the prototypes' logits and of the weights of probe and text relative to it, as
-# expected before any row is seen, and their standard deviations. The probe's is held tight: held-out likelihood alone
-# overrates it where the rare classes, which it serves worst, have too few rows to be held out.
-EXPECTED_LOGS = (-2.3, 0.0, 1.6)
-SPREAD_OF_LOGS = (2.0, 0.3, 1.0)
+# Shares of prototypes, probe and text in the fusion as expected beforehand, and the standard deviations of their
+# logarithms. The probe's is small and held tight: held-out likelihood overrates it where the rare classes, which it
+# serves worst, have too few rows to be held out.
+SHARES = (1.0, 0.3, 1.0)
+SPREAD = (1.0, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
@@ -123,16 +124,17 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
     folds = stratified_folds(data.labels, config.folds, generator)
     device = data.features.device
     keep = torch.stack([torch.ones_like(folds, dtype=torch.bool), *(folds != fold for fold in range(config.folds))])
+    counts = data.labelled_counts
+    text = None
+    if data.text is not None:
+        everything = torch.ones_like(folds, dtype=torch.bool)
+        zero_shot = (data.features @ data.text.T)[None]
+        scale = align(100 * zero_shot, data.labels, balanced_weights(data.labels, counts, everything))
+        text = 100 * float(scale) * data.text
+    anchor = data.features.new_zeros(data.n_classes, data.n_features) if text is None else text
     probes = [
-        PROBE_SCALE
-        * fit_text_anchored_probe(
-            data.features[rows],
-            data.labels[rows],
-            data.n_classes,
-            text=data.text,
-            penalty=config.probe_penalty,
-            scale=PROBE_SCALE,
-            tau=config.tau,
+        fit_text_anchored_probe(
+            data.features[rows], data.labels[rows], anchor, penalty=config.probe_penalty, tau=config.tau
         )
         for rows in keep
     ]
@@ -142,10 +144,9 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
         folds=folds,
         labelled=labelled_moments(data.features, data.labels, data.n_classes, keep),
         probes=torch.stack(probes),
-        text=None if data.text is None else TEXT_SCALE * data.text,
+        text=text,
     )
     # A class with a single row has none left to learn from once that row is left out; only text can then speak for it.
-    counts = data.labelled_counts
     usable = torch.ones_like(folds, dtype=torch.bool) if data.text is not None else counts[data.labels] > 1
     row_weights = balanced_weights(data.labels, counts, usable)
 
@@ -174,16 +175,15 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
 def _fuse_left_out(problem: _Problem, prototypes: Prototypes, row_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Fusion weights, float64 (P,), and the loss of each left-out row under them, float64 (N,)."""
     parts = problem.left_out(prototypes)
-    expected, spread = (
-        torch.tensor(values[: len(parts)], dtype=torch.float64, device=parts.device)
-        for values in (EXPECTED_LOGS, SPREAD_OF_LOGS)
+    shares, spread = (
+        torch.tensor(values[: len(parts)], dtype=torch.float64, device=parts.device) for values in (SHARES, SPREAD)
     )
     labels = problem.data.labels
     if problem.config.dlf:
-        weights = fit_fusion_weights(parts, labels, row_weights, expected, spread)
+        weights = fit_fusion_weights(parts, labels, row_weights, shares, spread)
     else:
-        alone = fit_fusion_weights(parts[:1], labels, row_weights, expected[:1], spread[:1])
-        weights = torch.cat([alone, torch.zeros_like(expected[1:])])
+        weights = torch.zeros_like(shares)
+        weights[:1] = align(parts[:1], labels, row_weights)
     return weights, cross_entropy(fuse(parts, weights), labels, reduction="none")
 
 
@@ -204,6 +204,7 @@ def _expectation_maximisation(
     prior = torch.full((n_problems, n_classes), 1 / n_classes, dtype=torch.float64, device=unlabelled.device)
     # Every unlabelled row weighs the same whatever its pseudo-label, so the second moment never changes.
     gram = problem.labelled.gram + share * (unlabelled.double().T @ unlabelled.double())
+    weights = weights / problem.config.pseudo_label_temperature
     fixed = weights[1] * problem.probes.double()
     if problem.text is not None:
         fixed = fixed + weights[2] * problem.text.double()
