@@ -42,23 +42,22 @@ def align(parts: Tensor, labels: Tensor, row_weights: Tensor) -> Tensor:
     return torch.cat([_most_probable(part[None], labels, row_weights, around, wide) for part in parts])
 
 
-def fit_fusion_weights(parts: Tensor, labels: Tensor, row_weights: Tensor, shares: Tensor, spread: Tensor) -> Tensor:
+def fit_fusion_weights(parts: Tensor, labels: Tensor, row_weights: Tensor, spread: Tensor) -> Tensor:
     """The most probable weights given held-out logits.
 
-    Parts are first brought to one scale by `align`. Then each gets a weight; beforehand the weights are expected in the
-    ratio of `shares`, and `spread` says how far from there the labels may move them.
+    Parts are first brought to one scale by `align`. Beforehand they are expected to weigh the same, `1 / P` each, and
+    `spread` says how far from there the labels may move each weight.
 
     Args:
         parts: float (P, N, C), logits of rows that the parts were not fitted on.
         labels: int64 (N,).
         row_weights: float64 (N,), evidence of each row, see `ulfine_fast.folds.balanced_weights`.
-        shares: float64 (P,), positive.
         spread: float64 (P,): standard deviations of the weights' logarithms.
 
     Returns:
         float64 (P,), the weights, all positive.
     """
-    expected = align(parts, labels, row_weights) * shares / shares.sum()
+    expected = align(parts, labels, row_weights) / len(parts)
     return _most_probable(parts, labels, row_weights, expected, spread)
 
 

@@ -39,7 +39,8 @@ class UlfineConfig(StrictConfig):
     """Settings of `ulfine`.
 
     Attributes:
-        adapter: Whether to adapt features by the shared covariance; without it distances are Euclidean.
+        adapter: Whether features may be adapted by the shared covariance; without it, and where left-out labelled rows
+            prefer it, the adapter is the identity.
         shrinkage: How far that covariance is shrunk towards the identity, in (0, 1].
         paf: Whether prototypes are fitted to images; without it the anchors that text predicts stay.
         pseudo_count: Images that an anchor is worth.
@@ -70,10 +71,9 @@ class UlfineConfig(StrictConfig):
     folds: int = Field(default=5, ge=2)
 
 
-# Shares of prototypes, probe and text in the fusion as expected beforehand, and the standard deviations of their
-# logarithms. The probe's is small and held tight: held-out likelihood overrates it where the rare classes, which it
-# serves worst, have too few rows to be held out.
-SHARES = (1.0, 0.3, 1.0)
+# Standard deviations of the logarithms of the weights of prototypes, probe and text, around equal weights of the aligned
+# parts. The probe's is held tight: held-out likelihood overrates it where the rare classes, which it serves worst, have
+# too few rows to be held out.
 SPREAD = (1.0, 0.3, 1.0)
 
 
@@ -106,7 +106,7 @@ class _Problem:
             parts[:, rows] = self.parts(self.data.features[rows], prototypes, fold + 1)
         return parts
 
-    def fit_prototypes(self, moments: Moments) -> Prototypes:
+    def fit_prototypes(self, moments: Moments, shrinkage: float) -> Prototypes:
         """Prototypes of all problems."""
         return fit_prototypes(
             None if self.data.text is None else self.data.text.double(),
@@ -114,7 +114,7 @@ class _Problem:
             # An endless supply of imagined images holds prototypes at their anchors.
             pseudo_count=self.config.pseudo_count if self.config.paf else 1e9,
             anchor_ridge=self.config.anchor_ridge,
-            shrinkage=self.config.shrinkage if self.config.adapter else 1.0,
+            shrinkage=shrinkage,
         )
 
 
@@ -150,13 +150,19 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
     usable = torch.ones_like(folds, dtype=torch.bool) if data.text is not None else counts[data.labels] > 1
     row_weights = balanced_weights(data.labels, counts, usable)
 
-    prototypes = problem.fit_prototypes(problem.labelled)
-    weights, losses = _fuse_left_out(problem, prototypes, row_weights)
+    # The adapter is the identity unless the left-out rows prefer another one.
+    candidates = [1.0, config.shrinkage] if config.adapter else [1.0]
+    fits = []
+    for shrinkage in candidates:
+        prototypes = problem.fit_prototypes(problem.labelled, shrinkage)
+        fits.append((prototypes, *_fuse_left_out(problem, prototypes, row_weights)))
+    chosen = min(range(len(fits)), key=lambda index: _mean(fits[index][2], row_weights))
+    shrinkage, (prototypes, weights, losses) = candidates[chosen], fits[chosen]
     progress.update("training", 1, config.rounds + 1, loss=_mean(losses, row_weights))
     history = [{"round": 0.0, "loss": _mean(losses, row_weights)}]
-    diagnostics: dict[str, Any] = {}
+    diagnostics: dict[str, Any] = {"shrinkage": shrinkage}
     if config.unlabelled and len(data.unlabelled):
-        refined, prior = _expectation_maximisation(problem, prototypes, weights, progress, history)
+        refined, prior = _expectation_maximisation(problem, prototypes, weights, shrinkage, progress, history)
         refined_weights, refined_losses = _fuse_left_out(problem, refined, row_weights)
         excess = row_weights * (refined_losses - losses)
         # Two standard errors: the unlabelled rows are used unless it is clear that they do harm.
@@ -175,14 +181,12 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
 def _fuse_left_out(problem: _Problem, prototypes: Prototypes, row_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Fusion weights, float64 (P,), and the loss of each left-out row under them, float64 (N,)."""
     parts = problem.left_out(prototypes)
-    shares, spread = (
-        torch.tensor(values[: len(parts)], dtype=torch.float64, device=parts.device) for values in (SHARES, SPREAD)
-    )
+    spread = torch.tensor(SPREAD[: len(parts)], dtype=torch.float64, device=parts.device)
     labels = problem.data.labels
     if problem.config.dlf:
-        weights = fit_fusion_weights(parts, labels, row_weights, shares, spread)
+        weights = fit_fusion_weights(parts, labels, row_weights, spread)
     else:
-        weights = torch.zeros_like(shares)
+        weights = torch.zeros_like(spread)
         weights[:1] = align(parts[:1], labels, row_weights)
     return weights, cross_entropy(fuse(parts, weights), labels, reduction="none")
 
@@ -192,7 +196,12 @@ def _mean(losses: Tensor, row_weights: Tensor) -> float:
 
 
 def _expectation_maximisation(
-    problem: _Problem, prototypes: Prototypes, weights: Tensor, progress: Progress, history: list[dict[str, float]]
+    problem: _Problem,
+    prototypes: Prototypes,
+    weights: Tensor,
+    shrinkage: float,
+    progress: Progress,
+    history: list[dict[str, float]],
 ) -> tuple[Prototypes, Tensor]:
     """Refine the prototypes of all problems with soft pseudo-labels.
 
@@ -215,7 +224,7 @@ def _expectation_maximisation(
         counts, sums, confidence = _pseudo_moments(unlabelled, weight, bias)
         prior = (counts + 1) / (len(unlabelled) + n_classes)
         prototypes = problem.fit_prototypes(
-            Moments(problem.labelled.counts + share * counts, problem.labelled.sums + share * sums, gram)
+            Moments(problem.labelled.counts + share * counts, problem.labelled.sums + share * sums, gram), shrinkage
         )
         history.append({"round": float(round_), "confidence": confidence})
         progress.update("training", round_ + 1, problem.config.rounds + 1, confidence=confidence)
