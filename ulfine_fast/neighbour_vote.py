@@ -16,7 +16,7 @@ FLOOR = 1e-6
 SIMILARITIES_AT_ONCE = 2**26
 
 
-def vote_logits(similarities: Tensor, votes: Tensor, n_neighbours: int, temperature: float | None) -> Tensor:
+def vote_logits(similarities: Tensor, votes: Tensor, n_neighbours: int, vote_temperature: float | None) -> Tensor:
     """Logarithm of the share of votes that each class has among the nearest stored rows.
 
     Rows as similar as the last of the nearest vote as well, so the order of storage cannot matter.
@@ -25,14 +25,14 @@ def vote_logits(similarities: Tensor, votes: Tensor, n_neighbours: int, temperat
         similarities: float (N, M), cosines.
         votes: float (M, C), each row a distribution, or zeros.
         n_neighbours: k, at most M.
-        temperature: A neighbour weighs `exp(s / temperature)`; with None all weigh the same.
+        vote_temperature: A neighbour weighs `exp(s / vote_temperature)`; with None all weigh the same.
 
     Returns:
         float (N, C), logarithms of numbers that sum to 1, up to `FLOOR`.
     """
     last = similarities.topk(n_neighbours, dim=-1).values[:, -1:]
     near = (similarities >= last).to(similarities.dtype)
-    weights = near if temperature is None else near * torch.exp((similarities - 1.0) / temperature)
+    weights = near if vote_temperature is None else near * torch.exp((similarities - 1.0) / vote_temperature)
     counted = weights @ votes
     return torch.log(counted / counted.sum(-1, keepdim=True).clamp_min(1e-30) + FLOOR)
 
@@ -41,7 +41,7 @@ class NeighbourVote(LogitModel):
     """The `n_neighbours` nearest stored rows vote, each with its own distribution over the classes.
 
     Example:
-        >>> model = NeighbourVote(n_rows=10, n_features=8, n_classes=3, n_neighbours=5, temperature=0.07)
+        >>> model = NeighbourVote(n_rows=10, n_features=8, n_classes=3, n_neighbours=5, vote_temperature=0.07)
         >>> model(torch.rand(5, 8)).shape
         torch.Size([5, 3])
     """
@@ -50,17 +50,17 @@ class NeighbourVote(LogitModel):
     votes: Tensor
 
     def __init__(
-        self, *, n_rows: int, n_features: int, n_classes: int, n_neighbours: int, temperature: float | None
+        self, *, n_rows: int, n_features: int, n_classes: int, n_neighbours: int, vote_temperature: float | None
     ) -> None:
         super().__init__()
         self.n_neighbours = n_neighbours
-        self.temperature = temperature
+        self.vote_temperature = vote_temperature
         self.register_buffer("rows", torch.zeros(n_rows, n_features))
         self.register_buffer("votes", torch.zeros(n_rows, n_classes))
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits of unit features, (N, D) to (N, C)."""
-        return vote_logits(features @ self.rows.T, self.votes, self.n_neighbours, self.temperature)
+        return vote_logits(features @ self.rows.T, self.votes, self.n_neighbours, self.vote_temperature)
 
     def probabilities(self, features: Tensor, batch_size: int | None = None) -> Tensor:
         """As in `LogitModel`, in blocks that suit the number of stored rows."""
@@ -73,18 +73,18 @@ class NeighbourVote(LogitModel):
             "n_features": self.rows.shape[1],
             "n_classes": self.votes.shape[1],
             "n_neighbours": self.n_neighbours,
-            "temperature": self.temperature,
+            "vote_temperature": self.vote_temperature,
         }
 
     @classmethod
-    def of(cls, rows: Tensor, votes: Tensor, n_neighbours: int, temperature: float | None) -> NeighbourVote:
+    def of(cls, rows: Tensor, votes: Tensor, n_neighbours: int, vote_temperature: float | None) -> NeighbourVote:
         """A model in evaluation mode with rows (M, D) and votes (M, C), on their device."""
         model = cls(
             n_rows=rows.shape[0],
             n_features=rows.shape[1],
             n_classes=votes.shape[1],
             n_neighbours=min(n_neighbours, len(rows)),
-            temperature=temperature,
+            vote_temperature=vote_temperature,
         )
         model.load_state_dict({"rows": rows, "votes": votes})
         return model.to(rows.device).eval()

@@ -43,7 +43,7 @@ class FixMatchConfig(LogitAdjustedProbeConfig):
     threshold: float = Field(default=0.7, ge=0, le=1)
     unlabelled_weight: float = Field(default=1.0, ge=0)
     unlabelled_ratio: int = Field(default=7, ge=1)
-    strong_noise: float = Field(default=0.5, ge=0)
+    strong_noise: float = Field(default=0.25, ge=0)
 
 
 def strong_view(rows: Tensor, noise: float, generator: torch.Generator) -> Tensor:

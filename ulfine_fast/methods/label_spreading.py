@@ -39,13 +39,13 @@ class LabelSpreadingConfig(StrictConfig):
         neighbours: Numbers of neighbours to choose from, the row itself counted. The first, with the first alpha, is
             taken where no labelled row can be left out: scikit-learn's defaults.
         alphas: What share a row takes from its neighbours to choose from, in (0, 1). 0.99 is that of the paper.
-        max_iter: Rounds of spreading at most.
+        max_iter: Rounds of spreading at most; 30 is scikit-learn's default.
         folds: Folds of the cross-validation that chooses.
     """
 
     neighbours: tuple[int, ...] = Field(default=(7, 3, 20), min_length=1)
     alphas: tuple[float, ...] = Field(default=(0.2, 0.9, 0.99), min_length=1)
-    max_iter: int = Field(default=200, ge=1)
+    max_iter: int = Field(default=30, ge=1)
     folds: int = Field(default=5, ge=2)
 
 
@@ -70,7 +70,7 @@ def fit(data: TrainingData, config: LabelSpreadingConfig, seed: int, progress: P
     votes = torch.as_tensor(spread(labels, neighbours, alpha), dtype=rows.dtype, device=rows.device)
     progress.update("training", 1, 1)
     return FitResult(
-        model=NeighbourVote.of(rows, votes, neighbours, temperature=None),
+        model=NeighbourVote.of(rows, votes, neighbours, vote_temperature=None),
         diagnostics={"neighbours": neighbours, "alpha": alpha, "left_out_macro_accuracy": choice.macro_accuracy},
     )
 

@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ulfine_cache.progress import Silent
+from ulfine_fast.methods import fixmatch, lp_la
+from ulfine_fast.methods.fixmatch import FixMatchConfig, strong_view, unlabelled_loss
+
+
+def lp_la_weights(data, **settings):
+    config = lp_la.LogitAdjustedProbeConfig(steps=50, **settings)
+    return lp_la.METHOD.fit(data, config, 3, Silent()).model.state_dict()["weight"]
+
+
+def weights(data, **settings):
+    return fixmatch.fit(data, FixMatchConfig(steps=50, **settings), 3, Silent()).model.state_dict()["weight"]
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_fit__without_unlabelled_rows_it_is_lp_la(long_tailed, text):
+    data = long_tailed(text=text, unlabelled=0)
+    assert torch.equal(weights(data), lp_la_weights(data))
+
+
+def test_fit__without_weight_or_confident_rows_it_is_lp_la(long_tailed):
+    data = long_tailed()
+    assert torch.equal(weights(data, unlabelled_weight=0.0), lp_la_weights(data))
+    # A scale of 2 leaves every confidence far below 1.
+    assert torch.equal(weights(data, scale=2.0, threshold=1.0), lp_la_weights(data, scale=2.0))
+    assert not torch.equal(weights(data, scale=2.0, threshold=0.2), lp_la_weights(data, scale=2.0))
+
+
+def test_unlabelled_loss__by_hand():
+    weak = torch.log(torch.tensor([[0.8, 0.2], [0.4, 0.6], [0.1, 0.9]]))
+    strong = torch.log(torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.75, 0.25]]))
+    loss, used = unlabelled_loss(weak, strong, 0.7)
+    # Rows 0 and 2 are confident, of classes 0 and 1; the mean is over all three rows.
+    np.testing.assert_allclose(loss, -(np.log(0.5) + np.log(0.25)) / 3, rtol=1e-6)
+    np.testing.assert_allclose(used, 2 / 3, rtol=1e-6)
+
+
+def test_unlabelled_loss__no_gradient_through_the_pseudo_labels():
+    weak = torch.zeros(2, 3, requires_grad=True)
+    strong = torch.zeros(2, 3, requires_grad=True)
+    unlabelled_loss(weak, strong, 0.0)[0].backward()
+    assert weak.grad is None
+    assert strong.grad is not None
+
+
+def test_strong_view__length_of_the_noise():
+    rows = torch.nn.functional.normalize(torch.ones(2000, 64), dim=-1)
+    noisy = strong_view(rows, 0.5, torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(noisy.norm(dim=-1), 1.0, rtol=1e-5)
+    # Noise of length r, nearly orthogonal to the row, leaves a cosine of 1 / sqrt(1 + r^2).
+    np.testing.assert_allclose((rows * noisy).sum(-1).mean(), 1 / np.sqrt(1.25), atol=5e-3)
+    assert torch.equal(strong_view(rows, 0.0, torch.Generator()), torch.nn.functional.normalize(rows, dim=-1))
+
+
+def test_fit__history_tells_the_share_of_pseudo_labels(long_tailed):
+    result = fixmatch.fit(long_tailed(), FixMatchConfig(steps=40, threshold=0.0), 0, Silent())
+    assert [entry["step"] for entry in result.history] == [20, 40]
+    assert {entry["pseudo_labels"] for entry in result.history} == {1.0}
+
+
+def test_fit__depends_on_what_the_unlabelled_rows_show(long_tailed):
+    data = long_tailed()
+    other = replace(data, unlabelled=data.unlabelled.roll(1, dims=1))
+    assert not torch.equal(weights(data, threshold=0.3), weights(other, threshold=0.3))

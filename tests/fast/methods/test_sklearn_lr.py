@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+
+from ulfine_cache.progress import Silent
+from ulfine_fast.cross_validation import kept
+from ulfine_fast.folds import balanced_weights, stratified_folds
+from ulfine_fast.methods.sklearn_lr import METHOD, SklearnLogisticRegressionConfig
+
+ONE_C = SklearnLogisticRegressionConfig(cs=(10.0,), default_c=10.0)
+
+
+def balanced(c=10.0):
+    return LogisticRegression(C=c, class_weight="balanced", max_iter=1000)
+
+
+@pytest.mark.parametrize("classes", [(0, 1, 2, 3, 4, 5), (1, 4), (0, 3, 5)])
+def test_fit__equals_scikit_learn(long_tailed, new_rows, classes):
+    data = long_tailed()
+    data = kept(data, torch.isin(data.labels, torch.tensor(classes)))
+    model = METHOD.fit(data, ONE_C, 0, Silent()).model
+    expected = np.zeros((len(new_rows), 6))
+    reference = balanced().fit(data.features.double().numpy(), data.labels.numpy())
+    expected[:, classes] = reference.predict_proba(new_rows)
+    np.testing.assert_allclose(model.probabilities(torch.tensor(new_rows)), expected, atol=1e-5)
+
+
+def test_fit__c_is_the_one_of_least_balanced_cross_entropy(long_tailed):
+    data = long_tailed()
+    cs = [0.1, 1.0, 10.0, 100.0]
+    result = METHOD.fit(data, SklearnLogisticRegressionConfig(cs=tuple(cs), folds=2), 0, Silent())
+    features, labels = data.features.double().numpy(), data.labels.numpy()
+    folds = stratified_folds(data.labels, 2, torch.Generator().manual_seed(0)).numpy()
+    weights = balanced_weights(data.labels, data.labelled_counts, torch.ones(len(labels), dtype=torch.bool)).numpy()
+    losses = []
+    for c in cs:
+        loss = 0.0
+        for fold in range(2):
+            out = folds == fold
+            chances = balanced(c).fit(features[~out], labels[~out]).predict_proba(features[out])
+            loss -= (weights[out] * np.log(chances[np.arange(out.sum()), labels[out]])).sum()
+        losses.append(loss)
+    assert result.diagnostics["c"] == cs[int(np.argmin(losses))]
+
+
+def test_fit__agrees_with_scikit_learns_own_cross_validation_on_balanced_rows(long_tailed):
+    data = long_tailed()
+    # Two rows of each class: then balanced and plain cross-entropy are the same figure.
+    first = torch.cat([torch.nonzero(data.labels == k)[:2, 0] for k in range(6)])
+    keep = torch.zeros(len(data.labels), dtype=torch.bool)
+    keep[first] = True
+    data = kept(data, keep)
+    cs = [0.1, 1.0, 10.0, 100.0, 1000.0]
+    folds = stratified_folds(data.labels, 2, torch.Generator().manual_seed(0)).numpy()
+    reference = LogisticRegressionCV(
+        Cs=cs,
+        cv=[(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(2)],
+        class_weight="balanced",
+        scoring="neg_log_loss",
+        max_iter=1000,
+        l1_ratios=(0.0,),
+        use_legacy_attributes=False,
+    ).fit(data.features.double().numpy(), data.labels.numpy())
+    result = METHOD.fit(data, SklearnLogisticRegressionConfig(cs=tuple(cs), folds=2), 0, Silent())
+    assert result.diagnostics["c"] == reference.C_

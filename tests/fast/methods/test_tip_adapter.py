@@ -1,0 +1,97 @@
+import numpy as np
+import torch
+from sklearn.metrics import balanced_accuracy_score
+
+from ulfine_cache.progress import Silent
+from ulfine_fast.folds import stratified_folds
+from ulfine_fast.methods import tip_adapter, tip_adapter_f
+from ulfine_fast.methods.tip_adapter import TipAdapterConfig
+from ulfine_fast.methods.tip_adapter_f import TrainedTipAdapterConfig
+
+
+def by_hand(rows, keys, labels, text, alpha, beta):
+    logits = 100.0 * rows @ text.T
+    for i, row in enumerate(rows):
+        for key, label in zip(keys, labels, strict=True):
+            logits[i, label] += alpha * np.exp(-beta * (1 - row @ key))
+    return logits
+
+
+def numpy(data):
+    return data.features.double().numpy(), data.labels.numpy(), data.text.double().numpy()
+
+
+def test_fit__published_alpha_and_beta_by_hand(long_tailed, new_rows):
+    data = long_tailed()
+    result = tip_adapter.fit(data, TipAdapterConfig(search=False), 0, Silent())
+    expected = by_hand(new_rows.astype(float), *numpy(data), alpha=1.0, beta=5.5)
+    np.testing.assert_allclose(result.model(torch.tensor(new_rows)), expected, atol=1e-3)
+    assert result.diagnostics == {"alpha": 1.0, "beta": 5.5}
+    parts = result.model.parts(torch.tensor(new_rows))
+    np.testing.assert_allclose(parts["text"], 100 * new_rows @ data.text.numpy().T, atol=1e-3)
+
+
+def test_fit__searches_on_rows_left_out(long_tailed, new_rows):
+    data = long_tailed()
+    config = TipAdapterConfig(steps=4, folds=3)
+    result = tip_adapter.fit(data, config, 5, Silent())
+    features, labels, text = numpy(data)
+    folds = stratified_folds(data.labels, 3, torch.Generator().manual_seed(5)).numpy()
+    values = [0.1, 0.1 + 29.9 / 4, 0.1 + 2 * 29.9 / 4, 0.1 + 3 * 29.9 / 4]
+    accuracies = {}
+    for beta, alpha in [(5.5, 1.0), *((b, a) for b in values for a in values)]:
+        predicted = np.empty_like(labels)
+        for fold in range(3):
+            out = folds == fold
+            predicted[out] = by_hand(features[out], features[~out], labels[~out], text, alpha, beta).argmax(1)
+        accuracies[alpha, beta] = balanced_accuracy_score(labels, predicted)
+    alpha, beta = result.diagnostics["alpha"], result.diagnostics["beta"]
+    nearest = min(accuracies, key=lambda pair: abs(pair[0] - alpha) + abs(pair[1] - beta))
+    np.testing.assert_allclose(nearest, (alpha, beta))
+    assert accuracies[nearest] == max(accuracies.values())
+    np.testing.assert_allclose(result.diagnostics["left_out_macro_accuracy"], max(accuracies.values()))
+    expected = by_hand(new_rows.astype(float), features, labels, text, alpha, beta)
+    np.testing.assert_allclose(result.model(torch.tensor(new_rows)), expected, atol=1e-3)
+
+
+def test_fit__without_text_class_means_stand_in(long_tailed, new_rows):
+    data = long_tailed(text=False)
+    features, labels = data.features.double().numpy(), data.labels.numpy()
+    means = np.array([features[labels == k].mean(0) for k in range(6)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    model = tip_adapter.fit(data, TipAdapterConfig(search=False), 0, Silent()).model
+    expected = by_hand(new_rows.astype(float), features, labels, means, alpha=1.0, beta=5.5)
+    np.testing.assert_allclose(model(torch.tensor(new_rows)), expected, atol=1e-3)
+
+
+def test_fit__keys_are_trained_as_published(long_tailed):
+    """Against a training loop in the published shape: a linear layer whose weight is the keys, epochs, batches."""
+    data = long_tailed()
+    config = TrainedTipAdapterConfig(search=False, epochs=3, batch_size=10)
+    model = tip_adapter_f.fit(data, config, 7, Silent()).model
+    adapter = torch.nn.Linear(8, len(data.labels), bias=False)
+    adapter.weight = torch.nn.Parameter(data.features.clone())
+    optimiser = torch.optim.AdamW(adapter.parameters(), lr=0.001, eps=1e-4)
+    batches_per_epoch = -(-len(data.labels) // 10)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 3 * batches_per_epoch)
+    values = torch.nn.functional.one_hot(data.labels).float()
+    generator = torch.Generator().manual_seed(7)
+    for _ in range(3):
+        order = torch.randperm(len(data.labels), generator=generator)
+        for start in range(0, len(order), 10):
+            rows = data.features[order[start : start + 10]]
+            affinity = adapter(rows)
+            logits = 100.0 * rows @ data.text.T + ((-1) * (5.5 - 5.5 * affinity)).exp() @ values
+            loss = torch.nn.functional.cross_entropy(logits, data.labels[order[start : start + 10]])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    assert (adapter.weight - data.features).abs().max() > 1e-3
+    np.testing.assert_allclose(model.keys, adapter.weight.detach(), atol=1e-5)
+
+
+def test_fit__training_lowers_the_loss(long_tailed):
+    result = tip_adapter_f.fit(long_tailed(), TrainedTipAdapterConfig(), 0, Silent())
+    assert len(result.history) == 20
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
