@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ulfine_fast.folds import balanced_weights, stratified_folds
+
+COUNTS = st.lists(st.integers(0, 12), min_size=1, max_size=8).filter(lambda counts: sum(counts) > 0)
+
+
+def rows_of(counts, seed):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return torch.as_tensor(np.random.default_rng(seed).permutation(labels))
+
+
+@given(counts=COUNTS, n_folds=st.integers(2, 7), seed=st.integers(0, 99))
+def test_stratified_folds__spread_of_classes_and_sizes(counts, n_folds, seed):
+    labels = rows_of(counts, seed)
+    folds = stratified_folds(labels, n_folds, torch.Generator().manual_seed(seed)).numpy()
+    assert len(folds) == sum(counts)
+    sizes = np.bincount(folds, minlength=n_folds)
+    assert len(sizes) == n_folds
+    assert np.ptp(sizes) <= 1
+    for k in range(len(counts)):
+        assert np.ptp(np.bincount(folds[labels.numpy() == k], minlength=n_folds)) <= 1
+
+
+def test_stratified_folds__order_comes_from_the_generator():
+    labels = rows_of([20, 10], 0)
+    first, again, other = (stratified_folds(labels, 5, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@given(counts=COUNTS, seed=st.integers(0, 99), data=st.data())
+def test_balanced_weights__classes_count_the_same_and_sum_to_kish(counts, seed, data):
+    labels = rows_of(counts, seed)
+    usable = torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(labels), max_size=len(labels))))
+    weights = balanced_weights(labels, torch.tensor(counts), usable).numpy()
+    assert (weights[~usable.numpy()] == 0).all()
+    if not usable.any():
+        return
+    kept = usable.numpy()
+    raw = 1 / np.array(counts)[labels.numpy()[kept]]
+    assert weights.sum() == pytest.approx(raw.sum() ** 2 / (raw**2).sum())
+    assert weights[kept] / weights[kept][0] == pytest.approx(raw / raw[0])
+
+
+def test_balanced_weights__written_out():
+    # Weights 1/4 four times and 1 once: Kish (1 + 1)^2 / (4/16 + 1) = 3.2, shared half and half.
+    weights = balanced_weights(torch.tensor([0, 0, 0, 0, 1]), torch.tensor([4, 1]), torch.ones(5, dtype=torch.bool))
+    assert weights.tolist() == pytest.approx([0.4, 0.4, 0.4, 0.4, 1.6])

@@ -1,0 +1,81 @@
+"""Fusion against scipy's minimiser of the same posterior, written out."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from ulfine_fast.logit_fusion import align, fit_fusion_weights, fuse
+
+
+def task(seed=0, n=80, n_classes=4):
+    """Two noisy parts of different scale, labels, weights of rows."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, n_classes, n)
+    truth = np.eye(n_classes)[labels]
+    noise = generator.normal(size=(2, n, n_classes))
+    parts = np.stack([3.0 * (truth + noise[0]), 0.2 * (truth + 0.7 * noise[1])])
+    return parts, labels, generator.uniform(0.2, 2.0, n)
+
+
+def fitted(parts, labels, row_weights, spread=(1.0, 0.3)):
+    arrays = (parts, labels, row_weights, np.array(spread))
+    return fit_fusion_weights(*(torch.tensor(array) for array in arrays)).numpy()
+
+
+def negative_posterior(logs, parts, labels, row_weights, expected, spread):
+    """Weighted negative log-likelihood and half the squared, standardised logarithms."""
+    logits = np.einsum("p,pnc->nc", np.exp(logs), parts)
+    losses = logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]
+    return row_weights @ losses + 0.5 * (((logs - np.log(expected)) / spread) ** 2).sum()
+
+
+def best_weights(parts, labels, row_weights, expected, spread):
+    arguments = (parts, labels, row_weights, np.asarray(expected), np.asarray(spread))
+    options = {"xatol": 1e-9, "fatol": 1e-12, "maxiter": 4000}
+    return np.exp(minimize(negative_posterior, np.log(expected), arguments, "Nelder-Mead", options=options).x)
+
+
+def test_fuse__each_part_alone_and_both():
+    parts, *_ = task()
+    for weights in ([1.0, 0.0], [0.0, 1.0], [0.3, 2.0]):
+        expected = weights[0] * parts[0] + weights[1] * parts[1]
+        assert fuse(torch.tensor(parts), torch.tensor(weights, dtype=torch.float64)).numpy() == pytest.approx(expected)
+
+
+def test_align__each_part_alone_under_its_wide_prior():
+    parts, labels, row_weights = task()
+    found = align(*(torch.tensor(array) for array in (parts, labels, row_weights))).numpy()
+    expected = [best_weights(part[None], labels, row_weights, [0.1], [2.0])[0] for part in parts]
+    assert found == pytest.approx(expected, rel=1e-4)
+    # The second part comes in units some fifteen times smaller.
+    assert found[1] > 5 * found[0]
+
+
+@pytest.mark.parametrize("spread", [(1.0, 0.3), (0.2, 2.0)])
+def test_fit_fusion_weights__maximise_the_posterior(spread):
+    parts, labels, row_weights = task()
+    aligned = [best_weights(part[None], labels, row_weights, [0.1], [2.0])[0] for part in parts]
+    best = best_weights(parts, labels, row_weights, np.array(aligned) / 2, spread)
+    assert fitted(parts, labels, row_weights, spread) == pytest.approx(best, rel=1e-3)
+
+
+def test_fit_fusion_weights__scale_of_a_part_does_not_matter_under_flat_priors():
+    parts, labels, row_weights = task()
+    flat = (1e6, 1e6)
+    weights = fitted(parts, labels, row_weights, spread=flat)
+    scaled = fitted(parts * np.array([10.0, 0.5])[:, None, None], labels, row_weights, spread=flat)
+    assert scaled == pytest.approx(weights / np.array([10.0, 0.5]), rel=1e-3)
+
+
+def test_fit_fusion_weights__without_evidence_what_is_expected_stays():
+    parts, labels, row_weights = task()
+    assert fitted(parts, labels, 0 * row_weights) == pytest.approx([0.05, 0.05])
+
+
+def test_fit_fusion_weights__trust_the_part_that_knows():
+    parts, labels, row_weights = task()
+    parts[0] = np.random.default_rng(9).normal(size=parts[0].shape)
+    spread = fitted(parts, labels, row_weights, (3.0, 3.0)) * parts.std(axis=(1, 2))
+    assert spread[1] > 3 * spread[0]

@@ -1,0 +1,91 @@
+"""The convex probe against scipy's general minimiser in float64."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.special import softmax
+
+from ulfine_fast.text_anchored_probe import fit_text_anchored_probe
+
+WIDTH = 5
+
+
+def task(counts, width=WIDTH, seed=0):
+    generator = np.random.default_rng(seed)
+    text = generator.normal(size=(len(counts), width))
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rows = text[labels] + 0.8 * generator.normal(size=(len(labels), width))
+    unit = [array / np.linalg.norm(array, axis=1, keepdims=True) for array in (rows, text)]
+    return unit[0].astype(np.float32), labels, unit[1].astype(np.float32)
+
+
+def objective(departure, rows, labels, anchor, penalty, tau):
+    """Loss written out in numpy, and its gradient."""
+    n_classes, width = anchor.shape
+    departure = departure.reshape(n_classes, width)
+    counts = np.bincount(labels, minlength=n_classes)
+    logits = rows @ (anchor + 50 * departure).T + tau * np.log(np.maximum(counts, 0.5))
+    logits -= logits.max(1, keepdims=True)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    loss = -np.log(p[np.arange(len(labels)), labels]).mean() + penalty * (departure**2).sum()
+    p[np.arange(len(labels)), labels] -= 1
+    return loss, (50 * p.T @ rows / len(labels) + 2 * penalty * departure).ravel()
+
+
+def by_scipy(rows, labels, anchor, penalty, tau):
+    arguments = (rows.astype(np.float64), labels, anchor.astype(np.float64), penalty, tau)
+    options = {"gtol": 1e-9, "maxiter": 5000}
+    found = minimize(objective, np.zeros(anchor.size), arguments, jac=True, method="BFGS", options=options)
+    return anchor + 50 * found.x.reshape(anchor.shape), found.fun
+
+
+def probe(rows, labels, anchor, **settings):
+    return fit_text_anchored_probe(torch.tensor(rows), torch.tensor(labels), torch.tensor(anchor), **settings)
+
+
+@pytest.mark.parametrize("tau", [0.0, 1.0])
+@pytest.mark.parametrize("anchor_scale", [0.0, 30.0])
+def test_fit__against_scipy_with_more_rows_than_dimensions(tau, anchor_scale):
+    rows, labels, text = task((20, 8, 3))
+    anchor = anchor_scale * text
+    expected, best = by_scipy(rows, labels, anchor, 0.1, tau)
+    found = probe(rows, labels, anchor, penalty=0.1, tau=tau, max_iter=200).double().numpy()
+    loss, _ = objective((found - anchor) / 50, rows.astype(np.float64), labels, anchor.astype(np.float64), 0.1, tau)
+    assert loss == pytest.approx(best, abs=2e-5)
+    assert softmax(rows @ found.T, axis=1) == pytest.approx(softmax(rows @ expected.T, axis=1), abs=5e-3)
+
+
+def test_fit__in_the_span_of_few_rows_equals_the_full_space():
+    rows, labels, text = task((4, 2, 1), width=12)
+    anchor = 30 * text
+    expected, _ = by_scipy(rows, labels, anchor, 0.1, 1.0)
+    found = probe(rows, labels, anchor, penalty=0.1, max_iter=200).numpy()
+    assert found == pytest.approx(expected, abs=0.05)
+    # The departure lies in the span of the rows.
+    inside = np.linalg.lstsq(rows.T, (found - anchor).T, rcond=None)[0]
+    assert rows.T @ inside == pytest.approx((found - anchor).T, abs=1e-4)
+
+
+def test_fit__forty_iterations_are_enough():
+    rows, labels, text = task((16, 8, 4, 2, 1, 1), width=64)
+    few, many = (probe(rows, labels, 30 * text, penalty=0.1, max_iter=n) for n in (40, 500))
+    assert (torch.tensor(rows) @ (few - many).T).abs().max() < 0.05
+
+
+def test_fit__a_large_penalty_is_zero_shot():
+    rows, labels, text = task((20, 8, 3))
+    assert probe(rows, labels, 30 * text, penalty=1e6).numpy() == pytest.approx(30 * text, abs=0.01)
+
+
+def test_fit__duplicate_rows_change_nothing():
+    rows, labels, text = task((4, 2, 1), width=12)
+    twice = probe(np.tile(rows, (2, 1)), np.tile(labels, 2), 30 * text, penalty=0.1, max_iter=200)
+    assert torch.isfinite(twice).all()
+    assert twice.numpy() == pytest.approx(probe(rows, labels, 30 * text, penalty=0.1, max_iter=200).numpy(), abs=0.05)
+
+
+def test_fit__a_class_without_rows_keeps_a_finite_weight():
+    rows, labels, text = task((20, 8, 0))
+    expected, _ = by_scipy(rows, labels, 30 * text, 0.1, 1.0)
+    assert probe(rows, labels, 30 * text, penalty=0.1, max_iter=200).numpy() == pytest.approx(expected, abs=0.05)

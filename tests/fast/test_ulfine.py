@@ -1,0 +1,212 @@
+"""`ulfine` as a whole, on synthetic long-tailed tasks whose truth is known."""
+
+import dataclasses
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from ulfine_cache.progress import Silent
+from ulfine_fast.methods.ulfine import METHOD, UlfineConfig
+from ulfine_fast.registry import get_method
+from ulfine_fast.training_data import make_training_data
+
+COUNTS = np.array([24, 16, 10, 6, 4, 2])
+N_CLASSES, WIDTH = 6, 24
+NAMES = ("ash", "birch", "cedar", "date palm", "elm", "fig")
+
+
+@cache
+def world(seed=0):
+    """Data of a world like CLIP's: a gap between images and texts, noise of unequal strength, reversed unlabelled rows.
+
+    Returns:
+        Training data; 60 new rows of each class; their labels.
+    """
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(N_CLASSES, WIDTH))
+    strengths = np.geomspace(3.0, 0.3, WIDTH)
+    directions = np.linalg.qr(generator.normal(size=(WIDTH, WIDTH)))[0]
+    gap = 4 * generator.normal(size=WIDTH) / WIDTH**0.5
+
+    def draw(labels):
+        noise = generator.normal(size=(len(labels), WIDTH)) * strengths @ directions
+        return 2.0 * gap + centres[labels] + 0.8 * noise
+
+    labels = np.repeat(np.arange(N_CLASSES), COUNTS)
+    new_labels = np.repeat(np.arange(N_CLASSES), 60)
+    data = make_training_data(
+        features=draw(labels),
+        labels=labels,
+        unlabelled=draw(np.repeat(np.arange(N_CLASSES), 2 * COUNTS[::-1])),
+        text=centres - gap + 1.0 * generator.normal(size=centres.shape),
+        class_names=NAMES,
+    )
+    return data, normalize(torch.as_tensor(draw(new_labels)).float(), dim=-1), new_labels
+
+
+def fit(data, seed=0, **settings):
+    return METHOD.fit(data, UlfineConfig(**settings), seed, Silent())
+
+
+def macro(model, rows, labels):
+    """Macro accuracy; the classes of `world` are equally frequent in new rows."""
+    return float((model(rows).argmax(1).numpy() == labels).mean())
+
+
+def mean_macro(**settings):
+    return np.mean([macro(fit(data, **settings).model, *new) for data, *new in map(world, range(6))])
+
+
+def test_fit__is_better_than_its_parts_and_peers():
+    whole = mean_macro()
+    assert whole > mean_macro(unlabelled=False) + 0.005
+    assert whole > mean_macro(adapter=False) + 0.02
+    for name in ("zero-shot", "lp", "lp-la"):
+        method = get_method(name)
+        other = [
+            macro(method.fit(data, method.config(), 0, Silent()).model, *new) for data, *new in map(world, range(6))
+        ]
+        assert whole > np.mean(other) + 0.02
+
+
+def test_fit__switches_do_what_they_say():
+    data, *_ = world()
+    default = fit(data)
+    assert set(default.diagnostics["fusion_weights"]) == {"prototypes", "probe", "text"}
+    assert all(weight > 0 for weight in default.diagnostics["fusion_weights"].values())
+    # Without fusion, the prototypes decide alone.
+    alone = fit(data, dlf=False)
+    assert alone.diagnostics["fusion_weights"]["prototypes"] > 0
+    assert alone.diagnostics["fusion_weights"]["probe"] == alone.diagnostics["fusion_weights"]["text"] == 0
+    assert alone.model.parts(data.features)["probe"].abs().max() == 0
+    # Without unlabelled rows, it matters not which there are.
+    without = fit(data, unlabelled=False)
+    other = fit(dataclasses.replace(data, unlabelled=data.unlabelled[:5]), unlabelled=False)
+    assert torch.equal(without.model(data.features), other.model(data.features))
+    assert "unlabelled_used" not in without.diagnostics
+    # Without the adapter, the view of features is a multiple of them.
+    plain = fit(data, adapter=False).model.adapter
+    assert plain.numpy() == pytest.approx(np.eye(WIDTH) * plain[0, 0].item(), abs=1e-4)
+    assert default.model.adapter.numpy() != pytest.approx(np.eye(WIDTH) * default.model.adapter[0, 0].item(), abs=0.1)
+    assert default.diagnostics["shrinkage"] == 0.5
+
+
+def test_fit__leaves_features_alone_where_an_adapter_does_not_help():
+    """Noise of the same strength in all directions, and few rows to learn another one from."""
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(N_CLASSES, 64))
+    labels = np.repeat(np.arange(N_CLASSES), 3)
+    data = make_training_data(
+        features=centres[labels] + 1.2 * generator.normal(size=(len(labels), 64)),
+        labels=labels,
+        unlabelled=np.empty((0, 64)),
+        text=None,
+        class_names=NAMES,
+    )
+    result = fit(data)
+    assert result.diagnostics["shrinkage"] == 1.0
+    assert result.model.adapter.numpy() == pytest.approx(np.eye(64) * result.model.adapter[0, 0].item(), abs=1e-3)
+
+
+def test_fit__without_paf_prototypes_stay_at_what_text_predicts():
+    from ulfine_fast.gaussian_prototypes import labelled_moments, text_anchors
+
+    data, *_ = world()
+    model = fit(data, paf=False, unlabelled=False).model
+    everything = torch.ones(1, len(data.labels), dtype=torch.bool)
+    moments = labelled_moments(data.features, data.labels, N_CLASSES, everything)
+    anchors = text_anchors(data.text.double(), moments, UlfineConfig().anchor_ridge)[0].float()
+    expected = (anchors - model.centre) @ model.adapter
+    assert model.prototypes.numpy() == pytest.approx(expected.numpy(), abs=1e-2)
+
+
+def test_fit__a_permutation_of_labels_permutes_logits():
+    data, rows, _ = world()
+    order = torch.tensor([3, 0, 5, 1, 4, 2])  # new class k is old class order[k]
+    new_of_old = torch.argsort(order)
+    # Rows keep their folds when the classes keep theirs: deal by one fixed order, class by class.
+    permuted = dataclasses.replace(data, labels=new_of_old[data.labels], text=data.text[order])
+    settings = {"rounds": 2}
+    first, second = fit(data, **settings).model(rows), fit(permuted, **settings).model(rows)
+    # Folds are dealt class by class in the order of the numbers, so they differ, and with them the weights a little.
+    assert (second.argmax(1) == new_of_old[first.argmax(1)]).float().mean() > 0.97
+
+
+def test_fit__is_deterministic():
+    data, rows, _ = world()
+    first, second = fit(data, seed=3), fit(data, seed=3)
+    assert torch.equal(first.model(rows), second.model(rows))
+    assert first.history == second.history
+
+
+def test_fit__unlabelled_rows_of_another_world_do_no_harm():
+    losses = []
+    for seed in range(4):
+        data, rows, labels = world(seed)
+        generator = np.random.default_rng(100 + seed)
+        foreign = normalize(torch.as_tensor(generator.normal(size=(400, WIDTH))).float(), dim=-1)
+        with_foreign = fit(dataclasses.replace(data, unlabelled=foreign))
+        losses.append(macro(fit(data, unlabelled=False).model, rows, labels) - macro(with_foreign.model, rows, labels))
+    assert np.mean(losses) < 0.02
+
+
+def test_fit__without_text():
+    data, rows, labels = world()
+    result = fit(dataclasses.replace(data, text=None))
+    assert set(result.diagnostics["fusion_weights"]) == {"prototypes", "probe"}
+    assert macro(result.model, rows, labels) > 0.5
+
+
+def test_fit__a_class_with_text_and_no_labelled_rows():
+    data, rows, labels = world()
+    kept = data.labels != 5
+    model = fit(dataclasses.replace(data, features=data.features[kept], labels=data.labels[kept])).model
+    assert torch.isfinite(model(rows)).all()
+    assert (model(rows).argmax(1).numpy()[labels == 5] == 5).mean() > 0.2
+
+
+@pytest.mark.parametrize("text", [True, False])
+@pytest.mark.parametrize("n_unlabelled", [0, 1])
+def test_fit__none_or_one_unlabelled_row(text, n_unlabelled):
+    data, rows, _ = world()
+    few = dataclasses.replace(data, unlabelled=data.unlabelled[:n_unlabelled], text=data.text if text else None)
+    assert torch.isfinite(fit(few).model(rows)).all()
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_fit__one_labelled_row_of_each_class(text):
+    data, rows, labels = world()
+    first = torch.tensor([int((data.labels == k).nonzero()[0]) for k in range(N_CLASSES)])
+    few = dataclasses.replace(
+        data, features=data.features[first], labels=data.labels[first], text=data.text if text else None
+    )
+    model = fit(few).model
+    assert torch.isfinite(model(rows)).all()
+    assert macro(model, rows, labels) > 1.5 / N_CLASSES
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+def test_fit__stable_when_all_rows_are_copies(adapter):
+    """Ten copies of one row for each class: no scatter within classes."""
+    data, rows, _ = world()
+    first = torch.tensor([int((data.labels == k).nonzero()[0]) for k in range(N_CLASSES)]).repeat_interleave(10)
+    copies = dataclasses.replace(
+        data, features=data.features[first], labels=data.labels[first], unlabelled=data.features[first]
+    )
+    result = fit(copies, adapter=adapter)
+    assert torch.isfinite(result.model(rows)).all()
+    assert (result.model(copies.features).argmax(1) == copies.labels).all()
+
+
+def test_fit__the_model_gives_the_closed_form_s_logits():
+    """The view with adapter in float32 equals the sum of its parts, and survives saving."""
+    data, rows, _ = world()
+    model = fit(data).model
+    parts = model.parts(rows)
+    assert (parts["text"] + parts["probe"]).numpy() == pytest.approx(model(rows).numpy(), abs=1e-4)
+    other = METHOD.build(model.architecture())
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(rows), model(rows))
