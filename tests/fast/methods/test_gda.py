@@ -57,12 +57,25 @@ def test_fit__with_text_adds_zero_shot_with_the_alpha_that_left_out_rows_prefer(
 def test_fit__class_without_rows_gets_the_mean_of_text_and_nearest_images(long_tailed, new_rows):
     data = long_tailed()
     data = kept(data, data.labels != 2)
-    result = METHOD.fit(data, GdaConfig(alphas=(1.0,), default_alpha=1.0), 0, Silent())
+    result = METHOD.fit(data, GdaConfig(scale=1.0, alphas=(1.0,), default_alpha=1.0), 0, Silent())
     features, labels, text = data.features.double().numpy(), data.labels.numpy(), data.text.double().numpy()
     means = np.array([features[labels == k].mean(0) if k != 2 else np.zeros(8) for k in range(6)])
     means[2] = (features.sum(0) + 16 * text[2]) / (len(features) + 16)  # fewer than 64 images: all are nearest
-    expected = softmax(100 * new_rows @ text.T + gaussian_scores(new_rows, features, labels, means), axis=1)
+    expected = softmax(new_rows @ text.T + gaussian_scores(new_rows, features, labels, means), axis=1)
     np.testing.assert_allclose(result.model.probabilities(torch.tensor(new_rows)), expected, atol=1e-4)
+
+
+def test_fit__one_image_per_class_spreads_around_the_mean_of_all(long_tailed, new_rows):
+    data = long_tailed(text=False)
+    first = torch.tensor([int(torch.nonzero(data.labels == k)[0, 0]) for k in range(6)])
+    data = kept(data, torch.isin(torch.arange(len(data.labels)), first))
+    features = data.features.double().numpy()
+    scatter = (len(features) - 1) * np.cov(features, rowvar=False)
+    precision = 8 * np.linalg.inv(scatter + np.trace(scatter) / (len(features) - 1) * np.eye(8))
+    distances = new_rows[:, None, :] - features[None]
+    expected = softmax(-0.5 * np.einsum("ncd,de,nce->nc", distances, precision, distances), axis=1)
+    model = METHOD.fit(data, GdaConfig(), 0, Silent()).model
+    np.testing.assert_allclose(model.probabilities(torch.tensor(new_rows)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("text", [True, False])
