@@ -119,7 +119,7 @@ def orthogonality(prototypes: Tensor) -> Tensor:
 
 
 def separate(prototypes: Tensor, step: float) -> Tensor:
-    """One gradient step on C times `orthogonality`, then unit length. C times, so that each prototype's is independent of C.
+    """One gradient step on C times `orthogonality`, so that no step depends on C, then unit length.
 
     Args:
         prototypes: float (C, D), unit length.

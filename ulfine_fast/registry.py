@@ -41,6 +41,7 @@ METHODS: dict[str, Entry] = {
     "ulfine": Entry(
         "ulfine:METHOD", "the default: adapter, fitted prototypes, probe and fusion, with unlabelled images"
     ),
+    "ulfine-paper": Entry("ulfine_paper:METHOD", "the published rules of PAF and DLF, trained by gradient"),
 }
 
 
