@@ -26,7 +26,7 @@ def fit_text_anchored_probe(
     is `logit_adjusted_cross_entropy`; the anchor is this project's decision.
 
     Args:
-        features: float32 (N, D), unit length.
+        features: float32 (N, D), unit length; with no row the anchor is the answer.
         labels: int64 (N,), 0 to C - 1.
         anchor: float32 (C, D): scaled text prototypes, or zeros where there is no text.
         penalty: At least 0.
@@ -36,6 +36,8 @@ def fit_text_anchored_probe(
     Returns:
         float32 (C, D). Logits are `features @ weight.T`.
     """
+    if not len(features):
+        return anchor
     n_classes = len(anchor)
     prior = log_prior(torch.bincount(labels, minlength=n_classes)).to(features)
     fixed = features @ anchor.T

@@ -7,7 +7,10 @@
 5. Rounds of EM: the fused logits give every unlabelled row soft pseudo-labels, under a class prior of the unlabelled
    rows that is estimated along the way (Saerens et al., Adjusting the outputs of a classifier to new a priori
    probabilities, 2002); the prototypes are fitted again with them.
-6. Fusion weights again. The pseudo-labels are kept unless the left-out rows speak clearly against them.
+6. Fusion weights again.
+
+Left-out rows may overrule two steps, when they speak clearly (by two standard errors): the adapter falls back to the
+identity, and the unlabelled rows are left alone.
 
 Published are PAF and DLF as ideas (arXiv 2505.05062); every form here is this project's decision, see `docs/method.md`.
 """
@@ -39,8 +42,8 @@ class UlfineConfig(StrictConfig):
     """Settings of `ulfine`.
 
     Attributes:
-        adapter: Whether features may be adapted by the shared covariance; without it, and where left-out labelled rows
-            prefer it, the adapter is the identity.
+        adapter: Whether features are adapted by the shared covariance; without it, and where left-out labelled rows
+            clearly prefer it, the adapter is the identity.
         shrinkage: How far that covariance is shrunk towards the identity, in (0, 1].
         paf: Whether prototypes are fitted to images; without it the anchors that text predicts stay.
         pseudo_count: Images that an anchor is worth.
@@ -71,9 +74,9 @@ class UlfineConfig(StrictConfig):
     folds: int = Field(default=5, ge=2)
 
 
-# Standard deviations of the logarithms of the weights of prototypes, probe and text, around equal weights of the aligned
-# parts. The probe's is held tight: held-out likelihood overrates it where the rare classes, which it serves worst, have
-# too few rows to be held out.
+# Standard deviations of the logarithms of the weights of prototypes, probe and text, around equal weights of the
+# aligned parts. The probe's is held tight: held-out likelihood overrates it where the rare classes, which it serves
+# worst, have too few rows to be held out.
 SPREAD = (1.0, 0.3, 1.0)
 
 
@@ -150,26 +153,24 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
     usable = torch.ones_like(folds, dtype=torch.bool) if data.text is not None else counts[data.labels] > 1
     row_weights = balanced_weights(data.labels, counts, usable)
 
-    # The adapter is the identity unless the left-out rows prefer another one.
-    candidates = [1.0, config.shrinkage] if config.adapter else [1.0]
-    fits = []
-    for shrinkage in candidates:
-        prototypes = problem.fit_prototypes(problem.labelled, shrinkage)
-        fits.append((prototypes, *_fuse_left_out(problem, prototypes, row_weights)))
-    chosen = min(range(len(fits)), key=lambda index: _mean(fits[index][2], row_weights))
-    shrinkage, (prototypes, weights, losses) = candidates[chosen], fits[chosen]
+    shrinkage = config.shrinkage if config.adapter else 1.0
+    prototypes = problem.fit_prototypes(problem.labelled, shrinkage)
+    weights, losses = _fuse_left_out(problem, prototypes, row_weights)
+    if shrinkage < 1:
+        plain = problem.fit_prototypes(problem.labelled, 1.0)
+        plain_weights, plain_losses = _fuse_left_out(problem, plain, row_weights)
+        if _clearly_lower(plain_losses, losses, row_weights):
+            shrinkage, prototypes, weights, losses = 1.0, plain, plain_weights, plain_losses
     progress.update("training", 1, config.rounds + 1, loss=_mean(losses, row_weights))
     history = [{"round": 0.0, "loss": _mean(losses, row_weights)}]
     diagnostics: dict[str, Any] = {"shrinkage": shrinkage}
     if config.unlabelled and len(data.unlabelled):
         refined, prior = _expectation_maximisation(problem, prototypes, weights, shrinkage, progress, history)
         refined_weights, refined_losses = _fuse_left_out(problem, refined, row_weights)
-        excess = row_weights * (refined_losses - losses)
-        # Two standard errors: the unlabelled rows are used unless it is clear that they do harm.
-        harm = float(excess.sum() - 2 * excess.std() * len(excess) ** 0.5)
-        diagnostics |= {"unlabelled_used": harm <= 0, "unlabelled_prior": prior.tolist()}
+        use = not _clearly_lower(losses, refined_losses, row_weights)
+        diagnostics |= {"unlabelled_used": use, "unlabelled_prior": prior.tolist()}
         history.append({"round": float(config.rounds), "loss": _mean(refined_losses, row_weights)})
-        if harm <= 0:
+        if use:
             prototypes, weights = refined, refined_weights
     names = ["prototypes", "probe", "text"]
     diagnostics["fusion_weights"] = dict(zip(names, weights.tolist(), strict=False))
@@ -189,6 +190,12 @@ def _fuse_left_out(problem: _Problem, prototypes: Prototypes, row_weights: Tenso
         weights = torch.zeros_like(spread)
         weights[:1] = align(parts[:1], labels, row_weights)
     return weights, cross_entropy(fuse(parts, weights), labels, reduction="none")
+
+
+def _clearly_lower(losses: Tensor, others: Tensor, row_weights: Tensor) -> bool:
+    """Whether left-out losses are lower than others by more than two standard errors of the paired difference."""
+    gain = row_weights * (others - losses)
+    return len(gain) > 1 and bool(gain.sum() > 2 * gain.std() * len(gain) ** 0.5)
 
 
 def _mean(losses: Tensor, row_weights: Tensor) -> float:
