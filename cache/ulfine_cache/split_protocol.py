@@ -1,7 +1,7 @@
 """The long-tailed split protocol: which rows are labelled, unlabelled, for validation and for the test.
 
-The protocol, for C classes of rank k = 1..C (`method.md` of the long-tailed semi-supervised literature's common form,
-as in CReST, DASO and LoFT): labelled counts ``n_k = int(N * gamma^(-(k-1)/(C-1)))`` with ``n_C = int(N / gamma)``, and
+The protocol, for C classes of rank k = 1..C (the common form of the long-tailed semi-supervised literature, as in
+CReST, DASO and LoFT): labelled counts ``n_k = int(N * gamma^(-(k-1)/(C-1)))`` with ``n_C = int(N / gamma)``, and
 unlabelled counts by the same rule with M and gamma_u, arranged along the ranks as `arrange_counts` says. Which class
 has which rank is a seeded permutation. Labelled, unlabelled, validation and test rows are disjoint.
 """
