@@ -94,21 +94,36 @@ def test_fit__switches_do_what_they_say():
     assert default.diagnostics["shrinkage"] == 0.5
 
 
-def test_fit__leaves_features_alone_where_an_adapter_does_not_help():
-    """Noise of the same strength in all directions, and few rows to learn another one from."""
+def test_fit__leaves_features_alone_where_an_adapter_clearly_harms():
+    """Noise of the same strength in all directions, and few rows to learn a hardly shrunk covariance from."""
     generator = np.random.default_rng(0)
     centres = generator.normal(size=(N_CLASSES, 64))
-    labels = np.repeat(np.arange(N_CLASSES), 3)
+    labels = np.repeat(np.arange(N_CLASSES), 12)
     data = make_training_data(
-        features=centres[labels] + 1.2 * generator.normal(size=(len(labels), 64)),
+        features=centres[labels] + 2.0 * generator.normal(size=(len(labels), 64)),
         labels=labels,
         unlabelled=np.empty((0, 64)),
         text=None,
         class_names=NAMES,
     )
-    result = fit(data)
+    result = fit(data, shrinkage=1e-3, dlf=False, pseudo_count=0.1)
     assert result.diagnostics["shrinkage"] == 1.0
     assert result.model.adapter.numpy() == pytest.approx(np.eye(64) * result.model.adapter[0, 0].item(), abs=1e-3)
+
+
+def test_clearly_lower__is_more_than_two_standard_errors():
+    from ulfine_fast.methods.ulfine import _clearly_lower
+
+    zeros, ones = torch.zeros(4).double(), torch.ones(4).double()
+    # Gains 1, 1, 1, 3: sum 6, standard deviation 1, standard error of the sum 2.
+    gains = torch.tensor([1.0, 1.0, 1.0, 3.0], dtype=torch.float64)
+    assert _clearly_lower(zeros, gains, ones)
+    assert not _clearly_lower(gains, zeros, ones)
+    # The same less 0.6 each: sum 3.6 < 4.
+    assert not _clearly_lower(zeros, gains - 0.6, ones)
+    # Weights count: the last row alone is no evidence.
+    assert not _clearly_lower(zeros, gains, torch.tensor([0.0, 0.0, 0.0, 1.0]).double())
+    assert not _clearly_lower(zeros[:1], gains[:1], ones[:1])
 
 
 def test_fit__without_paf_prototypes_stay_at_what_text_predicts():
