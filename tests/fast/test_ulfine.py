@@ -168,6 +168,13 @@ def test_fit__unlabelled_rows_of_another_world_do_no_harm():
     assert np.mean(losses) < 0.02
 
 
+def test_fit__finds_the_class_prior_of_the_unlabelled_rows():
+    true_prior = COUNTS[::-1] / COUNTS.sum()
+    found = np.mean([fit(world(seed)[0]).diagnostics["unlabelled_prior"] for seed in range(4)], axis=0)
+    assert found.sum() == pytest.approx(1.0)
+    assert np.abs(found - true_prior).sum() < 0.5 * np.abs(1 / N_CLASSES - true_prior).sum()
+
+
 def test_fit__without_text():
     data, rows, labels = world()
     result = fit(dataclasses.replace(data, text=None))
