@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ulfine_cache.config import StrictConfig
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class FitConfig(StrictConfig):
     set: list[str] = Field(default=[])
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: str = "auto"
+    text_only_classes: bool = False
     overwrite: bool = False
 
 
@@ -48,6 +50,7 @@ def fit(
     set: list[str] = [],  # noqa: B006
     seed: int = 0,
     device: str = "auto",
+    text_only_classes: bool = False,
     overwrite: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Run:
@@ -66,6 +69,7 @@ def fit(
         set: ``"key=value"`` settings, which win over `config`.
         seed: Of everything random in the method.
         device: Where to train, see `choose_device`; ``"auto"`` takes a GPU if there is one.
+        text_only_classes: Accept classes without a labelled row, which then live on their text prototype alone.
         overwrite: Replace the run that stands at `out`.
         progress: Told about the steps.
 
@@ -91,6 +95,7 @@ def fit(
         set=set,
         seed=seed,
         device=device,
+        text_only_classes=text_only_classes,
         overwrite=overwrite,
     )
     from ulfine_cache.feature_cache import FeatureCache
@@ -107,10 +112,14 @@ def fit(
     rows = opened.read_split(options.split)
     with new_run_directory(options.out, overwrite=options.overwrite) as folder:
         data = load_training_data(opened, rows, used_device)
+        if not options.text_only_classes:
+            _check_every_class_is_labelled(data, options.cache)
         progress.note(
             f"fitting {chosen.name} on {used_device}: {len(rows.labelled)} labelled and "
             f"{len(rows.unlabelled)} unlabelled rows, {data.n_classes} classes"
         )
+        if not len(rows.test):
+            progress.note("no test rows, so nothing will be measured: add test/ to the images or draw a split")
         start = time.perf_counter()
         result = train(chosen, settings, data, options.seed, progress)
         seconds = time.perf_counter() - start
@@ -122,6 +131,16 @@ def fit(
             "settings": settings.model_dump(mode="json"),
         }
         return _write(folder, options.out, opened, rows, data, result, resolved, seconds)
+
+
+def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:
+    missing = [name for name, n in zip(data.class_names, data.labelled_counts.tolist(), strict=True) if not n]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise UlfineError(
+            f"class {missing[0]!r}{more} has no labelled rows in {cache}: label at least one image of it, remove the "
+            "class, or pass --text-only-classes to rely on its text alone"
+        )
 
 
 def _write(

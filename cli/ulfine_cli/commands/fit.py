@@ -31,6 +31,9 @@ def fit(
     set: Annotated[list[str], typer.Option(help="One value for the method, as key=value; may be repeated.")] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same bytes on the same machine.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    text_only_classes: Annotated[
+        bool, typer.Option("--text-only-classes", help="Accept classes without labelled images, for their text alone.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that stands at --out.")] = False,
 ) -> None:
     """Train a classifier on cached features.
