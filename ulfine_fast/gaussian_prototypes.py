@@ -127,8 +127,8 @@ def fit_prototypes(
     """
     anchors = text_anchors(text, moments, anchor_ridge)
     counts, sums = moments.counts, moments.sums
-    # (1 - a) anchor + a mean, written without dividing by counts, which may be zero
-    prototypes = (sums + pseudo_count * anchors) / (counts + pseudo_count)[..., None]
+    means, _, _ = class_means(moments)
+    prototypes = anchors + movement_rates(counts, pseudo_count)[..., None] * (means - anchors)
     cross = prototypes.transpose(1, 2) @ sums
     scatter = moments.gram - cross - cross.transpose(1, 2)
     scatter = scatter + prototypes.transpose(1, 2) @ (counts[..., None] * prototypes)

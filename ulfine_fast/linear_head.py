@@ -121,9 +121,8 @@ def optimiser_and_schedule(
     return optimiser, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
 
 
-def fit(data: TrainingData, config: LinearHeadConfig, seed: int, progress: Progress) -> FitResult:
-    """Train on the labelled rows alone; the last step is the model."""
-    generator = torch.Generator().manual_seed(seed)
+def new_head(data: TrainingData, config: LinearHeadConfig, generator: torch.Generator) -> LinearHeadModel:
+    """The model before its first step, on the device of the data."""
     model = LinearHeadModel(
         n_features=data.n_features,
         n_classes=data.n_classes,
@@ -135,6 +134,13 @@ def fit(data: TrainingData, config: LinearHeadConfig, seed: int, progress: Progr
     if config.cosine or config.initial == "text":  # a cosine has no direction to start from at zero
         with torch.no_grad():
             model.weight.copy_(initial_prototypes(data))
+    return model
+
+
+def fit(data: TrainingData, config: LinearHeadConfig, seed: int, progress: Progress) -> FitResult:
+    """Train on the labelled rows alone; the last step is the model."""
+    generator = torch.Generator().manual_seed(seed)
+    model = new_head(data, config, generator)
     prior = log_prior(data.labelled_counts)
     optimiser, schedule = optimiser_and_schedule(model.parameters(), config)
     rows = batches(len(data.labels), config.batch_size, generator)

@@ -1,10 +1,10 @@
-"""Which predictions on unlabelled rows are taken for labels."""
+"""Which predictions on unlabelled rows are taken for labels, and what they teach."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, normalize
 
 
 def confident_pseudo_labels(logits: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
@@ -42,3 +42,18 @@ def masked_cross_entropy(logits: Tensor, classes: Tensor, counts: Tensor) -> Ten
         A scalar, 0 when no row counts.
     """
     return (cross_entropy(logits, classes, reduction="none") * counts).mean()
+
+
+def strong_view(rows: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """A strongly augmented view where the cache holds one view: the feature with Gaussian noise.
+
+    Args:
+        rows: float32 (N, D), unit length.
+        noise: Expected length of the noise.
+        generator: Its source, on the CPU.
+
+    Returns:
+        float32 (N, D), unit length.
+    """
+    drawn = torch.randn(rows.shape, generator=generator).to(rows.device)
+    return normalize(rows + noise * rows.shape[1] ** -0.5 * drawn, dim=-1)

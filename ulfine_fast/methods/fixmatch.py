@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
 
-from ulfine_fast.linear_head import LinearHeadModel, batches, build, initial_prototypes, optimiser_and_schedule
+from ulfine_fast.linear_head import batches, build, new_head, optimiser_and_schedule
 from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from ulfine_fast.method import FitResult, Method
 from ulfine_fast.methods.lp_la import LogitAdjustedProbeConfig
+from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy, strong_view
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -46,33 +46,16 @@ class FixMatchConfig(LogitAdjustedProbeConfig):
     strong_noise: float = Field(default=0.25, ge=0)
 
 
-def strong_view(rows: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-    """Rows (N, D) of unit length plus Gaussian noise of expected length `noise`, brought to unit length."""
-    drawn = torch.randn(rows.shape, generator=generator).to(rows.device)
-    return normalize(rows + noise * rows.shape[1] ** -0.5 * drawn, dim=-1)
-
-
 def unlabelled_loss(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     """The loss on unlabelled rows and the share of pseudo-labels that count, both scalars, of logits (N, C)."""
-    confidence, pseudo_labels = torch.softmax(weak.detach(), dim=-1).max(dim=-1)
-    used = (confidence >= threshold).to(strong.dtype)
-    return (used * cross_entropy(strong, pseudo_labels, reduction="none")).mean(), used.mean()
+    classes, counts = confident_pseudo_labels(weak.detach(), threshold)
+    return masked_cross_entropy(strong, classes, counts), counts.float().mean()
 
 
 def fit(data: TrainingData, config: FixMatchConfig, seed: int, progress: Progress) -> FitResult:
     """Train on labelled and unlabelled rows; the last step is the model. Without unlabelled rows this is `lp-la`."""
     generator = torch.Generator().manual_seed(seed)
-    model = LinearHeadModel(
-        n_features=data.n_features,
-        n_classes=data.n_classes,
-        scale=config.scale,
-        cosine=config.cosine,
-        adapter_width=config.adapter_width,
-        generator=generator,
-    ).to(data.features.device)
-    if config.cosine or config.initial == "text":
-        with torch.no_grad():
-            model.weight.copy_(initial_prototypes(data))
+    model = new_head(data, config, generator)
     prior = log_prior(data.labelled_counts)
     optimiser, schedule = optimiser_and_schedule(model.parameters(), config)
     rows = batches(len(data.labels), config.batch_size, generator)

@@ -9,7 +9,7 @@ orthogonality term, the fusion of their logits with a linear probe's, aligned in
 - Labelled loss: logit-adjusted cross-entropy with the labelled prior. Pseudo-labels: hard, of the fused logits, above
   a threshold, no prior added. Their loss is adjusted by their own distribution `P_u`, which is known; otherwise
   frequent pseudo-labels breed more of their kind.
-- The strong view is the feature with noise (`ulfine_fast.methods.fixmatch.strong_view`): a row of a cache is one view.
+- The strong view is the feature with noise (`ulfine_fast.pseudo_labels.strong_view`): a row of a cache is one view.
 - Visual prototypes cross the gap to the texts before they pull (`prototype_fitting.across_gap`). Without unlabelled
   rows, `P_u` is the class distribution of the labelled ones.
 - Scale: the text logits get the probe's spread over classes, a running mean kept in the model.
@@ -42,7 +42,6 @@ from ulfine_fast.dual_logit_model import DualLogitModel, spread_ratio
 from ulfine_fast.linear_head import batches, initial_prototypes
 from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from ulfine_fast.method import FitResult, Method
-from ulfine_fast.methods.fixmatch import strong_view
 from ulfine_fast.prototype_fitting import (
     across_gap,
     move_prototypes,
@@ -51,7 +50,7 @@ from ulfine_fast.prototype_fitting import (
     separate,
     visual_prototypes,
 )
-from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
+from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy, strong_view
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ulfine_cache.config import StrictConfig
+from ulfine_fast.linear_head import initial_prototypes
 from ulfine_fast.logit_model import LogitModel
 from ulfine_fast.method import FitResult, Method
 
@@ -55,17 +55,10 @@ class PrototypeModel(LogitModel):
         return {"n_features": n_features, "n_classes": n_classes, "scale": self.scale}
 
 
-def class_means(features: Tensor, labels: Tensor, n_classes: int) -> Tensor:
-    """Direction of the mean feature of each class, float32 (C, D), unit length."""
-    sums = torch.zeros(n_classes, features.shape[1], dtype=features.dtype, device=features.device)
-    return normalize(sums.index_add_(0, labels, features), dim=-1)
-
-
 def fit(data: TrainingData, config: ZeroShotConfig, seed: int, progress: Progress) -> FitResult:
     """Take the text prototypes; without text, the labelled class means stand in (a nearest-mean classifier)."""
     model = PrototypeModel(n_features=data.n_features, n_classes=data.n_classes, scale=config.scale)
-    prototypes = data.text if data.text is not None else class_means(data.features, data.labels, data.n_classes)
-    model.prototypes.copy_(prototypes)
+    model.prototypes.copy_(initial_prototypes(data))
     progress.update("training", 1, 1)
     return FitResult(
         model=model.to(data.features.device).eval(),

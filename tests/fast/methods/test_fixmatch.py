@@ -6,7 +6,8 @@ import torch
 
 from ulfine_cache.progress import Silent
 from ulfine_fast.methods import fixmatch, lp_la
-from ulfine_fast.methods.fixmatch import FixMatchConfig, strong_view, unlabelled_loss
+from ulfine_fast.methods.fixmatch import FixMatchConfig, unlabelled_loss
+from ulfine_fast.pseudo_labels import strong_view
 
 
 def lp_la_weights(data, **settings):
