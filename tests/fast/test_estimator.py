@@ -19,7 +19,7 @@ CLASSES = ("ash", "birch", "cedar", "date palm", "elm", "fig")
 EXPECTED = {"check_classifiers_classes": "-1 means unlabelled, as in sklearn.semi_supervised, so it cannot be a class"}
 
 
-@parametrize_with_checks([ULFineClassifier("zero-shot")], expected_failed_checks=lambda _: EXPECTED)
+@parametrize_with_checks([ULFineClassifier("zero-shot"), ULFineClassifier()], expected_failed_checks=lambda _: EXPECTED)
 def test_estimator__passes_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
