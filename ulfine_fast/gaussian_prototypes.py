@@ -152,7 +152,18 @@ def labelled_moments(features: Tensor, labels: Tensor, n_classes: int, keep: Ten
         n_classes: C.
         keep: bool (B, N), which rows each problem may see.
     """
-    rows = features.double()
-    chosen = keep.double()[..., None] * torch.nn.functional.one_hot(labels, n_classes).double()  # (B, N, C)
-    gram = torch.stack([(rows * k[:, None]).T @ rows for k in keep.double()])
-    return Moments(chosen.sum(1), chosen.transpose(1, 2) @ rows, gram)
+    counts, sums, grams = [], [], []
+    for chosen in keep:
+        rows, classes = features[chosen].double(), labels[chosen]
+        counts.append(torch.bincount(classes, minlength=n_classes).double())
+        sums.append(rows.new_zeros(n_classes, rows.shape[1]).index_add_(0, classes, rows))
+        grams.append(second_moment(rows))
+    return Moments(torch.stack(counts), torch.stack(sums), torch.stack(grams))
+
+
+def second_moment(rows: Tensor) -> Tensor:
+    """Sum of the outer products of rows (N, D), float64 (D, D), in blocks: no float64 copy of all rows is made."""
+    gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
+    for block in rows.split(16384):
+        gram += block.double().T @ block.double()
+    return gram

@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy
 from ulfine_cache.config import StrictConfig
 from ulfine_fast.folds import balanced_weights, stratified_folds
 from ulfine_fast.fused_model import FusedModel
-from ulfine_fast.gaussian_prototypes import Moments, Prototypes, fit_prototypes, labelled_moments
+from ulfine_fast.gaussian_prototypes import Moments, Prototypes, fit_prototypes, labelled_moments, second_moment
 from ulfine_fast.logit_fusion import align, fit_fusion_weights, fuse
 from ulfine_fast.method import FitResult, Method
 from ulfine_fast.text_anchored_probe import fit_text_anchored_probe
@@ -219,7 +219,7 @@ def _expectation_maximisation(
     n_problems, n_classes, _ = prototypes.weight.shape
     prior = torch.full((n_problems, n_classes), 1 / n_classes, dtype=torch.float64, device=unlabelled.device)
     # Every unlabelled row weighs the same whatever its pseudo-label, so the second moment never changes.
-    gram = problem.labelled.gram + share * (unlabelled.double().T @ unlabelled.double())
+    gram = problem.labelled.gram + share * second_moment(unlabelled)
     weights = weights / problem.config.pseudo_label_temperature
     fixed = weights[1] * problem.probes.double()
     if problem.text is not None:
