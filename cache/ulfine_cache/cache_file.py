@@ -18,8 +18,16 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ulfine_cache.atomic import replacing
-from ulfine_cache.datasets import UNREADABLE, dataset, encode, read_array, read_texts, write_array, write_texts
+from ulfine_cache.datasets import (
+    UNREADABLE,
+    dataset,
+    encode,
+    read_array,
+    read_texts,
+    replacing_file,
+    write_array,
+    write_texts,
+)
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress
 from ulfine_cache.shards import SHARDS, Shard, file_sha256, read_shard
@@ -85,7 +93,7 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
             widths[name] = max(widths[name], encode(texts).dtype.itemsize)
         progress.update("finishing", done + 1, len(shards))
 
-    with replacing(cache / CACHE_FILE) as partial, h5py.File(partial, "w") as file:
+    with replacing_file(cache / CACHE_FILE) as file:
         for name in _ROW_DATASETS:
             _write_view(file, name, cache, shards, [rows for rows, _, _ in table], shape, widths[name])
         write_texts(file, "shard_path", [path.relative_to(cache).as_posix() for path in shards])

@@ -3,18 +3,46 @@
 Text is fixed-length UTF-8: checksummed with the data, byte-reproducible, and readable by every HDF5 tool.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
+from ulfine_cache.atomic import replacing
+
 CHUNK_ROWS = 256
 """Rows in one HDF5 chunk: the size with the fastest sequential reads that random reads can still afford."""
 
 UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
 """What reading a damaged or foreign HDF5 file may raise."""
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[h5py.File]:
+    """Write an HDF5 file atomically: it is built in memory and reaches the disk as bytes when the body has ended.
+
+    HDF5 does not write to the disk itself: on a full one it goes on failing while it closes the file, with tracebacks
+    from destructors and at last a segmentation fault.
+
+    Args:
+        path: The file to create or replace. Its directory must exist.
+
+    Yields:
+        An empty file, open for writing. Nothing is written when the body raises.
+
+    Raises:
+        UlfineError: The directory cannot be written or the disk is full.
+    """
+    with replacing(path) as partial:
+        with h5py.File(partial, "w", driver="core", backing_store=False) as file:
+            yield file
+            file.flush()
+            image = file.id.get_file_image()
+        partial.write_bytes(image)
 
 
 def encode(texts: Sequence[str]) -> npt.NDArray[np.bytes_]:

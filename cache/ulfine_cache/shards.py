@@ -15,8 +15,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ulfine_cache.atomic import replacing
-from ulfine_cache.datasets import UNREADABLE, dataset, read_array, read_texts, write_array, write_texts
+from ulfine_cache.datasets import UNREADABLE, dataset, read_array, read_texts, replacing_file, write_array, write_texts
 from ulfine_cache.errors import UlfineError
 
 SHARDS = "shards"
@@ -75,7 +74,7 @@ def write_shard(path: Path, shard: Shard) -> None:
     Raises:
         UlfineError: The directory cannot be written or the disk is full.
     """
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with replacing_file(path) as file:
         file.attrs["listing"] = np.bytes_(shard.listing)
         file.attrs["plan"] = np.bytes_(json.dumps(shard.plan, sort_keys=True))
         write_array(file, "features", shard.features)

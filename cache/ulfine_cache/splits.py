@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 from pydantic import Field
 
-from ulfine_cache.atomic import make_directory, replacing
-from ulfine_cache.datasets import UNREADABLE, dataset, read_array
+from ulfine_cache.atomic import make_directory
+from ulfine_cache.datasets import UNREADABLE, dataset, read_array, replacing_file
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.split_protocol import (
@@ -125,7 +125,7 @@ def write_split(cache: "FeatureCache", split: Split) -> Path:
     """
     path = cache.path / SPLITS / f"{split.name}.h5"
     make_directory(path.parent)
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with replacing_file(path) as file:
         file.attrs["fingerprint"] = cache.fingerprint
         # A dataset, because HDF5 attributes end at 64 KiB and the counts of many classes do not.
         file["protocol"] = json.dumps(split.protocol, sort_keys=True)
