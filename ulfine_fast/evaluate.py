@@ -12,6 +12,7 @@ from ulfine_cache.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.splits import Split
     from ulfine_fast.run import Run
 
 ENCODER_KEYS = ("model", "pretrained", "weights_hash", "preprocess")
@@ -46,7 +47,8 @@ def evaluate(
         ``pseudo_labels`` and ``seconds`` (of this evaluation).
 
     Raises:
-        UlfineError: The cache is gone, is of another model, or has other classes.
+        UlfineError: The cache is gone, is of another model, or has other classes; there are no test rows, or some of
+            them were used to fit the run.
 
     Example:
         >>> evaluate(run=Path("runs/first"), cache=Path("caches/photos"))["macro_accuracy"]
@@ -66,6 +68,7 @@ def evaluate(
         own = (loaded.provenance.get("split") or {}).get("requested")
         name = own if own in opened.split_names() else None
     rows = opened.read_split(name)
+    _check_test_rows(loaded, opened, rows)
     progress.note(f"judging {loaded.path} on {len(rows.test)} test rows of {opened.path}")
     threshold = loaded.config["settings"].get("threshold")
     judged = judge(
@@ -83,6 +86,38 @@ def evaluate(
         **judged.metrics,
         "seconds": round(time.perf_counter() - start, 4),
     }
+
+
+def _check_test_rows(run: Run, cache: FeatureCache, split: Split) -> None:
+    import numpy as np
+
+    where = f"split {split.name!r} of {cache.path}" if split.name else str(cache.path)
+    if not len(split.test):
+        raise UlfineError(f"{where} has no test rows: name a split that has some with --split")
+    fitted = _fitted_split(run, cache)
+    if fitted is None:
+        return
+    seen = np.intersect1d(split.test, np.concatenate([fitted.labelled, fitted.unlabelled]))
+    if len(seen):
+        raise UlfineError(
+            f"the run {run.path} was fitted on {len(seen)} of the {len(split.test)} test rows of {where} and would "
+            "look better than it is: take the split it was fitted on, or one of the same --seed and --test-per-class"
+        )
+
+
+def _fitted_split(run: Run, cache: FeatureCache) -> Split | None:
+    """The rows that the run was fitted on, drawn again: the split of that name may hold others by now."""
+    from ulfine_cache.splits import draw_split, own_sets
+
+    made = run.provenance.get("split") or {}
+    if run.cache is None or run.cache["fingerprint"] != cache.fingerprint:
+        return None
+    if made.get("requested") is None:
+        return own_sets(cache.labels, cache.set_names)
+    # A split without these was not drawn by the protocol.
+    if "drawn" not in made["protocol"]:
+        return None
+    return draw_split(cache.labels, cache.set_names, made["protocol"], class_names=cache.class_names)
 
 
 def open_cache_of(run: Run, cache: Path | None = None) -> FeatureCache:

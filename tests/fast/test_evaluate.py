@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.splits import make_split
 from ulfine_fast.evaluate import evaluate, open_cache_of
 from ulfine_fast.fitting import fit
@@ -35,10 +36,34 @@ def test_evaluate__repeats_the_figures_of_the_fit(run):
 
 
 def test_evaluate__another_split(run, moved):
-    make_split(cache=moved, name="other", labelled_max=10, imbalance=2.0, test_per_class=20, seed=9)
-    assert evaluate(run=run, split="other")["test_rows"] == 120
+    protocol = load_run(run).provenance["split"]["protocol"]
+    own = {"test_per_class": protocol["test_per_class"], "seed": protocol["seed"]}
+    make_split(cache=moved, name="other", labelled_max=10, imbalance=2.0, unlabelled="uniform", **own)
+    assert evaluate(run=run, split="other")["test_rows"] == 60
     with pytest.raises(UlfineError, match="no split 'none'"):
         evaluate(run=run, split="none")
+
+
+def test_evaluate__refuses_test_rows_that_the_run_was_fitted_on(run, moved):
+    own = FeatureCache.open(moved).read_split("lt")
+    make_split(cache=moved, name="other", labelled_max=10, imbalance=2.0, test_per_class=20, seed=9)
+    other = FeatureCache.open(moved).read_split("other")
+    seen = set(other.test.tolist()) & {*own.labelled.tolist(), *own.unlabelled.tolist()}
+    assert seen
+    with pytest.raises(UlfineError, match=f"was fitted on {len(seen)} of the 120 test rows of split 'other'"):
+        evaluate(run=run, split="other")
+    # The run's own split under its own name, drawn anew with another seed.
+    (moved / "splits" / "other.h5").unlink()
+    make_split(cache=moved, name="lt", labelled_max=10, imbalance=2.0, test_per_class=20, seed=9)
+    with pytest.raises(UlfineError, match=f"was fitted on {len(seen)} of the 120 test rows of split 'lt'"):
+        evaluate(run=run)
+
+
+def test_evaluate__a_cache_without_test_rows(run, make_cache, clusters):
+    features, labels, text = clusters(3, seed=0)
+    cache = make_cache("new", features=features, labels=labels, text_features=text, class_names=CLASSES)
+    with pytest.raises(UlfineError, match="new has no test rows: name a split"):
+        evaluate(run=run, cache=cache)
 
 
 def test_evaluate__cache_that_moved(run, moved, tmp_path):
