@@ -9,6 +9,7 @@ from pydantic import Field
 from ulfine_cache.cache_writer import CacheWriter
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.encoder import ClipEncoder
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.image_folder import ImageFolder
 from ulfine_cache.lock import writing
@@ -103,6 +104,7 @@ def cache_features(
     started = time.perf_counter()
     check_views(config.views)
     lines = load_templates(config.templates)
+    _check_apart(config.out, config.source)
     images = ImageFolder(config.source)
     texts = load_classes(config.classes, images.classes)
     with writing(config.out):
@@ -131,3 +133,9 @@ def cache_features(
         "seconds": round(seconds, 3),
         "images_per_second": round(encoded.images / encoded.seconds, 1) if encoded.images else 0.0,
     }
+
+
+def _check_apart(out: Path, source: Path) -> None:
+    # Inside the source the cache's own folders would be classes the next time.
+    if out.resolve().is_relative_to(source.resolve()):
+        raise UlfineError(f"--out {out} lies in the folder of images {source}: choose a directory outside it")

@@ -42,6 +42,14 @@ def shard_bytes(cache):
     return {path.name: path.read_bytes() for path in sorted((cache / "shards").iterdir())}
 
 
+@pytest.mark.parametrize("inside", ["", "cache", "cat/cache"])
+def test_cache_features__refuses_a_cache_inside_the_images(run, photos, inside):
+    before = sorted(photos.rglob("*"))
+    with pytest.raises(UlfineError, match=r"lies in the folder of images .*photos: choose a directory outside"):
+        run(out=photos / inside)
+    assert sorted(photos.rglob("*")) == before
+
+
 def test_cache_features__rows_labels_and_features(run, photos, tmp_path, random_model):
     figures = run()
     assert (figures["rows"], figures["labelled"], figures["unlabelled"], figures["skipped"]) == (23, 18, 5, 0)
