@@ -71,6 +71,8 @@ def compare(
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_fast.registry import get_method
 
+    if "" in names:
+        raise UsageError(f"methods {options.methods!r} holds an empty name: write them as zero-shot,lp,ulfine")
     if len(set(names)) < len(names):
         raise UsageError(f"a method is named twice in {options.methods}: name each once")
     for name in names:

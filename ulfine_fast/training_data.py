@@ -104,7 +104,8 @@ def make_training_data(
     """
     n_classes = len(class_names)
     if n_classes < 2:
-        raise UlfineError(f"{where} has one class only ({', '.join(class_names)}): a classifier needs two or more")
+        found = f"one class only ({class_names[0]})" if class_names else "no classes"
+        raise UlfineError(f"{where} has {found}: a classifier needs two or more")
     if not len(features):
         raise UlfineError(f"no labelled rows in {where}: label some images of each class")
     if text is not None and text.shape != (n_classes, features.shape[1]):

@@ -70,7 +70,8 @@ def test_compare__mistakes(text_cache):
     for changes, kind, words in [
         ({"methods": "zero-shot,magic"}, UsageError, "unknown method 'magic'"),
         ({"methods": "zero-shot,zero-shot"}, UsageError, "named twice"),
-        ({"methods": ""}, UsageError, "unknown method ''"),
+        ({"methods": ""}, UsageError, "methods '' holds an empty name"),
+        ({"methods": ","}, UsageError, "methods ',' holds an empty name"),
         ({"seeds": 0}, UsageError, "seeds=0"),
         ({"split": "none"}, UlfineError, "no split 'none'"),
     ]:

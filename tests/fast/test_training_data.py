@@ -50,6 +50,7 @@ def broken(row, value):
     [
         ({"features": np.empty((0, 4)), "labels": np.empty(0, int)}, "no labelled rows"),
         ({"class_names": ("a",), "labels": np.zeros(6, int), "text": None}, "one class only"),
+        ({"class_names": (), "labels": np.full(6, -1), "text": None}, "has no classes: a classifier needs two"),
         ({"labels": np.array([0, 1, 1, 0, 1, 0]), "text": None}, "class 'c' has no labelled rows"),
         ({"labels": np.zeros(6, int), "text": None}, r"class 'b' \(and 1 more\) has no labelled rows"),
         ({"text": np.ones((3, 5))}, r"shape \(3, 5\), expected \(3, 4\)"),
