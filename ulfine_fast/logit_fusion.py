@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from ulfine_fast.lbfgs import minimise
+
 
 def fuse(parts: Tensor, weights: Tensor) -> Tensor:
     """`sum_p w_p z_p`.
@@ -66,16 +68,9 @@ def _most_probable(
 ) -> Tensor:
     """Maximise the weighted log-likelihood of the labels under log-normal priors on the weights, in float64."""
     parts = parts.double()
-    departure = torch.zeros_like(expected).requires_grad_()
-    optimiser = torch.optim.LBFGS([departure], max_iter=max_iter, line_search_fn="strong_wolfe")
 
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        with torch.enable_grad():
-            losses = cross_entropy(fuse(parts, expected * departure.exp()), labels, reduction="none")
-            loss = (row_weights * losses).sum() + 0.5 * (departure / spread).square().sum()
-            loss.backward()
-        return loss
+    def loss(departure: Tensor) -> Tensor:
+        losses = cross_entropy(fuse(parts, expected * departure.exp()), labels, reduction="none")
+        return (row_weights * losses).sum() + 0.5 * (departure / spread).square().sum()
 
-    optimiser.step(closure)
-    return expected * departure.detach().exp()
+    return expected * minimise(loss, torch.zeros_like(expected), max_iter).exp()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ulfine_fast.lbfgs import minimise
 from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 
 UNIT = 50.0
@@ -46,19 +47,10 @@ def fit_text_anchored_probe(
     if features.shape[0] < features.shape[1]:
         basis, upper = torch.linalg.qr(features.T)
         rows = upper.T
-    departure = features.new_zeros(n_classes, rows.shape[1]).requires_grad_()
-    optimiser = torch.optim.LBFGS(
-        [departure], max_iter=max_iter, history_size=10, line_search_fn="strong_wolfe", tolerance_grad=1e-6
-    )
 
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        with torch.enable_grad():
-            logits = fixed + UNIT * rows @ departure.T
-            loss = logit_adjusted_cross_entropy(logits, labels, prior, tau) + penalty * departure.square().sum()
-            loss.backward()
-        return loss
+    def loss(departure: Tensor) -> Tensor:
+        logits = fixed + UNIT * rows @ departure.T
+        return logit_adjusted_cross_entropy(logits, labels, prior, tau) + penalty * departure.square().sum()
 
-    optimiser.step(closure)
-    found = UNIT * departure.detach()
+    found = UNIT * minimise(loss, features.new_zeros(n_classes, rows.shape[1]), max_iter)
     return anchor + (found if basis is None else found @ basis.T)
