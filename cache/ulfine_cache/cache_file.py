@@ -29,6 +29,7 @@ from ulfine_cache.datasets import (
     write_texts,
 )
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.index import INDEX_FILE
 from ulfine_cache.progress import Progress
 from ulfine_cache.shards import SHARDS, Shard, file_sha256, read_shard
 
@@ -115,6 +116,8 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
             "versions": json.dumps(library_versions(), sort_keys=True),
             **content.attributes,
         }
+        if (cache / INDEX_FILE).is_file():
+            attributes["index_sha256"] = file_sha256(cache / INDEX_FILE)
         for name, value in attributes.items():
             file.attrs[name] = value
 

@@ -31,7 +31,7 @@ def verify(*, cache: Path, progress: Progress = Silent()) -> dict[str, Any]:  # 
 
     Checked are: each shard's SHA-256 against the one in `cache.h5` (a flipped bit anywhere in the file), HDF5's own
     checksums, that features are finite and of unit norm, that `cache.h5` is readable as a whole and its splits belong
-    to it, and that the index holds the cache's rows.
+    to it, and that the index holds the cache's rows and has the SHA-256 that it was written with.
 
     Args:
         cache: The cache directory.
@@ -128,6 +128,9 @@ def _index_problems(cache: FeatureCache) -> list[str]:
         return [str(error)]
     if (index.ntotal, index.d) != (cache.n_rows, cache.n_features):
         return [f"holds {index.ntotal} x {index.d} values for {cache.n_rows} x {cache.n_features} of the cache"]
+    digest = cache.attributes.get("index_sha256")
+    if digest is not None and file_sha256(cache.path / INDEX_FILE) != digest:
+        return ["its bytes differ from those that were written (SHA-256)"]
     return []
 
 

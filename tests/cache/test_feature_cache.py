@@ -221,6 +221,23 @@ def test_verify__index_and_splits(cache, tmp_path):
     assert "image.faiss is damaged" in verify(cache=folder)["damaged"][0]["reason"]
 
 
+def test_verify__flipped_bit_in_the_index(tmp_path):
+    (tmp_path / "shards").mkdir()
+    shard = shard_path(tmp_path, 0)
+    write_shard(shard, a_shard(unit_rows(4, 1, 3), [0, 1, 2, 0]))
+    kind = index_cache(tmp_path, [shard], "auto", progress=Silent())
+    write_cache_file(tmp_path, [shard], CacheContent(["a", "b", "c"], {"index": kind}), progress=Silent())
+    assert verify(cache=tmp_path)["damaged"] == []
+    content = bytearray((tmp_path / "image.faiss").read_bytes())
+    content[-1] ^= 1  # in the last vector: FAISS reads it without a word
+    (tmp_path / "image.faiss").write_bytes(content)
+    (damaged,) = verify(cache=tmp_path)["damaged"]
+    assert damaged == {
+        "path": str(tmp_path / "image.faiss"),
+        "reason": "its bytes differ from those that were written (SHA-256)",
+    }
+
+
 def test_search__equals_numpy(cache):
     folder, _, _ = cache
     opened = FeatureCache.open(folder)
