@@ -51,7 +51,7 @@ def make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UlfineError(f"cannot create the directory {path}: {reason(error)}; choose another --out") from error
+        raise UlfineError(f"cannot create the directory {path}: {reason(error)}; choose another place") from error
 
 
 def remove_partial_files(directory: Path) -> int:

@@ -62,7 +62,7 @@ def make_split(
     seed: int = 0,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Draw a long-tailed split and store it in the cache under a name; an earlier split of that name is replaced.
+    """Draw a long-tailed split and store it in the cache under a name.
 
     Args:
         cache: A cache directory.
@@ -82,7 +82,8 @@ def make_split(
 
     Raises:
         UsageError: The parameters contradict one another or the cache.
-        UlfineError: The cache cannot be read or written, or a class would have no labelled row.
+        UlfineError: The cache cannot be read or written, a class would have no labelled row, or the name belongs to a
+            split of another protocol, which runs may refer to.
 
     Example:
         >>> make_split(cache=Path("digits"), name="lt", labelled_max=40, imbalance=20)  # doctest: +SKIP
@@ -103,6 +104,8 @@ def make_split(
     opened = FeatureCache.open(config.cache)
     parameters = SplitProtocol.checked(**config.model_dump(exclude={"cache", "name"}))
     split = draw_split(opened.labels, opened.set_names, parameters, name=name, class_names=opened.class_names)
+    if name in opened.split_names():
+        _check_same_protocol(opened, name, protocol_values(parameters))
     path = write_split(opened, split)
     drawn = split.protocol["drawn"]
     if drawn["clipped"]:
@@ -115,6 +118,16 @@ def make_split(
     return {"name": name, "path": str(path), **totals, "class_names": opened.class_names, **drawn} | {
         "protocol": protocol_values(parameters)
     }
+
+
+def _check_same_protocol(cache: "FeatureCache", name: str, wanted: dict[str, Any]) -> None:
+    found = cache.read_split(name).protocol
+    changes = [f"{key}: {found.get(key)} -> {value}" for key, value in wanted.items() if found.get(key) != value]
+    if changes:
+        raise UlfineError(
+            f"{cache.path} has a split {name!r} of another protocol ({', '.join(changes)}): choose another --name, or "
+            f"delete {cache.path / SPLITS / f'{name}.h5'}"
+        )
 
 
 def write_split(cache: "FeatureCache", split: Split) -> Path:

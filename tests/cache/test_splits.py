@@ -262,3 +262,12 @@ def test_read_split__missing_damaged_or_foreign(cache):
     (cache / "splits" / "lt.h5").write_bytes(b"x")
     with pytest.raises(UlfineError, match="damaged or not a split"):
         opened.read_split("lt")
+
+
+def test_make_split__keeps_a_split_of_another_protocol(cache):
+    first = make_split(cache=cache, name="lt", labelled_max=4, imbalance=2)
+    before = (cache / "splits" / "lt.h5").read_bytes()
+    assert make_split(cache=cache, name="lt", labelled_max=4, imbalance=2)["labelled"] == first["labelled"]
+    with pytest.raises(UlfineError, match=r"another protocol \(seed: 0 -> 1\): choose another --name"):
+        make_split(cache=cache, name="lt", labelled_max=4, imbalance=2, seed=1)
+    assert (cache / "splits" / "lt.h5").read_bytes() == before

@@ -26,7 +26,7 @@ def test_quickstart__figures(done):
     for entry in figures["methods"]:
         assert 0 <= entry["tail_accuracy"] <= 1
     assert figures["images"] == 1797
-    assert sorted(figures["split"]["labelled_counts"], reverse=True)[::9] == [40, 2]
+    assert sorted(figures["split"]["labelled_counts"], reverse=True)[::9] == [20, 1]
     assert figures["split"]["test"] == 500
     assert figures["export"]["parity"]["source"] == "test rows"
     assert figures["export"]["parity"]["largest_difference"] <= 1e-4

@@ -59,6 +59,8 @@ def fit(data: TrainingData, config: ZeroShotConfig, seed: int, progress: Progres
     """Take the text prototypes; without text, the labelled class means stand in (a nearest-mean classifier)."""
     model = PrototypeModel(n_features=data.n_features, n_classes=data.n_classes, scale=config.scale)
     model.prototypes.copy_(initial_prototypes(data))
+    if data.text is None:
+        progress.note("no text features: the labelled class means stand in for them")
     progress.update("training", 1, 1)
     return FitResult(
         model=model.to(data.features.device).eval(),

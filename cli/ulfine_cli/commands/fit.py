@@ -8,6 +8,7 @@ import typer
 from ulfine_cli.command import command
 from ulfine_cli.metrics_table import show_metrics
 from ulfine_cli.output import Output
+from ulfine_fast.registry import METHODS
 
 
 def show(figures: dict[str, Any], output: Output) -> None:
@@ -26,7 +27,7 @@ def fit(
     cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Directory of the cache.")],
     out: Annotated[Path, typer.Option(help="Directory of the run.")],
     split: Annotated[str | None, typer.Option(help="Named split; without it the cache's own labels and sets.")] = None,
-    method: Annotated[str, typer.Option(help="The method; an unknown name prints the list.")] = "ulfine",
+    method: Annotated[str, typer.Option(help=f"The method: {', '.join(METHODS)}.")] = "ulfine",
     config: Annotated[Path | None, typer.Option(help="YAML file with values for the method.")] = None,
     set: Annotated[list[str], typer.Option(help="One value for the method, as key=value; may be repeated.")] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same bytes on the same machine.")] = 0,

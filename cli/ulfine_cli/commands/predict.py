@@ -38,9 +38,11 @@ def predict(
     *,
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Directory of a run, or an exported .onnx file.")],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Images, or folders of images.")],
-    out: Annotated[Path | None, typer.Option(help="Write all probabilities to this .csv or .parquet file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write all probabilities to this .csv file, or .parquet with the extra parquet.")
+    ] = None,
 ) -> None:
     """Classify images with a run or an exported file.
 
-    An exported file needs onnxruntime alone. Images that cannot be read are named, and the exit code is 1.
+    An exported file is run by onnxruntime, without torch. Images that cannot be read are named, and the exit code is 1.
     """
