@@ -52,8 +52,9 @@ def test_evaluate__refuses_test_rows_that_the_run_was_fitted_on(run, moved):
     assert seen
     with pytest.raises(UlfineError, match=f"was fitted on {len(seen)} of the 120 test rows of split 'other'"):
         evaluate(run=run, split="other")
-    # The run's own split under its own name, drawn anew with another seed.
-    (moved / "splits" / "other.h5").unlink()
+    # The run's own split under its own name, deleted and drawn anew with another seed.
+    for name in ("other", "lt"):
+        (moved / "splits" / f"{name}.h5").unlink()
     make_split(cache=moved, name="lt", labelled_max=10, imbalance=2.0, test_per_class=20, seed=9)
     with pytest.raises(UlfineError, match=f"was fitted on {len(seen)} of the 120 test rows of split 'lt'"):
         evaluate(run=run)
