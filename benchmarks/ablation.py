@@ -17,7 +17,6 @@ import numpy as np
 from accuracy import SOURCES, Source
 
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.import_features import import_features
 from ulfine_cache.progress import Silent
 from ulfine_cache.splits import Split, draw_split
 from ulfine_fast.evaluation import judge
@@ -56,11 +55,7 @@ def left_over(cache: FeatureCache, split: Split) -> Split:
 
 
 def draws(folder: Path, data: Path, source: Source, shape: str, seeds: range) -> tuple[FeatureCache, list[Split]]:
-    path = folder / source.name.replace(" ", "_")
-    if not path.exists():
-        options = {} if source.text in (None, "text_features") else {"text_features": source.text}
-        import_features(file=data / "clip-features" / source.file, out=path, index="none", **options)
-    cache = FeatureCache.open(path)
+    cache = FeatureCache.open(source.cache(folder, data))
     protocol = {
         "labelled_max": source.labelled_max,
         "imbalance": float(source.imbalance),

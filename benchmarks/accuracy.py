@@ -39,6 +39,14 @@ class Source:
         suffix = " (single prompt)" if self.text == "text_features_single_prompt" else ""
         return self.file.removesuffix(".npz") + suffix
 
+    def cache(self, folder: Path, data: Path) -> Path:
+        """The cache of this file in `folder`, imported from `data` when it is first asked for."""
+        cache = folder / self.name.replace(" ", "_")
+        if not cache.exists():
+            options = {} if self.text in (None, "text_features") else {"text_features": self.text}
+            import_features(file=data / "clip-features" / self.file, out=cache, index="none", **options)
+        return cache
+
 
 SOURCES = (
     Source("whurs19_vit-b-32.npz", 16, 8, 20, "text_features_single_prompt", 14),
@@ -53,10 +61,7 @@ SHAPES = ("consistent", "uniform", "reversed")
 
 
 def run_task(folder: Path, data: Path, source: Source, shape: str, methods: str, seeds: int) -> dict:
-    cache = folder / source.name.replace(" ", "_")
-    if not cache.exists():
-        options = {} if source.text in (None, "text_features") else {"text_features": source.text}
-        import_features(file=data / "clip-features" / source.file, out=cache, index="none", **options)
+    cache = source.cache(folder, data)
     make_split(
         cache=cache,
         name=shape,
