@@ -101,7 +101,7 @@ def show(task: str, figures: dict) -> None:
     print(f"\n{task}")
     print(f"{'method':<15}" + "".join(f"{name.removesuffix('_accuracy'):>13}" for name in SHOWN) + f"{'s/fit':>8}")
     for entry in figures["methods"]:
-        cells = (f"{100 * entry[name]['mean']:.1f} ± {100 * entry[name]['std']:.1f}" for name in SHOWN)
+        cells = (f"{100 * entry[name]['mean']:.1f} ± {100 * (entry[name]['std'] or 0):.1f}" for name in SHOWN)
         seconds = entry["seconds"]["mean"]
         print(f"{entry['method']:<15}" + "".join(f"{cell:>13}" for cell in cells) + f"{seconds:>8.2f}", flush=True)
 
