@@ -28,6 +28,7 @@ from ulfine_cache.datasets import (
     write_array,
     write_texts,
 )
+from ulfine_cache.digest_file import digest_problem
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.index import INDEX_FILE
 from ulfine_cache.progress import Progress
@@ -51,6 +52,7 @@ class TextPrototypes:
     features: npt.NDArray[np.float32]
     prompt_features: npt.NDArray[np.float32] | None = None
     prompts: Sequence[Sequence[str]] = ()
+    pre: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
             widths[name] = max(widths[name], encode(texts).dtype.itemsize)
         progress.update("finishing", done + 1, len(shards))
 
-    with replacing_file(cache / CACHE_FILE) as file:
+    with replacing_file(cache / CACHE_FILE, digest=True) as file:
         for name in _ROW_DATASETS:
             _write_view(file, name, cache, shards, [rows for rows, _, _ in table], shape, widths[name])
         write_texts(file, "shard_path", [path.relative_to(cache).as_posix() for path in shards])
@@ -153,6 +155,9 @@ def read_shard_table(cache: Path) -> ShardTable:
             raise UlfineError(f"the cache {cache} is unfinished: run the command that makes it again, it goes on")
         raise UlfineError(f"{cache} is not a cache: it has no {CACHE_FILE}")
     try:
+        problem = digest_problem(path)
+        if problem is not None and problem.path == path:
+            raise damaged_cache_file(cache)
         with h5py.File(path, "r") as file:
             schema = int(np.asarray(file.attrs["schema_version"]))
             if schema != SCHEMA_VERSION:
@@ -178,7 +183,7 @@ def read_shard_table(cache: Path) -> ShardTable:
 
 def damaged_cache_file(cache: Path) -> UlfineError:
     """Return the error for a `cache.h5` that cannot be read."""
-    return UlfineError(f"{cache / CACHE_FILE} is damaged: delete it and run the command that made the cache again")
+    return UlfineError(f"{cache / CACHE_FILE} is damaged: run the command that made the cache again, it keeps the shards")
 
 
 def library_versions() -> dict[str, str]:

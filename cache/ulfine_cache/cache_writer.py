@@ -13,23 +13,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ulfine_cache.atomic import make_directory, remove_partial_files
+from ulfine_cache.batch_size import find_batch_size
 from ulfine_cache.cache_file import CACHE_FILE, CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.decoding import PixelRecipe
 from ulfine_cache.encoder import ClipEncoder
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.index import INDEX_FILE, check_index, index_cache, index_kind
 from ulfine_cache.pipeline import EncodedBlock, encode_blocks
-from ulfine_cache.plan import refuse_other_plan
+from ulfine_cache.plan import existing_plan, refuse_other_plan
 from ulfine_cache.progress import Progress
 from ulfine_cache.prompts import ClassText
 from ulfine_cache.shards import SHARDS, Shard, read_header, read_skipped, shard_path, write_shard
 from ulfine_cache.skipped import SKIPPED_FILE, write_skipped
 from ulfine_cache.source import ImageSource, SourceItem, listing_digest
+from ulfine_cache.views import first_view
 
 if TYPE_CHECKING:
     from ulfine_cache.stage_one import CacheFeaturesConfig
 
-_BATCH = {"cpu": 64, "mps": 64, "cuda": 256}
 _MAX_WORKERS = 16
 
 
@@ -65,12 +67,17 @@ class CacheWriter:
             "model": encoder.model_name,
             "pretrained": Path(encoder.pretrained).name,
             "weights": encoder.weights_hash[:16],
-            "preprocess": encoder.preprocess.to_json(),
+            "preprocess": self._preprocess_of_new_images(),
             "precision": encoder.precision,
             "views": config.views,
             "templates": _named(config.templates, templates),
             "classes": _named("file", [str(text) for text in texts]) if config.classes else "folder names",
             "shard size": size,
+            # Kept by later calls, because other batches round a feature otherwise.
+            "batch size": config.batch_size or (existing_plan(config.out) or {}).get("batch size"),
+            # Left out where they are not asked for.
+            **({"features before projection": True} if config.pre_projection else {}),
+            **({"jpeg draft": True} if config.jpeg_draft else {}),
         }
 
     def run(self) -> Encoded:
@@ -85,6 +92,8 @@ class CacheWriter:
         for directory in (out, out / SHARDS):
             remove_partial_files(directory)
         todo = self._missing()
+        if self.config.strict:
+            self._refuse_skipped(todo)
         surplus = sorted(set((out / SHARDS).glob("*.h5")) - set(self.paths))
         if not todo and not surplus and self._is_complete():
             self.progress.note(f"{out} is complete: nothing to do")
@@ -96,6 +105,7 @@ class CacheWriter:
             path.unlink()
         # Before the images, because a tokenizer that cannot be had should not cost hours.
         text = self._encode_text()
+        self.plan["batch size"] = self.plan["batch size"] or find_batch_size(self.encoder)
         encoded = self._encode(todo)
         self._finish(text)
         return encoded
@@ -135,8 +145,28 @@ class CacheWriter:
             and cache.shard_paths == self.paths
         )
 
+    def _refuse_skipped(self, todo: Sequence[int]) -> None:
+        for path in [path for number, path in enumerate(self.paths) if number not in set(todo)]:
+            for name, why in read_skipped(path):
+                raise UlfineError(f"{name}: {why} (--strict stops at the first image that cannot be read)")
+
+    def _request(self) -> str:
+        """What was asked for, as JSON: with the cache's directory it is the call that makes the cache again."""
+        request = self.config.model_dump(mode="json", exclude={"out", "strict"})
+        files = {name: str(Path(request[name]).resolve()) for name in ("source", "classes") if request[name]}
+        if Path(self.config.templates).is_file():
+            files["templates"] = str(Path(self.config.templates).resolve())
+        chosen = {"pretrained": self.encoder.pretrained, "precision": self.encoder.precision}
+        return json.dumps(request | files | chosen | {"batch_size": self.plan["batch size"]}, sort_keys=True)
+
+    def _preprocess_of_new_images(self) -> str:
+        return first_view(self.config.views, self.encoder.preprocess).to_json()
+
     def _encode_text(self) -> TextPrototypes | None:
         if not self.texts:
+            return None
+        if not self.encoder.has_text:
+            self.progress.note(f"{self.encoder.model_name} has no text encoder: the cache holds no text prototypes")
             return None
         prompts = [text.prompts(self.templates) for text in self.texts]
         flat = [prompt for row in prompts for prompt in row]
@@ -145,15 +175,23 @@ class CacheWriter:
         mean = features.mean(axis=1)
         mean /= np.linalg.norm(mean, axis=1, keepdims=True)
         self.progress.note(f"text: {len(self.texts)} classes, {len(self.templates)} prompts each")
-        return TextPrototypes(mean, features, prompts)
+        pre = self.encoder.map_text(mean) if self.config.pre_projection else None
+        return TextPrototypes(mean, features, prompts, pre)
 
     def _encode(self, todo: Sequence[int]) -> Encoded:
         started = time.perf_counter()
         blocks = [self.blocks[number] for number in todo]
-        batch_size = self.config.batch_size or _BATCH[self.encoder.device.type]
-        workers = self.config.workers or min(_MAX_WORKERS, os.cpu_count() or 1)
+        config = self.config
         encoded = encode_blocks(
-            self.source, blocks, self.encoder, batch_size=batch_size, workers=workers, progress=self.progress
+            self.source,
+            blocks,
+            self.encoder,
+            PixelRecipe(self.encoder.preprocess, config.views, config.jpeg_draft),
+            batch_size=self.plan["batch size"],
+            workers=config.workers or min(_MAX_WORKERS, os.cpu_count() or 1),
+            pre_projection=config.pre_projection,
+            strict=config.strict,
+            progress=self.progress,
         )
         with warnings.catch_warnings():
             # Pillow warns about odd metadata in readable images; what cannot be read is in skipped.csv.
@@ -166,6 +204,7 @@ class CacheWriter:
         items: list[SourceItem] = [image.item for image in block.images]
         return Shard(
             features=block.features,
+            features_pre=block.features_pre,
             labels=np.array([item.label for item in items], np.int64),
             paths=[item.path for item in items],
             set_names=[item.set_name for item in items],
@@ -191,13 +230,14 @@ class CacheWriter:
             "model": encoder.model_name,
             "pretrained": encoder.pretrained,
             "weights_hash": encoder.weights_hash,
-            "preprocess": encoder.preprocess.to_json(),
+            "preprocess": self.plan["preprocess"],
             "precision": encoder.precision,
             "views": config.views,
             "templates": self.plan["templates"],
             "source": self.source.location,
             "shard_size": config.shard_size,
             "skipped": len(skipped),
+            "request": self._request(),
             "index": index_cache(out, self.paths, config.index, progress=self.progress),
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)

@@ -3,6 +3,7 @@
 Text is fixed-length UTF-8: checksummed with the data, byte-reproducible, and readable by every HDF5 tool.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.atomic import replacing
+from ulfine_cache.digest_file import write_digest
 
 CHUNK_ROWS = 256
 """Rows in one HDF5 chunk: the size with the fastest sequential reads that random reads can still afford."""
@@ -22,7 +24,7 @@ UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeE
 
 
 @contextmanager
-def replacing_file(path: Path) -> Iterator[h5py.File]:
+def replacing_file(path: Path, *, start: Path | None = None, digest: bool = False) -> Iterator[h5py.File]:
     """Write an HDF5 file atomically: it is built in memory and reaches the disk as bytes when the body has ended.
 
     HDF5 does not write to the disk itself: on a full one it goes on failing while it closes the file, with tracebacks
@@ -30,18 +32,24 @@ def replacing_file(path: Path) -> Iterator[h5py.File]:
 
     Args:
         path: The file to create or replace. Its directory must exist.
+        start: A file whose content to begin with; None begins with nothing.
+        digest: Also write `NAME.sha256`, before the file itself: whenever the file exists, its digest does.
 
     Yields:
-        An empty file, open for writing. Nothing is written when the body raises.
+        The new file, open for writing. Nothing is written when the body raises.
 
     Raises:
         UlfineError: The directory cannot be written or the disk is full.
     """
     with replacing(path) as partial:
-        with h5py.File(partial, "w", driver="core", backing_store=False) as file:
+        with h5py.File(start or partial, "r+" if start else "w", driver="core", backing_store=False) as file:
             yield file
             file.flush()
             image = file.id.get_file_image()
+        if digest:
+            # The old file under the new digest would look damaged.
+            path.unlink(missing_ok=True)
+            write_digest(path, hashlib.sha256(image).hexdigest())
         partial.write_bytes(image)
 
 

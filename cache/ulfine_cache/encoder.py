@@ -83,6 +83,11 @@ class ClipEncoder:
         progress.note(f"encoder: {model} {origin} on {chosen} ({where}), {number_format}".replace("  ", " "))
         return encoder
 
+    @property
+    def has_text(self) -> bool:
+        """Whether it encodes text."""
+        return True
+
     @cached_property
     def n_features(self) -> int:
         """Width D of a feature."""

@@ -1,57 +1,44 @@
-"""Read, decode and resize images on threads, ahead of the encoder, and encode them in batches, block by block."""
+"""Decode images ahead of the encoder and encode them in batches, block by block, in the order of the source."""
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from ulfine_cache.atomic import reason
+from ulfine_cache.decoding import DecodedImage, PixelRecipe, decode_item
 from ulfine_cache.encoder import ClipEncoder
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.pixels import UndecodableImage, decode
-from ulfine_cache.preprocess import Preprocess
+from ulfine_cache.lanes import Lanes
 from ulfine_cache.progress import Progress
-from ulfine_cache.shards import content_hash
 from ulfine_cache.source import ImageSource, SourceItem
-from ulfine_cache.views import make_views
+from ulfine_cache.views import check_views
 
 _BATCHES_AHEAD = 2
 
-
-@dataclass(frozen=True)
-class DecodedImage:
-    """One image ready to be encoded, or the reason why there is none.
-
-    Attributes:
-        item: What was listed.
-        pixels: uint8 (views, height, width, 3), or None.
-        content: `content_hash` of the bytes, or "".
-        problem: Why there are no pixels, or "".
-    """
-
-    item: SourceItem
-    pixels: npt.NDArray[np.uint8] | None
-    content: str = ""
-    problem: str = ""
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class EncodedBlock:
-    """One block of the source after the encoder.
+    """One block of the source, or one batch of it, after the encoder.
 
     Attributes:
-        images: The images that have features, in source order.
+        images: The n images that have features, in source order, without their pixels.
         features: float16 (n, views, D), unit norm.
+        features_pre: float16 (n, views, D_pre), unit norm, where it was asked for.
         skipped: (path, reason) of the others.
     """
 
     images: Sequence[DecodedImage]
     features: npt.NDArray[np.float16]
+    features_pre: npt.NDArray[np.float16] | None
     skipped: Sequence[tuple[str, str]]
 
 
@@ -59,113 +46,119 @@ def encode_blocks(
     source: ImageSource,
     blocks: Sequence[Sequence[SourceItem]],
     encoder: ClipEncoder,
+    recipe: PixelRecipe,
     *,
     batch_size: int,
     workers: int,
+    pre_projection: bool = False,
+    strict: bool = False,
     progress: Progress,
 ) -> Iterator[EncodedBlock]:
     """Encode blocks of a source one after the other.
 
-    A batch never crosses the end of a block, so a block's features do not depend on which blocks come before it.
-    At most two batches are decoded ahead, across the ends of blocks.
+    A batch never crosses the end of a block, so a block's features do not depend on which blocks come before it. Images
+    are decoded and batches are encoded ahead, across the ends of blocks, so that the encoder goes on while the caller
+    writes; how far ahead is bounded by the batch size and the number of lanes.
 
     Args:
         source: Where the bytes come from.
         blocks: The items of each block.
         encoder: What makes features.
+        recipe: From bytes to pixels.
         batch_size: Images encoded together; halved when a GPU's memory does not suffice.
         workers: Threads that read and decode.
+        pre_projection: Also give the features before the encoder's projection.
+        strict: Raise at the first image that cannot be read, instead of listing it.
         progress: Receives the stage "encoding" in images.
 
     Yields:
         An `EncodedBlock` for each block, in order.
 
     Raises:
-        UlfineError: Not even one image fits into the GPU's memory.
+        UlfineError: Not even one image fits into the GPU's memory, or `strict` and an image cannot be read.
     """
     total, done = sum(map(len, blocks)), 0
-    ahead = max(_BATCHES_AHEAD * batch_size, 2 * workers)
-    with closing(_decoded(source, (item for block in blocks for item in block), encoder, workers, ahead)) as images:
-        for block in blocks:
-            kept: list[DecodedImage] = []
-            waiting: list[DecodedImage] = []
-            skipped: list[tuple[str, str]] = []
-            parts = [np.empty((0, *_shape(encoder)), np.float16)]
-            for _ in block:
-                image = next(images)
-                if image.pixels is None:
-                    skipped.append((image.item.path, image.problem))
-                else:
-                    waiting.append(image)
-                done += 1
-                if len(waiting) == batch_size:
-                    batch_size = _encode(encoder, waiting, parts, batch_size, progress)
-                    kept += _without_pixels(waiting)
-                    waiting = []
-                    progress.update("encoding", done, total)
-            if waiting:
-                batch_size = _encode(encoder, waiting, parts, batch_size, progress)
-                kept += _without_pixels(waiting)
-            progress.update("encoding", done, total)
-            yield EncodedBlock(kept, np.concatenate(parts), skipped)
+    items = (item for block in blocks for item in block)
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool,
+        Lanes(encoder, batch_size, pre_projection=pre_projection, progress=progress) as lanes,
+    ):
+        images = in_order(pool, partial(decode_item, source, recipe), items, _BATCHES_AHEAD * batch_size)
+        cut = _cut(blocks, images, batch_size)
+        batches = in_order(lanes.pool, partial(_encode, lanes, recipe), cut, _BATCHES_AHEAD * lanes.count)
+        parts: list[EncodedBlock] = []
+        with closing(images), closing(batches):
+            for ends_block, part in batches:
+                if strict and part.skipped:
+                    path, problem = part.skipped[0]
+                    raise UlfineError(f"{path}: {problem} (--strict stops at the first image that cannot be read)")
+                parts.append(part)
+                done += len(part.images) + len(part.skipped)
+                progress.update("encoding", done, total)
+                if ends_block:
+                    yield _joined(parts, check_views(recipe.views), encoder.n_features)
+                    parts = []
 
 
-def decode_item(source: ImageSource, item: SourceItem, preprocess: Preprocess) -> DecodedImage:
-    """Read and decode one image; what is wrong with it becomes its `problem`."""
-    try:
-        data = source.read(item)
-        return DecodedImage(item, make_views(decode(data), preprocess), content_hash(data))
-    except UndecodableImage as error:
-        return DecodedImage(item, None, problem=str(error))
-    except (OSError, MemoryError) as error:
-        return DecodedImage(item, None, problem=f"cannot be read: {reason(error)}")
+def in_order(
+    pool: Executor, function: Callable[[_Item], _Result], items: Iterable[_Item], ahead: int
+) -> Generator[_Result, None, None]:
+    """Yield `function(item)` of all items in order, while a pool works on up to `ahead` more.
 
-
-def _decoded(
-    source: ImageSource, items: Iterable[SourceItem], encoder: ClipEncoder, workers: int, ahead: int
-) -> Generator[DecodedImage, None, None]:
-    """Yield images in order while `ahead` more are in the works."""
-    pending: deque[Future[DecodedImage]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    Unlike `Executor.map` it draws an item only when there is room for it, so that memory stays bounded. Closing it
+    cancels what has not begun.
+    """
+    pending: deque[Future[_Result]] = deque()
     try:
         for item in items:
-            pending.append(pool.submit(decode_item, source, item, encoder.preprocess))
+            pending.append(pool.submit(function, item))
             if len(pending) > ahead:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for future in pending:
+            future.cancel()
 
 
-def _encode(
-    encoder: ClipEncoder,
-    images: Sequence[DecodedImage],
-    parts: list[npt.NDArray[np.float16]],
-    batch_size: int,
-    progress: Progress,
-) -> int:
-    """Append the features of `images` to `parts` and return the batch size that worked."""
-    pixels = np.stack([image.pixels for image in images if image.pixels is not None])
-    n_images, n_views = pixels.shape[:2]
-    pixels = pixels.reshape(-1, *pixels.shape[2:])
-    while True:
-        try:
-            chunks = [encoder.encode_images(pixels[i : i + batch_size]) for i in range(0, len(pixels), batch_size)]
-            break
-        except torch.cuda.OutOfMemoryError as error:
-            if batch_size == 1:
-                raise UlfineError("not even one image fits into the GPU's memory: use --device cpu") from error
-            batch_size //= 2
-            torch.cuda.empty_cache()
-            progress.note(f"not enough GPU memory: batches of {batch_size} from here on")
-    parts.append(np.concatenate(chunks).reshape(n_images, n_views, -1).astype(np.float16))
-    return batch_size
+_Batch = tuple[bool, Sequence[DecodedImage]]
+"""Whether it is the last of its block, and its images, readable or not."""
 
 
-def _without_pixels(images: Sequence[DecodedImage]) -> list[DecodedImage]:
-    return [DecodedImage(image.item, None, image.content) for image in images]
+def _cut(blocks: Sequence[Sequence[SourceItem]], images: Iterator[DecodedImage], batch_size: int) -> Iterator[_Batch]:
+    """Cut each block into batches with `batch_size` readable images; the last of a block has fewer, or none."""
+    for block in blocks:
+        batch: list[DecodedImage] = []
+        readable = 0
+        for left in range(len(block) - 1, -1, -1):
+            batch.append(next(images))
+            readable += batch[-1].pixels is not None
+            if readable == batch_size and left:
+                yield False, batch
+                batch, readable = [], 0
+        yield True, batch
 
 
-def _shape(encoder: ClipEncoder) -> tuple[int, int]:
-    return 1, encoder.n_features
+def _encode(lanes: Lanes, recipe: PixelRecipe, batch: _Batch) -> tuple[bool, EncodedBlock]:
+    """Encode the readable images of a batch on the lane that runs this, and let go of their pixels."""
+    ends_block, images = batch
+    kept = [DecodedImage(image.item, None, image.content) for image in images if image.pixels is not None]
+    skipped = [(image.item.path, image.problem) for image in images if image.pixels is None]
+    pixels = [image.pixels for image in images if image.pixels is not None]
+    if not pixels:
+        return ends_block, EncodedBlock([], np.empty(0, np.float16), None, skipped)
+    shape = (len(pixels), len(pixels[0]), -1)
+    features, pre = lanes.encode(np.concatenate(pixels))
+    pre = None if pre is None else pre.reshape(shape)
+    return ends_block, EncodedBlock(kept, features.reshape(shape), pre, skipped)
+
+
+def _joined(parts: Sequence[EncodedBlock], n_views: int, n_features: int) -> EncodedBlock:
+    empty = np.empty((0, n_views, n_features), np.float16)
+    pre = [part.features_pre for part in parts if part.features_pre is not None]
+    return EncodedBlock(
+        images=[image for part in parts for image in part.images],
+        features=np.concatenate([empty, *(part.features for part in parts if part.images)]),
+        features_pre=np.concatenate(pre) if pre else None,
+        skipped=[row for part in parts for row in part.skipped],
+    )

@@ -33,7 +33,7 @@ class UndecodableImage(UlfineError):
     """An image file that gives no picture; the message is the reason alone, without the file's name."""
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, draft: tuple[int, int] | None = None) -> Image.Image:
     """Decode the first frame of an image file.
 
     Args:

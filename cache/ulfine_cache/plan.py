@@ -34,8 +34,8 @@ def refuse_other_plan(cache: Path, plan: Mapping[str, Any]) -> None:
     if old is None:
         return
     names = [name for name in dict.fromkeys([*plan, *old]) if old.get(name) != plan.get(name)]
-    # The same weights from a file of another name are the same weights.
-    if set(names) <= {"pretrained"}:
+    # The same weights from a file of another name are the same weights, and batches only differ in rounding.
+    if set(names) <= {"pretrained", "batch size"}:
         return
     changes = ", ".join(f"{name} {_short(old.get(name))} -> {_short(plan.get(name))}" for name in names)
     raise UlfineError(f"{cache} holds features made in another way ({changes}): choose another --out")

@@ -44,6 +44,7 @@ class Shard:
     skipped: Sequence[tuple[str, str]] = ()
     listing: str = ""
     plan: dict[str, Any] = field(default_factory=dict)
+    features_pre: npt.NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)

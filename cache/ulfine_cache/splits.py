@@ -138,7 +138,7 @@ def write_split(cache: "FeatureCache", split: Split) -> Path:
     """
     path = cache.path / SPLITS / f"{split.name}.h5"
     make_directory(path.parent)
-    with replacing_file(path) as file:
+    with replacing_file(path, digest=True) as file:
         file.attrs["fingerprint"] = cache.fingerprint
         # A dataset, because HDF5 attributes end at 64 KiB and the counts of many classes do not.
         file["protocol"] = json.dumps(split.protocol, sort_keys=True)

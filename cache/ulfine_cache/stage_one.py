@@ -34,6 +34,9 @@ class CacheFeaturesConfig(StrictConfig):
     workers: int | None = Field(default=None, ge=1)
     shard_size: int = Field(default=8192, ge=1)
     index: str = "auto"
+    pre_projection: bool = False
+    jpeg_draft: bool = False
+    strict: bool = False
 
 
 def cache_features(
@@ -51,6 +54,9 @@ def cache_features(
     workers: int | None = None,
     shard_size: int = 8192,
     index: str = "auto",
+    pre_projection: bool = False,
+    jpeg_draft: bool = False,
+    strict: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Encode a folder of images with a frozen CLIP into a cache directory.
@@ -62,22 +68,29 @@ def cache_features(
     Args:
         source: Folder of `<class>/`, `unlabelled/`, or of `train/`, `val/`, `test/` with these inside.
         out: The cache directory.
-        model: An open_clip model name, "builtin:tiny", "hf-hub:..." or "local-dir:...".
-        pretrained: An open_clip tag or a local checkpoint file.
+        model: An open_clip model name, "builtin:tiny", "hf-hub:...", "local-dir:..." or, for a timm model without text,
+            "timm:...".
+        pretrained: A tag or a local checkpoint file.
         classes: CSV with folder, name and optionally description; None makes names of the folders.
         templates: "simple", "imagenet" or a file with one template per line.
-        views: "center".
+        views: "center", "five-crop" or "weak-strong:K".
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "auto", "fp32", "bf16" or "fp16".
-        batch_size: Images encoded together; None is 64, on CUDA 256.
+        batch_size: Images encoded together; None finds a good number, once for each cache. Halved on a GPU whose
+            memory does not suffice.
         workers: Threads that read and decode; None is one per core, at most 16.
         shard_size: Images per shard, the unit of resuming.
         index: "auto", "none" or a FAISS factory string.
+        pre_projection: Also store the features before the encoder's last, linear step.
+        jpeg_draft: Let libjpeg shrink large JPEG files by 2, 4 or 8 while it decodes them, but not below twice the
+            encoder's size: several times faster for photographs of many megapixels, with slightly other pixels.
+        strict: Stop at the first image that cannot be read.
         progress: Receives stages and notes.
 
     Returns:
         Figures: cache, images, rows, skipped, classes, labelled, unlabelled, val, test, views, features, model,
-        pretrained, precision, device, index, shards, shards_encoded, seconds, images_per_second (of this call).
+        pretrained, precision, device, batch_size, index, shards, shards_encoded, seconds, images_per_second (of this
+        call).
 
     Raises:
         UsageError: A parameter is wrong.
@@ -100,6 +113,9 @@ def cache_features(
         workers=workers,
         shard_size=shard_size,
         index=index,
+        pre_projection=pre_projection,
+        jpeg_draft=jpeg_draft,
+        strict=strict,
     )
     started = time.perf_counter()
     check_views(config.views)
@@ -127,6 +143,7 @@ def cache_features(
         "pretrained": encoder.pretrained,
         "precision": encoder.precision,
         "device": str(encoder.device),
+        "batch_size": writer.plan["batch size"],
         "index": cache.attributes["index"],
         "shards": len(cache.shard_paths),
         "shards_encoded": encoded.shards,

@@ -21,7 +21,15 @@ def check_views(views: str) -> int:
     return 1
 
 
-def make_views(image: Image.Image, preprocess: Preprocess) -> npt.NDArray[np.uint8]:
+def first_view(recipe: str, preprocess: Preprocess) -> Preprocess:
+    """Return the preprocessing that makes the first view of a recipe."""
+    check_views(recipe)
+    return preprocess
+
+
+def make_views(
+    image: Image.Image, preprocess: Preprocess, recipe: str = "center", seed: str = ""
+) -> npt.NDArray[np.uint8]:
     """Make the views of one image: for "center", the encoder's own preprocessing.
 
     Returns:

@@ -9,6 +9,15 @@ from ulfine_cli.command import command
 from ulfine_cli.output import Output
 
 
+def auto_or_number(value: str) -> int | None:
+    """Read a number, or "auto" as None."""
+    if value == "auto":
+        return None
+    if not value.isdecimal():
+        raise typer.BadParameter("use auto or a number")
+    return int(value)
+
+
 @command(
     "ulfine_cache.stage_one:cache_features",
     example="ulfine cache-features photos --out cache --model ViT-B-16 --pretrained openai",
@@ -25,20 +34,23 @@ def cache_features(
     ],
     out: Annotated[Path, typer.Option(help="Directory of the cache.")],
     model: Annotated[
-        str, typer.Option(help="An open_clip model name, builtin:tiny, hf-hub:... or local-dir:...")
+        str, typer.Option(help="An open_clip model name, timm:NAME, builtin:tiny, hf-hub:... or local-dir:...")
     ] = "ViT-B-16",
-    pretrained: Annotated[str, typer.Option(help="An open_clip pretrained tag, or a checkpoint file.")] = "openai",
+    pretrained: Annotated[str, typer.Option(help="A tag of pretrained weights, or a checkpoint file.")] = "openai",
     classes: Annotated[
         Path | None, typer.Option(help="CSV with the columns folder, name and, if wanted, description.")
     ] = None,
     templates: Annotated[
         str, typer.Option(help="Prompts: simple, imagenet, or a file with one template a line.")
     ] = "simple",
-    views: Annotated[str, typer.Option(help="Views of an image: center.")] = "center",
+    views: Annotated[str, typer.Option(help="Views of an image: center, five-crop or weak-strong:K.")] = "center",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     batch_size: Annotated[
-        int | None, typer.Option(help="Images that are encoded together; without it 64, on CUDA 256.")
+        int | None,
+        typer.Option(
+            parser=auto_or_number, metavar="auto|N", help="Images that are encoded together.", show_default="auto"
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Threads that read and decode images; without it one per core, at most 16.")
@@ -47,6 +59,17 @@ def cache_features(
     index: Annotated[
         str, typer.Option(help="FAISS index: auto, none, or a factory string such as IVF1024,Flat.")
     ] = "auto",
+    pre_projection: Annotated[
+        bool, typer.Option("--pre-projection", help="Also store the features before the encoder's projection.")
+    ] = False,
+    jpeg_draft: Annotated[
+        bool,
+        typer.Option(
+            "--jpeg-draft",
+            help="Let the JPEG decoder shrink large photographs: faster, slightly other pixels.",
+        ),
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")] = False,
 ) -> None:
     """Encode images with a frozen CLIP into a cache.
 

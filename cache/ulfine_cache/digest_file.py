@@ -1,0 +1,88 @@
+"""`NAME.sha256` beside a file: its SHA-256 as `sha256sum -c` reads it.
+
+HDF5 checksums data but not its own bookkeeping, and a library that parses damaged bookkeeping can crash. So the digest
+is compared before the file is opened.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from ulfine_cache.atomic import reason, replacing
+
+DIGEST = ".sha256"
+"""Suffix of digest files."""
+_DIFFERS = "its bytes differ from those that were written (SHA-256)"
+_SLIPPED = 32
+"""Of 64 hexadecimal digits fewer differ only if the digest file itself was damaged; other content changes 60 or so."""
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, read in pieces, as 64 hexadecimal digits.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class DigestProblem(NamedTuple):
+    """What is wrong with a file or with its digest.
+
+    Attributes:
+        path: The damaged one of the two.
+        reason: In words.
+    """
+
+    path: Path
+    reason: str
+
+
+def digest_path(path: Path) -> Path:
+    """Return the name of a file's digest file."""
+    return path.with_name(path.name + DIGEST)
+
+
+def write_digest(path: Path, sha256: str) -> None:
+    """Write the digest file of `path` atomically.
+
+    Args:
+        path: The file whose digest it is; it need not exist.
+        sha256: 64 hexadecimal digits.
+
+    Raises:
+        UlfineError: The directory cannot be written.
+    """
+    with replacing(digest_path(path)) as partial:
+        partial.write_bytes(f"{sha256}  {path.name}\n".encode())
+
+
+def digest_problem(path: Path) -> DigestProblem | None:
+    """Compare a file with its digest file, as bytes.
+
+    Returns:
+        None where they agree; otherwise what is damaged or missing.
+
+    Raises:
+        OSError: The file itself cannot be read.
+
+    Example:
+        >>> digest_problem(Path("photos-cache/cache.h5"))  # doctest: +SKIP
+    """
+    recorded = digest_path(path)
+    try:
+        text = recorded.read_bytes()
+    except FileNotFoundError:
+        return DigestProblem(recorded, f"is missing: without it {path.name} cannot be checked as a whole")
+    except OSError as error:
+        return DigestProblem(recorded, f"cannot be read: {reason(error)}")
+    actual = file_sha256(path)
+    line = re.fullmatch(rb"([0-9a-f]{64})  " + re.escape(path.name).encode() + rb"\n", text)
+    if line is None:
+        return DigestProblem(recorded, "is not the line that was written")
+    differing = sum(one != other for one, other in zip(line[1].decode(), actual, strict=True))
+    if differing == 0:
+        return None
+    return DigestProblem(recorded if differing < _SLIPPED else path, _DIFFERS)
