@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -46,6 +47,7 @@ class Lanes:
         self.count = min(cores, _MAX_CPU_LANES) if on_cpu else _GPU_LANES
         self._threads = max(1, cores // self.count) if on_cpu else torch.get_num_threads()
         self._lock = threading.Lock()
+        self._busy_seconds, self._started = 0.0, time.perf_counter()
 
     def __enter__(self) -> Self:
         """Start the threads."""
@@ -72,6 +74,18 @@ class Lanes:
         Raises:
             UlfineError: Not even one row fits into the GPU's memory.
         """
+        started = time.perf_counter()
+        try:
+            return self._encode(pixels)
+        finally:
+            with self._lock:
+                self._busy_seconds += time.perf_counter() - started
+
+    def busy(self) -> float:
+        """Return the share of the time so far in which the lanes had a batch, in [0, 1]."""
+        return self._busy_seconds / max(1e-9, self.count * (time.perf_counter() - self._started))
+
+    def _encode(self, pixels: npt.NDArray[np.uint8]) -> Features:
         while True:
             rows = self._rows
             try:

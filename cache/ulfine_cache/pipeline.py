@@ -69,7 +69,7 @@ def encode_blocks(
         workers: Threads that read and decode.
         pre_projection: Also give the features before the encoder's projection.
         strict: Raise at the first image that cannot be read, instead of listing it.
-        progress: Receives the stage "encoding" in images.
+        progress: Receives the stage "encoding" in images, with the share of the time in which the encoder was busy.
 
     Yields:
         An `EncodedBlock` for each block, in order.
@@ -94,7 +94,7 @@ def encode_blocks(
                     raise UlfineError(f"{path}: {problem} (--strict stops at the first image that cannot be read)")
                 parts.append(part)
                 done += len(part.images) + len(part.skipped)
-                progress.update("encoding", done, total)
+                progress.update("encoding", done, total, encoder_busy=lanes.busy())
                 if ends_block:
                     yield _joined(parts, check_views(recipe.views), encoder.n_features)
                     parts = []

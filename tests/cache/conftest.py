@@ -68,3 +68,26 @@ def photos(tmp_path):
             write_picture(root / folder / f"{number:02d}.png", seed)
             seed += 1
     return root
+
+
+@pytest.fixture
+def run(photos, tmp_path, random_model):
+    """Run stage one on the pictures with small shards; keywords change the call."""
+
+    from ulfine_cache.stage_one import cache_features
+
+    def run_stage_one(**changes):
+        values = {
+            "source": photos,
+            "out": tmp_path / "cache",
+            "model": random_model[0],
+            "pretrained": random_model[1],
+            "device": "cpu",
+            "precision": "fp32",
+            "batch_size": 3,
+            "workers": 2,
+            "shard_size": 5,
+        }
+        return cache_features(**(values | changes))
+
+    return run_stage_one

@@ -14,28 +14,6 @@ from ulfine_cache.encoder import ClipEncoder
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pixels import decode
-from ulfine_cache.stage_one import cache_features
-
-
-@pytest.fixture
-def run(photos, tmp_path, random_model):
-    """Run stage one on the pictures with small shards; keywords change the call."""
-
-    def run_stage_one(**changes):
-        values = {
-            "source": photos,
-            "out": tmp_path / "cache",
-            "model": random_model[0],
-            "pretrained": random_model[1],
-            "device": "cpu",
-            "precision": "fp32",
-            "batch_size": 3,
-            "workers": 2,
-            "shard_size": 5,
-        }
-        return cache_features(**(values | changes))
-
-    return run_stage_one
 
 
 def shard_bytes(cache):
