@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         _sync(partial)
         partial.replace(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     # HDF5 and FAISS report a full disk as RuntimeError.
     except (OSError, RuntimeError) as error:
         with contextlib.suppress(OSError):
@@ -75,7 +75,12 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Put on disk which names a directory holds.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
     # Windows cannot open directories; there the rename itself is all that can be had.
     if os.name == "nt":
         return

@@ -183,7 +183,9 @@ def read_shard_table(cache: Path) -> ShardTable:
 
 def damaged_cache_file(cache: Path) -> UlfineError:
     """Return the error for a `cache.h5` that cannot be read."""
-    return UlfineError(f"{cache / CACHE_FILE} is damaged: run the command that made the cache again, it keeps the shards")
+    return UlfineError(
+        f"{cache / CACHE_FILE} is damaged: run the command that made the cache again, it keeps the shards"
+    )
 
 
 def library_versions() -> dict[str, str]:

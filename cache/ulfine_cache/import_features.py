@@ -1,5 +1,6 @@
 """`ulfine import-features`: a cache from features that were made elsewhere."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,9 @@ def _write(config: ImportFeaturesConfig, content: FeatureFile, plan: dict[str, A
         "precision": "",
         "views": "imported" if content.features.shape[1] > 1 else "center",
         "source": str(config.file.resolve()),
+        "request": json.dumps(
+            {"file": str(config.file.resolve()), "sha256": plan["file"], "text_features": config.text_features}
+        ),
         "templates": "",
         "index": index_cache(config.out, paths, config.index, progress=progress),
     }

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ulfine_cache.atomic import make_directory
 from ulfine_cache.datasets import UNREADABLE, dataset, read_array, replacing_file
+from ulfine_cache.digest_file import digest_problem
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.split_protocol import (
@@ -158,6 +159,9 @@ def read_split(cache: "FeatureCache", name: str) -> Split:
         there = ", ".join(cache.split_names()) or "none yet"
         raise UlfineError(f"no split {name!r} in {cache.path}: there are {there}; `ulfine split` draws one")
     try:
+        problem = digest_problem(path)
+        if problem is not None and problem.path == path:
+            raise OSError(problem.reason)
         with h5py.File(path, "r") as file:
             fingerprint = str(file.attrs["fingerprint"])
             protocol = json.loads(dataset(file, "protocol")[()])

@@ -20,7 +20,6 @@ from ulfine_cache.lock import writing
 from ulfine_cache.progress import Silent
 from ulfine_cache.shards import Shard, read_header, read_shard, shard_path, write_shard
 from ulfine_cache.splits import make_split
-from ulfine_cache.verify import verify
 
 RNG = np.random.default_rng(3)
 
@@ -147,6 +146,7 @@ def test_open__refusals(cache, tmp_path):
     with pytest.raises(UlfineError, match="is not a cache"):
         FeatureCache.open(tmp_path / "other")
     shutil.copytree(folder, tmp_path / "schema")
+    (tmp_path / "schema" / "cache.h5.sha256").unlink()
     with h5py.File(tmp_path / "schema" / "cache.h5", "r+") as file:
         file.attrs["schema_version"] = 99
     with pytest.raises(UlfineError, match="has cache format 99"):
@@ -164,78 +164,12 @@ def test_open__refusals(cache, tmp_path):
 def test_open__does_not_leave_the_directory(cache, tmp_path):
     folder, _, _ = cache
     shutil.copy(folder / "shards" / "00000.h5", tmp_path / "secret.h5")
+    (folder / "cache.h5.sha256").unlink()
     with h5py.File(folder / "cache.h5", "r+") as file:
         del file["shard_path"]
         file["shard_path"] = np.array([b"../secret.h5", b"shards/00001.h5", b"shards/00002.h5"])
     with pytest.raises(UlfineError, match="outside the cache"):
         FeatureCache.open(folder)
-
-
-def test_verify__all_is_well(cache):
-    folder, _, _ = cache
-    make_split(cache=folder, name="s", labelled_max=1, imbalance=1)
-    figures = verify(cache=folder)
-    assert figures["damaged"] == []
-    assert (figures["rows"], figures["shards"], figures["splits"], figures["index"]) == (20, 3, 1, "Flat")
-
-
-def test_verify__finds_a_flipped_bit_anywhere(cache):
-    folder, _, _ = cache
-    path = folder / "shards" / "00000.h5"
-    good = path.read_bytes()
-    for position in np.random.default_rng(0).integers(0, len(good), 25):
-        bad = bytearray(good)
-        bad[position] ^= 1 << int(position % 8)
-        path.write_bytes(bytes(bad))
-        damaged = verify(cache=folder)["damaged"]
-        assert [item["path"] for item in damaged] == [str(path)]
-    path.write_bytes(good)
-    assert verify(cache=folder)["damaged"] == []
-
-
-def test_verify__norms_and_finiteness(tmp_path):
-    for name, value, message in (("long", 2.0, "not of unit norm"), ("nan", np.nan, "NaN or infinity")):
-        folder = tmp_path / name
-        (folder / "shards").mkdir(parents=True)
-        features = unit_rows(4, 1, 3)
-        features[2] = value
-        write_shard(shard_path(folder, 0), a_shard(features, [0, 1, 2, 0]))
-        content = CacheContent(["a", "b", "c"], {"index": "none"})
-        write_cache_file(folder, [shard_path(folder, 0)], content, progress=Silent())
-        (damaged,) = verify(cache=folder)["damaged"]
-        assert message in damaged["reason"]
-        assert damaged["reason"].startswith("1 rows")
-
-
-def test_verify__index_and_splits(cache, tmp_path):
-    folder, _, _ = cache
-    import faiss
-
-    faiss.write_index(build_index(unit_rows(3, 6).astype(np.float32), "Flat"), str(folder / "image.faiss"))
-    (folder / "splits").mkdir()
-    (folder / "splits" / "broken.h5").write_bytes(b"x")
-    reasons = [item["reason"] for item in verify(cache=folder)["damaged"]]
-    assert reasons[0] == "holds 3 x 6 values for 20 x 6 of the cache"
-    assert "damaged or not a split" in reasons[1]
-    (folder / "image.faiss").write_bytes(b"x")
-    assert "image.faiss is damaged" in verify(cache=folder)["damaged"][0]["reason"]
-
-
-def test_verify__flipped_bit_in_the_index(tmp_path):
-    (tmp_path / "shards").mkdir()
-    shard = shard_path(tmp_path, 0)
-    write_shard(shard, a_shard(unit_rows(4, 1, 3), [0, 1, 2, 0]))
-    kind = index_cache(tmp_path, [shard], "auto", progress=Silent())
-    write_cache_file(tmp_path, [shard], CacheContent(["a", "b", "c"], {"index": kind}), progress=Silent())
-    assert verify(cache=tmp_path)["damaged"] == []
-    content = bytearray((tmp_path / "image.faiss").read_bytes())
-    content[-1] ^= 1  # in the last vector: FAISS reads it without a word
-    (tmp_path / "image.faiss").write_bytes(content)
-    (damaged,) = verify(cache=tmp_path)["damaged"]
-    assert damaged == {
-        "path": str(tmp_path / "image.faiss"),
-        "reason": "its bytes differ from those that were written (SHA-256)",
-    }
 
 
 def test_search__equals_numpy(cache):

@@ -100,6 +100,7 @@ def test_open_cache_of__another_width_or_other_classes(run, make_cache, clusters
 def test_open_cache_of__says_what_differs(run, moved, key):
     import h5py
 
+    (moved / "cache.h5.sha256").unlink()
     with h5py.File(moved / "cache.h5", "r+") as file:
         file.attrs[key] = "something else"
     with pytest.raises(UlfineError, match=f"another model: its {key} is something else, the run"):

@@ -10,8 +10,11 @@ from ulfine_cli.output import Output
 
 
 def show(figures: dict[str, Any], output: Output) -> None:
-    """Print what was read, and that it is whole if it is."""
-    output.pairs({**figures, "damaged": len(figures["damaged"])})
+    """Print what was repaired, what was read, and that it is whole if it is."""
+    for item in figures["repaired"]:
+        output.line(f"{item['path']}: {item['how']}")
+    counts = {name: len(figures[name]) for name in ("foreign", "repaired", "damaged") if name in figures}
+    output.pairs({**figures, **counts})
 
 
 def damaged(figures: dict[str, Any]) -> list[str]:
@@ -19,9 +22,14 @@ def damaged(figures: dict[str, Any]) -> list[str]:
     return [f"{item['path']}: {item['reason']}" for item in figures["damaged"]]
 
 
-@command("ulfine_cache.verify:verify", example="ulfine verify cache", show=show, failures=damaged)
-def verify(*, cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Directory of the cache.")]) -> None:
+@command("ulfine_cache.verify:verify", example="ulfine verify cache --repair", show=show, failures=damaged)
+def verify(
+    *,
+    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Directory of the cache.")],
+    repair: Annotated[bool, typer.Option("--repair", help="Make damaged files anew where that is possible.")] = False,
+) -> None:
     """Read a cache completely and check every checksum.
 
-    Each damaged thing is named, and the exit code is 1.
+    Each damaged thing is named, and the exit code is 1. With --repair damaged shards are made again, alone, from the
+    images, and replaced only by the same bytes.
     """
