@@ -119,7 +119,11 @@ def _digest_problem(part: Part, path: Path) -> Problem | None:
         return Problem(part, path, f"cannot be read: {reason(error)}")
     if found is None:
         return None
-    return Problem(part if found.path == path else "digest", found.path, found.reason)
+    if found.path != path:
+        return Problem("digest", found.path, found.reason)
+    # The one file that a repair cannot make again.
+    remedy = ": delete it and draw it again with `ulfine split`" if part == "split" else ""
+    return Problem(part, path, found.reason + remedy)
 
 
 def _shard_problems(path: Path, digest: str) -> Sequence[str]:

@@ -51,6 +51,8 @@ def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) 
     config = VerifyConfig.checked(cache=cache, repair=repair)
     problems = find_problems(config.cache, progress=progress)
     repaired = repair_problems(config.cache, problems, progress=progress) if config.repair and problems else []
+    if problems and not config.repair:
+        progress.note("--repair makes damaged files anew where that is possible")
     if repaired:
         problems = find_problems(config.cache, progress=progress)
     figures: dict[str, Any] = {"cache": str(config.cache)}
