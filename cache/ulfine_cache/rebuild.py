@@ -53,9 +53,9 @@ def rebuild_shards(cache: Path, damaged: Sequence[Path], *, progress: Progress) 
     scratch = cache / SCRATCH
     try:
         if "file" in request:
-            source = _import_again(scratch, request, progress)
+            source = _import_again(scratch, request, _Counting(progress))
         else:
-            source = _encode_again(cache, scratch, damaged, request, progress)
+            source = _encode_again(cache, scratch, damaged, request, _Counting(progress))
     except UlfineError as error:
         raise UlfineError(f"{names} cannot be made again, and nothing was changed: {error}") from error
     table = read_shard_table(cache)
@@ -75,6 +75,19 @@ def rebuild_shards(cache: Path, damaged: Sequence[Path], *, progress: Progress) 
             f"fit, delete {', '.join(different)} and run the command that made the cache again"
         )
     return f"made again from {source}, byte for byte the same"
+
+
+class _Counting:
+    """A progress without the notes, which would name files of the scratch folder."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def update(self, stage: str, done: int, total: int | None, **figures: float) -> None:
+        self._progress.update(stage, done, total, **figures)
+
+    def note(self, message: str) -> None:
+        pass
 
 
 def _import_again(scratch: Path, request: dict[str, str], progress: Progress) -> str:

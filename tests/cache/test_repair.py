@@ -126,9 +126,7 @@ def test_repair__images_of_the_damaged_shard_have_changed(cache, photos, again):
     damage(cache / "shards" / "00003.h5")
     before = content(cache)
     write_picture(photos / "class1" / "09.png", 99)
-    with pytest.raises(
-        UlfineError, match=r"00003\.h5 made again .* is not what it was, so nothing was replaced: its im"
-    ):
+    with pytest.raises(UlfineError, match=r"00003\.h5 made again .* is not what it was, .*: its images have"):
         verify(cache=cache, repair=True)
     assert content(cache) == before
     # The way that the line names.
@@ -154,9 +152,7 @@ def test_repair__images_of_other_shards_have_changed(cache, photos):
         lambda: write_picture(photos / "class1" / "zz.png", 5),
     ):
         change()
-        with pytest.raises(
-            UlfineError, match=r"nothing was changed: images in .*photos were added, removed or changed"
-        ):
+        with pytest.raises(UlfineError, match=r"nothing was changed: images in .*photos were added, rem"):
             verify(cache=cache, repair=True)
         assert content(cache) == before
 
