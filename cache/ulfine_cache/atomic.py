@@ -1,7 +1,9 @@
 """Files that are either complete or absent, whatever kills the writer."""
 
 import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,20 @@ from ulfine_cache.errors import UlfineError
 
 PARTIAL = ".partial"
 """Suffix of files that are being written; whatever carries it may be deleted."""
+
+_AGAIN = "free some space and run the same command again, it goes on"
+_ELSEWHERE = "choose another place"
+_REMEDIES = {
+    errno.ENOSPC: _AGAIN,
+    errno.EDQUOT: _AGAIN,
+    errno.EFBIG: "raise the limit on file sizes (`ulimit -f`), or choose another file system",
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+    errno.ENOENT: "its directory has vanished meanwhile: run the same command again",
+    errno.EIO: "the device may be failing: choose another place",
+    errno.ESTALE: "the network file system has gone: run the same command again when it is back",
+}
 
 
 @contextmanager
@@ -35,10 +51,41 @@ def replacing(path: Path) -> Iterator[Path]:
     except (OSError, RuntimeError) as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise UlfineError(f"cannot write {path}: {reason(error)}") from error
+        raise _cannot_write(path, error) from error
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
+        raise
+
+
+@contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Fill a directory under a temporary name beside `path` and rename it when all bytes are on disk.
+
+    Args:
+        path: The directory to create: nothing may be there, or an empty directory.
+
+    Yields:
+        The temporary directory, empty. It is removed when the body raises.
+
+    Raises:
+        UlfineError: Something is there, or it cannot be written.
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    make_directory(path.parent)
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        yield partial
+        for place in [*partial.rglob("*"), partial]:
+            (sync_directory if place.is_dir() else _sync)(place)
+        partial.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise _cannot_write(path, error) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
@@ -68,6 +115,15 @@ def reason(error: BaseException) -> str:
     if number:
         return os.strerror(number).lower()
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _cannot_write(path: Path, error: BaseException) -> UlfineError:
+    words = reason(error)
+    for number, remedy in _REMEDIES.items():
+        # HDF5 and FAISS put the system's words into their own.
+        if os.strerror(number).lower() in words.lower():
+            return UlfineError(f"cannot write {path}: {os.strerror(number).lower()}; {remedy}")
+    return UlfineError(f"cannot write {path}: {words}")
 
 
 def _sync(path: Path) -> None:

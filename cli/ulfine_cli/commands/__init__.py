@@ -2,6 +2,7 @@
 
 from ulfine_cli.commands.cache_features import cache_features
 from ulfine_cli.commands.compare import compare
+from ulfine_cli.commands.convert import convert
 from ulfine_cli.commands.evaluate import evaluate
 from ulfine_cli.commands.export import export
 from ulfine_cli.commands.fit import fit
@@ -18,6 +19,7 @@ COMMANDS = (
     import_features,
     info,
     verify,
+    convert,
     split,
     fit,
     evaluate,
