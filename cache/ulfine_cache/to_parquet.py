@@ -16,8 +16,8 @@ TABLE = "features.parquet"
 def write_parquet(cache: FeatureCache, view: int, folder: Path, progress: Progress) -> None:
     """Write `features.parquet` with the columns path, label, class_name, split and feature.
 
-    `label` and `class_name` are null for unlabelled rows. `feature` is a list of D float32 values: half floats, which
-    would hold the same values, are read by few tools, and compressed they are not much smaller.
+    `label` and `class_name` are null for unlabelled rows. `feature` is a list of D float32 values: half floats
+    would hold the same values, but older readers refuse them, and compressed they are not much smaller.
 
     Args:
         cache: An open cache.

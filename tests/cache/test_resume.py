@@ -14,29 +14,69 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.verify import verify
 
 # Imports once and forks for every line on stdin, because importing torch takes longer than all the work.
+# A line holds the cache and the change before which SIGKILL comes: "open 2 cache.h5.partial" is the second time that
+# this file is opened for writing.
 DRIVER = """
-import os, sys, time
+import functools, os, signal, sys, time
 from pathlib import Path
-import open_clip
+import faiss, open_clip
 from ulfine_cache.stage_one import cache_features
 
 class Slow:
     def update(self, stage, done, total, **figures):
-        time.sleep(0.01)
+        time.sleep(0.01 if stage == "encoding" else 0)
     def note(self, message):
         pass
 
+def kill_before(change, count, name):
+    left = [int(count)]
+    def audit(event, arguments):
+        writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if (writes or event != "open") and event == change and Path(os.fsdecode(arguments[0])).name == name:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(audit)
+
 source, config, model, weights = sys.argv[1:]
 open_clip.add_model_config(Path(config))
+# Reading the tokenizer's vocabulary takes half a second.
+open_clip.get_tokenizer = functools.cache(open_clip.get_tokenizer)
+open_clip.get_tokenizer(model)
 for line in sys.stdin:
+    out, *change = line.split()
     child = os.fork()
     if child == 0:
-        cache_features(source=Path(source), out=Path(line.strip()), model=model, pretrained=weights, device="cpu",
+        if change:
+            kill_before(*change)
+        cache_features(source=Path(source), out=Path(out), model=model, pretrained=weights, device="cpu",
                        precision="fp32", batch_size=2, workers=2, shard_size=2, progress=Slow())
         os._exit(0)
     print(child, flush=True)
     print(os.waitpid(child, 0)[1], flush=True)
 """
+
+
+LAST_CHANGES = [
+    "os.remove 1 cache.h5",
+    "open 1 00030.h5.partial",
+    "open 2 00030.h5.partial",
+    "os.rename 1 00030.h5.partial",
+    "open 1 skipped.csv.partial",
+    "open 2 skipped.csv.partial",
+    "os.rename 1 skipped.csv.partial",
+    # Opened by FAISS once before, which Python does not see.
+    "open 1 image.faiss.partial",
+    "os.rename 1 image.faiss.partial",
+    "os.remove 2 cache.h5",
+    "open 1 cache.h5.sha256.partial",
+    "open 2 cache.h5.sha256.partial",
+    "os.rename 1 cache.h5.sha256.partial",
+    "open 1 cache.h5.partial",
+    "open 2 cache.h5.partial",
+    "os.rename 1 cache.h5.partial",
+]
+"""What is done from the deletion of cache.h5 to its return, in this order."""
 
 
 class Runs:
@@ -53,8 +93,8 @@ class Runs:
             stdout=subprocess.PIPE,
         )
 
-    def start(self, out):
-        self.driver.stdin.write(f"{out}\n")
+    def start(self, out, change=""):
+        self.driver.stdin.write(f"{out} {change}\n")
         self.driver.stdin.flush()
         return int(self.driver.stdout.readline())
 
@@ -87,20 +127,30 @@ def test_cache_features__killed_at_random_moments(tmp_path, random_model):
     assert n_shards == 31
 
     rng = np.random.default_rng(7)
+    # By the clock: while images are decoded, encoded and written. Counting finished shards instead of seconds hits the
+    # work itself on fast and slow machines alike.
     moments = []
-    # The last rounds aim at the end, where index and cache.h5 are written.
-    for extra in [*rng.integers(1, 7, 8).tolist(), n_shards, n_shards]:
-        # Counting finished shards instead of seconds hits the work itself on fast and slow machines alike.
+    for extra in rng.integers(1, 4, 14).tolist():
         target = min(finished(killed) + extra, n_shards)
         child = runs.start(killed)
         deadline = time.monotonic() + 60
         while finished(killed) < target and time.monotonic() < deadline:
             time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.03))
+        time.sleep(rng.uniform(0, 0.02))
         os.kill(child, signal.SIGKILL)
         assert runs.wait() in (signal.SIGKILL, 0)
         moments.append(finished(killed))
     assert sum(0 < shards < n_shards for shards in moments) >= 3
+    # By the change: before each single one that is left, from the last shard to cache.h5.
+    runs.start(killed)
+    assert runs.wait() == 0
+    (killed / "shards" / f"{n_shards - 1:05d}.h5").unlink()
+    states = {}
+    for change in LAST_CHANGES:
+        runs.start(killed, change)
+        assert runs.wait() == signal.SIGKILL, change
+        states[change] = {path.name for path in killed.iterdir()}
+    assert len(moments) + len(states) == 30
     runs.start(killed)
     assert runs.wait() == 0
     runs.close()
@@ -112,3 +162,7 @@ def test_cache_features__killed_at_random_moments(tmp_path, random_model):
     np.testing.assert_array_equal(one.features(), two.features())
     assert verify(cache=killed)["damaged"] == []
     assert not list(killed.rglob("*.partial"))
+    # A digest may be there before its file, a file never before its digest.
+    assert {"cache.h5", "cache.h5.sha256"} <= states["os.remove 1 cache.h5"]
+    assert not any("cache.h5" in names for names in list(states.values())[1:])
+    assert {"cache.h5.partial", "cache.h5.sha256"} <= states["os.rename 1 cache.h5.partial"]
