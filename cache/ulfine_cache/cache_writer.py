@@ -19,7 +19,7 @@ from ulfine_cache.decoding import PixelRecipe
 from ulfine_cache.encoder import ClipEncoder
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.index import INDEX_FILE, check_index, index_cache, index_kind
+from ulfine_cache.index import check_index, has_index, index_cache
 from ulfine_cache.pipeline import EncodedBlock, encode_blocks
 from ulfine_cache.plan import existing_plan, refuse_other_plan
 from ulfine_cache.progress import Progress
@@ -136,10 +136,8 @@ class CacheWriter:
             cache = FeatureCache.open(self.config.out)
         except UlfineError:
             return False
-        kind = index_kind(self.config.index, cache.n_rows)
         return (
-            cache.attributes.get("index") == kind
-            and (kind == "none" or (self.config.out / INDEX_FILE).is_file())
+            has_index(cache, self.config.index)
             and (self.config.out / SKIPPED_FILE).is_file()
             and cache.class_names == [text.name for text in self.texts]
             and cache.shard_paths == self.paths
@@ -238,7 +236,7 @@ class CacheWriter:
             "shard_size": config.shard_size,
             "skipped": len(skipped),
             "request": self._request(),
-            "index": index_cache(out, self.paths, config.index, progress=self.progress),
+            **index_cache(out, self.paths, config.index, progress=self.progress).attributes(),
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)
         write_cache_file(out, self.paths, content, progress=self.progress)

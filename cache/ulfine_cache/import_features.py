@@ -13,7 +13,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.feature_file import TEXT_FEATURES, FeatureFile, read_feature_file
-from ulfine_cache.index import check_index, index_cache, index_kind
+from ulfine_cache.index import check_index, has_index, index_cache
 from ulfine_cache.lock import writing
 from ulfine_cache.plan import refuse_other_plan
 from ulfine_cache.progress import Progress, Silent
@@ -71,7 +71,7 @@ def import_features(
     }
     with writing(config.out):
         refuse_other_plan(config.out, plan)
-        if _is_complete(config, len(content.labels)):
+        if _is_complete(config):
             progress.note(f"{config.out} is complete: nothing to do")
         else:
             _write(config, content, plan, progress)
@@ -89,12 +89,12 @@ def import_features(
     }
 
 
-def _is_complete(config: ImportFeaturesConfig, n_rows: int) -> bool:
+def _is_complete(config: ImportFeaturesConfig) -> bool:
     try:
         cache = FeatureCache.open(config.out)
     except UlfineError:
         return False
-    return cache.attributes.get("index") == index_kind(config.index, n_rows)
+    return has_index(cache, config.index)
 
 
 def _write(config: ImportFeaturesConfig, content: FeatureFile, plan: dict[str, Any], progress: Progress) -> None:
@@ -122,7 +122,7 @@ def _write(config: ImportFeaturesConfig, content: FeatureFile, plan: dict[str, A
             {"file": str(config.file.resolve()), "sha256": plan["file"], "text_features": config.text_features}
         ),
         "templates": "",
-        "index": index_cache(config.out, paths, config.index, progress=progress),
+        **index_cache(config.out, paths, config.index, progress=progress).attributes(),
     }
     text = None if content.text_features is None else TextPrototypes(content.text_features)
     write_cache_file(config.out, paths, CacheContent(content.class_names, attributes, text), progress=progress)

@@ -18,8 +18,8 @@ def cache_info(path: Path) -> dict[str, Any]:
     Returns:
         A JSON-able dict: kind ("cache"), path, rows, views, features, classes, labelled, unlabelled, val, test,
         skipped, model, pretrained, weights_hash, precision, view_recipe, preprocess (dict), templates, text (bool),
-        prompts_per_class, index, shards, bytes, created, source, versions, fingerprint, splits (by name: its totals
-        and its protocol), per_class (list of name, labelled, val, test).
+        prompts_per_class, index, index_quality (the dict of `IndexReport`), shards, bytes, created, source, versions,
+        fingerprint, splits (by name: its totals and its protocol), per_class (list of name, labelled, val, test).
 
     Raises:
         UlfineError: There is no readable cache.
@@ -48,6 +48,7 @@ def cache_info(path: Path) -> dict[str, Any]:
         "text": cache.text_features is not None,
         "prompts_per_class": len(cache.prompts[0]) if cache.prompts else 0,
         "index": attributes.get("index", "none"),
+        "index_quality": json.loads(attributes.get("index_quality") or "{}"),
         "shards": len(cache.shard_paths),
         "bytes": sum(file.stat().st_size for file in cache.path.rglob("*") if file.is_file()),
         "created": attributes.get("created", ""),

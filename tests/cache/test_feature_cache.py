@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ulfine_cache.cache_file import CacheContent, TextPrototypes, write_cache_file
-from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.index import build_index, index_cache, index_kind, search
+from ulfine_cache.index import index_cache, search
 from ulfine_cache.info import cache_info
 from ulfine_cache.lock import writing
 from ulfine_cache.progress import Silent
@@ -55,8 +55,8 @@ def a_cache(folder, sizes=(5, 0, 15), views=2, width=6, index="Flat"):
         start += size
     text = unit_rows(3, width).astype(np.float32)
     text /= np.linalg.norm(text, axis=1, keepdims=True)
-    kind = index_cache(folder, paths, index, progress=Silent())
-    attributes = {"model": "m", "weights_hash": "w", "index": kind}
+    report = index_cache(folder, paths, index, progress=Silent())
+    attributes = {"model": "m", "weights_hash": "w", **report.attributes()}
     content = CacheContent(["a", "b", "c"], attributes, TextPrototypes(text))
     write_cache_file(folder, paths, content, progress=Silent())
     return folder, features, labels
@@ -182,19 +182,6 @@ def test_search__equals_numpy(cache):
     np.testing.assert_allclose(similarities, -np.sort(-expected, axis=1)[:, :3], atol=1e-5)
     with pytest.raises(UlfineError, match="queries have 4 values"):
         search(opened, np.zeros((1, 4), np.float32), 1)
-
-
-def test_index__kinds():
-    assert index_kind("auto", 200_000) == "Flat"
-    assert index_kind("auto", 200_001) == "HNSW32"
-    assert index_kind("IVF4,Flat", 10) == "IVF4,Flat"
-    features = unit_rows(300, 8).astype(np.float32)
-    _, rows = build_index(features, "HNSW16").search(features[:20], 1)
-    assert rows[:, 0].tolist() == list(range(20))
-    with pytest.raises(UsageError, match="no such index"):
-        build_index(features, "Banana")
-    with pytest.raises(UlfineError, match="cannot be trained on 3 rows"):
-        build_index(features[:3], "IVF16,Flat")
 
 
 def test_search__without_an_index(tmp_path):
