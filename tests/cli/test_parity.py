@@ -70,7 +70,7 @@ def command(request: pytest.FixtureRequest) -> Command:
 
 def test_commands__are_those_of_the_design():
     assert [
-        *("quickstart", "cache-features", "import-features", "info", "verify", "convert", "split"),
+        *("quickstart", "cache-features", "import-features", "info", "verify", "neighbours", "convert", "split"),
         *("fit", "evaluate", "compare", "predict", "export"),
     ] == NAMES
 

@@ -8,6 +8,7 @@ from ulfine_cli.commands.export import export
 from ulfine_cli.commands.fit import fit
 from ulfine_cli.commands.import_features import import_features
 from ulfine_cli.commands.info import info
+from ulfine_cli.commands.neighbours import neighbours
 from ulfine_cli.commands.predict import predict
 from ulfine_cli.commands.quickstart import quickstart
 from ulfine_cli.commands.split import split
@@ -19,6 +20,7 @@ COMMANDS = (
     import_features,
     info,
     verify,
+    neighbours,
     convert,
     split,
     fit,

@@ -1,0 +1,181 @@
+"""`ulfine neighbours`: the images of a cache that are nearest to a picture, to words, or to one of themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from ulfine_cache.atomic import reason
+from ulfine_cache.config import StrictConfig
+from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.exact_search import Found, exact_search
+from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.image_folder import EXTENSIONS
+from ulfine_cache.index import search
+from ulfine_cache.pixels import UndecodableImage, decode
+from ulfine_cache.preprocess import Preprocess
+from ulfine_cache.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from ulfine_cache.encoder import ClipEncoder
+
+
+class NeighboursConfig(StrictConfig):
+    """The parameters of `neighbours`."""
+
+    cache: Path
+    queries: tuple[str, ...]
+    k: int = Field(default=10, ge=1)
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class _Query:
+    text: str
+    meaning: Literal["row", "picture", "words"]
+    row: int = -1
+
+
+def neighbours(
+    *,
+    cache: Path,
+    queries: Sequence[str],
+    k: int = 10,
+    device: str = "auto",
+    progress: Progress = Silent(),  # noqa: B008
+) -> dict[str, Any]:
+    """Find the images whose first view is nearest to each query, by cosine similarity.
+
+    Args:
+        cache: The cache directory.
+        queries: Each is a path of the cache (its own row is left out of the answer, its duplicates are not), or an
+            image file (`./a.jpg` where the cache has the path `a.jpg` too), or words. Only these two need the encoder.
+        k: Neighbours of each query; fewer where the cache has fewer rows.
+        device: Where the encoder runs: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        progress: Receives notes.
+
+    Returns:
+        Figures: cache, index (its kind, "none": exact search), queries (list of query, meaning ("row", "picture" or
+        "words") and neighbours: a list of rank (from 1), row, similarity in [-1, 1], path and class, None where it is
+        unlabelled).
+
+    Raises:
+        UsageError: There is no query, or `k` is less than 1.
+        UlfineError: There is no cache, a query is no such file, or it cannot be encoded.
+
+    Example:
+        >>> found = neighbours(cache=Path("photos-cache"), queries=["a red car"])  # doctest: +SKIP
+        >>> found["queries"][0]["neighbours"][0]  # doctest: +SKIP
+        {'rank': 1, 'row': 3, 'similarity': 0.31, 'path': 'cars/3.jpg', 'class': 'cars'}
+    """
+    config = NeighboursConfig.checked(cache=cache, queries=tuple(queries), k=k, device=device)
+    if not config.queries:
+        raise UsageError("no query: give an image file, words, or a path of the cache")
+    opened = FeatureCache.open(config.cache)
+    meant = _meanings(opened, config.queries)
+    features = _encoded(opened, meant, config.device, progress)
+    # One more, for a row of the cache finds itself.
+    similarities, rows = _search(opened, features, min(config.k + 1, opened.n_rows), progress)
+    return {
+        "cache": str(config.cache),
+        "index": opened.attributes.get("index", "none"),
+        "queries": [
+            {"query": query.text, "meaning": query.meaning, "neighbours": _named(opened, query, found, config.k)}
+            for query, *found in zip(meant, similarities, rows, strict=True)
+        ],
+    }
+
+
+def _meanings(cache: FeatureCache, queries: Sequence[str]) -> list[_Query]:
+    paths = cache.paths
+    return [
+        _Query(text, "row", paths.index(text)) if text in paths else _picture_or_words(cache, text) for text in queries
+    ]
+
+
+def _picture_or_words(cache: FeatureCache, text: str) -> _Query:
+    path = Path(text)
+    try:
+        if path.is_dir():
+            raise UlfineError(f"{text} is a folder: give an image file, words, or a path of the cache")
+        there = path.is_file()
+    # Words may be too long for a file's name or hold what no name may.
+    except (OSError, ValueError):
+        there = False
+    if there:
+        return _Query(text, "picture")
+    if path.suffix.lower() in EXTENSIONS:
+        raise UlfineError(f"{text}: no such file, nor a path of the cache; these look like {cache.paths[0]}")
+    if not text.strip():
+        raise UlfineError("a query is empty: give an image file, words, or a path of the cache")
+    return _Query(text, "words")
+
+
+def _encoded(
+    cache: FeatureCache, queries: Sequence[_Query], device: str, progress: Progress
+) -> npt.NDArray[np.float32]:
+    features = np.empty((len(queries), cache.n_features), np.float32)
+    own = [place for place, query in enumerate(queries) if query.meaning == "row"]
+    features[own] = cache.features(np.array([queries[place].row for place in own], np.int64))
+    if len(own) == len(queries):
+        return features
+    encoder = _encoder(cache, queries, device, progress)
+    for place, query in enumerate(queries):
+        if query.meaning == "picture":
+            features[place] = _picture(cache, encoder, query.text)
+        elif query.meaning == "words":
+            features[place] = encoder.encode_text([query.text])[0]
+    return features
+
+
+def _encoder(cache: FeatureCache, queries: Sequence[_Query], device: str, progress: Progress) -> "ClipEncoder":
+    first = next(query for query in queries if query.meaning != "row")
+    if not cache.attributes.get("weights_hash"):
+        raise UlfineError(
+            f"{first.text}: {cache.path} holds imported features, whose encoder is not known: ask with one of its own "
+            f"paths, such as {cache.paths[0]}"
+        )
+    from ulfine_cache.encoder import load_encoder
+
+    encoder = load_encoder(cache.attributes, device, progress=progress)
+    words = next((query for query in queries if query.meaning == "words"), None)
+    if words is not None and not encoder.has_text:
+        raise UlfineError(f"{words.text}: {encoder.model_name} has no text encoder: ask with a picture")
+    return encoder
+
+
+def _picture(cache: FeatureCache, encoder: "ClipEncoder", file: str) -> npt.NDArray[np.float32]:
+    # The recorded preprocessing is that of the first view, which is the one that is searched.
+    preprocess = Preprocess.from_json(cache.attributes["preprocess"])
+    try:
+        pixels = preprocess.to_pixels(decode(Path(file).read_bytes()))
+    except UndecodableImage as error:
+        raise UlfineError(f"{file}: {error}") from error
+    except OSError as error:
+        raise UlfineError(f"{file} cannot be read: {reason(error)}") from error
+    return encoder.encode_images(np.stack([pixels]))[0]
+
+
+def _search(cache: FeatureCache, features: npt.NDArray[np.float32], k: int, progress: Progress) -> Found:
+    if cache.attributes.get("index", "none") == "none":
+        progress.note("the cache has no index: every row is compared")
+        return exact_search(cache.shard_paths, features, k)
+    return search(cache, features, k)
+
+
+def _named(cache: FeatureCache, query: _Query, found: Sequence[npt.NDArray[Any]], k: int) -> list[dict[str, Any]]:
+    nearest = [(float(value), int(row)) for value, row in zip(*found, strict=True) if row not in (-1, query.row)]
+    return [
+        {
+            "rank": rank,
+            "row": row,
+            "similarity": round(min(1.0, similarity), 4),
+            "path": cache.paths[row],
+            "class": cache.class_names[cache.labels[row]] if cache.labels[row] >= 0 else None,
+        }
+        for rank, (similarity, row) in enumerate(nearest[:k], start=1)
+    ]
