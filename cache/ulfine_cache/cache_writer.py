@@ -27,6 +27,7 @@ from ulfine_cache.prompts import ClassText
 from ulfine_cache.shards import SHARDS, Shard, read_header, read_skipped, shard_path, write_shard
 from ulfine_cache.skipped import SKIPPED_FILE, write_skipped
 from ulfine_cache.source import ImageSource, SourceItem, listing_digest
+from ulfine_cache.vanished import readable_again, refuse_vanished_source
 from ulfine_cache.views import first_view
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class CacheWriter:
             there += 1
             try:
                 current = read_header(path).listing == listing
+                current = current and not readable_again(self.source, self.blocks[number], read_skipped(path))
             except UlfineError:
                 current = False
             if not current:
@@ -195,6 +197,7 @@ class CacheWriter:
             # Pillow warns about odd metadata in readable images; what cannot be read is in skipped.csv.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             for number, block in zip(todo, encoded, strict=True):
+                refuse_vanished_source(self.source, len(block.images), block.skipped)
                 write_shard(self.paths[number], self._shard(self.listings[number], block))
         return Encoded(len(todo), sum(map(len, blocks)), time.perf_counter() - started)
 

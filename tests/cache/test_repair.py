@@ -1,5 +1,6 @@
 """`ulfine verify --repair`: only the same bytes come back, and nothing is lost where they cannot."""
 
+import functools
 import os
 import shutil
 
@@ -15,6 +16,16 @@ from ulfine_cache.rebuild import SCRATCH
 from ulfine_cache.splits import make_split
 from ulfine_cache.stage_one import cache_features
 from ulfine_cache.verify import verify
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_tokenizer():
+    """Read the tokenizer's vocabulary once: that takes half a second."""
+    import open_clip
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(open_clip, "get_tokenizer", functools.cache(open_clip.get_tokenizer))
+        yield
 
 
 @pytest.fixture

@@ -1,0 +1,52 @@
+"""Images that could not be read because of the place where they are: it may be back the next time.
+
+A picture that cannot be decoded stays as it is. One that the system would not hand over (a disk that was pulled out, a
+network drive that went away) may be fine, and must not be missing from the cache for ever.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.source import ImageSource, SourceItem
+
+_NOT_HANDED_OVER = "cannot be read: "
+"""How the reasons begin that come from the system and not from the decoder."""
+_GONE = f"{_NOT_HANDED_OVER}no such file or directory"
+
+
+def refuse_vanished_source(source: ImageSource, n_readable: int, skipped: Sequence[tuple[str, str]]) -> None:
+    """Stop where a block holds nothing but images that were listed and are gone.
+
+    Args:
+        source: Where the block's images were.
+        n_readable: How many of them could be read.
+        skipped: (path, reason) of the others.
+
+    Raises:
+        UlfineError: The source has vanished while it was read.
+    """
+    gone = bool(skipped) and all(why == _GONE for _, why in skipped)
+    if gone and (n_readable == 0 or not Path(source.location).exists()):
+        raise UlfineError(
+            f"{source.location} has vanished while it was read: run the same command again when it is back, it goes on"
+        )
+
+
+def readable_again(source: ImageSource, items: Sequence[SourceItem], skipped: Sequence[tuple[str, str]]) -> bool:
+    """Say whether any image that the system did not hand over when its shard was made can be read now.
+
+    Args:
+        source: Where the images are.
+        items: The block's images as they are listed now.
+        skipped: (path, reason) of those without a row in its shard.
+    """
+    candidates = {path for path, why in skipped if why.startswith(_NOT_HANDED_OVER)}
+    for item in items:
+        if item.path in candidates:
+            try:
+                source.read(item)
+            except OSError:
+                continue
+            return True
+    return False
