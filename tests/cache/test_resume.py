@@ -1,16 +1,18 @@
-"""SIGKILL at random moments, then the same command again: the same bytes as without any kill."""
+"""Killed or interrupted at any moment, then the same command again: the same bytes as without."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.cache.conftest import write_picture
 from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.stage_one import cache_features
 from ulfine_cache.verify import verify
 
 # Imports once and forks for every line on stdin, because importing torch takes longer than all the work.
@@ -166,3 +168,30 @@ def test_cache_features__killed_at_random_moments(tmp_path, random_model):
     assert {"cache.h5", "cache.h5.sha256"} <= states["os.remove 1 cache.h5"]
     assert not any("cache.h5" in names for names in list(states.values())[1:])
     assert {"cache.h5.partial", "cache.h5.sha256"} <= states["os.rename 1 cache.h5.partial"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_cache_features__interrupted(tmp_path, number):
+    photos, out = tmp_path / "photos", tmp_path / "cache"
+    for picture in range(200):
+        write_picture(photos / f"class{picture % 2}" / f"{picture:03d}.png", picture)
+    request = {"model": "builtin:tiny", "device": "cpu", "precision": "fp32", "batch_size": 2, "shard_size": 2}
+    options = [text for name, value in request.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    command = [Path(sys.executable).parent / "ulfine", "cache-features", photos, "--out", out, *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while finished(out) < 3 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.send_signal(number)
+    printed, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert printed == ""
+    assert err.splitlines()[-1] == "interrupted: run the same command again to go on"
+    assert "Traceback" not in err
+    assert not list(out.rglob("*.partial"))
+    kept = shard_bytes(out)
+    assert 3 <= len(kept) < 100
+    assert cache_features(source=photos, out=out, **request)["shards_encoded"] == 100 - len(kept)
+    assert kept.items() <= shard_bytes(out).items()
+    assert verify(cache=out)["damaged"] == []
