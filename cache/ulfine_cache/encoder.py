@@ -1,4 +1,4 @@
-"""A frozen CLIP from open_clip: pixels and prompts in, unit-norm features out."""
+"""A frozen CLIP from open_clip, or an image tower from timm: pixels and prompts in, unit-norm features out."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,23 @@ from torch.nn import functional
 
 from ulfine_cache.device import DTYPES, choose_device, choose_precision
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.image_tower import ImageTower
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.projection import Projection, split_projection
+from ulfine_cache.timm_model import TimmImageModel
 from ulfine_cache.weights import load_model, load_tokenizer
 
 _TEXT_BATCH = 256
 
 
 class ClipEncoder:
-    """An open_clip model in evaluation mode on one device.
+    """A model of open_clip or timm in evaluation mode on one device.
+
+    Images may be encoded on several threads at once.
 
     Attributes:
-        model_name: As the user gave it, such as "ViT-B-16" or "builtin:tiny".
+        model_name: As the user gave it, such as "ViT-B-16", "builtin:tiny" or "timm:resnet50.a1_in1k".
         pretrained: The tag, or the absolute path of a local checkpoint, or "" where the model's name says it all.
         preprocess: How pictures become its pixels.
         weights_hash: SHA-256 over the float32 state dict: for each name in sorted order the name, dtype, shape and
@@ -43,14 +48,16 @@ class ClipEncoder:
     ) -> None:
         self.model_name = model_name
         self.pretrained = pretrained
-        self.preprocess = Preprocess.from_open_clip(model.visual.preprocess_cfg)  # pyright: ignore
         self.weights_hash = hash_weights(model)
         self.device = device
         self.precision = precision
         self._dtype = DTYPES[precision]
-        self._model = model.eval().requires_grad_(False).to(device=device, dtype=self._dtype)
-        self._mean = torch.tensor(self.preprocess.mean, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(self.preprocess.std, device=device).view(1, 3, 1, 1)
+        # GPUs convolve faster with the channels last; other layers do not care.
+        last = device.type == "cuda" and _is_convolutional(model.visual)  # pyright: ignore
+        self._layout = torch.channels_last if last else torch.contiguous_format
+        model = model.eval().requires_grad_(False).to(device=device, dtype=self._dtype)
+        self._model = model.to(memory_format=self._layout) if last else model
+        self.preprocess_with(Preprocess.from_open_clip(model.visual.preprocess_cfg))  # pyright: ignore
 
     @classmethod
     def load(
@@ -65,7 +72,7 @@ class ClipEncoder:
         """Load a model.
 
         Args:
-            model: "builtin:tiny", an open_clip model name, "hf-hub:..." or "local-dir:...".
+            model: "builtin:tiny", an open_clip model name, "hf-hub:...", "local-dir:..." or "timm:...".
             pretrained: An open_clip tag or a local checkpoint file; not looked at where `model` brings its weights.
             device: "auto", "cpu", "cuda", "cuda:1" or "mps".
             precision: "auto", "fp32", "bf16" or "fp16".
@@ -85,14 +92,20 @@ class ClipEncoder:
 
     @property
     def has_text(self) -> bool:
-        """Whether it encodes text."""
-        return True
+        """Whether it encodes text; timm's models do not."""
+        return not isinstance(self._model, TimmImageModel)
 
     @cached_property
     def n_features(self) -> int:
         """Width D of a feature."""
         blank = np.zeros((1, *self.preprocess.size, 3), np.uint8)
         return self.encode_images(blank).shape[1]
+
+    def preprocess_with(self, preprocess: Preprocess) -> None:
+        """Take other pictures than the model's own: those of a cache that it made, for instance."""
+        self.preprocess = preprocess
+        self._mean = torch.tensor(preprocess.mean, device=self.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(preprocess.std, device=self.device).view(1, 3, 1, 1)
 
     @torch.inference_mode()
     def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -107,11 +120,39 @@ class ClipEncoder:
         Raises:
             torch.cuda.OutOfMemoryError: The batch is too large for the device.
         """
-        # uint8 crosses to the device, a quarter of the bytes; the arithmetic is that of Preprocess.normalise.
-        batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float()
-        batch = batch.div_(255).sub_(self._mean).div_(self._std)
-        features = self._model.encode_image(batch.to(self._dtype).contiguous())  # pyright: ignore
-        return _unit_norm(features)
+        return _unit_norm(self._model.encode_image(self._batch(pixels)))  # pyright: ignore
+
+    @torch.inference_mode()
+    def encode_both(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Encode a batch of images in one pass, and also give what the encoder's last, linear step makes features of.
+
+        Args:
+            pixels: uint8 (n, height, width, 3) of `preprocess.to_pixels`, n >= 1.
+
+        Returns:
+            float32 (n, D) as `encode_images` gives them and float32 (n, D_pre), both unit norm.
+
+        Raises:
+            UlfineError: The last step is not linear.
+            torch.cuda.OutOfMemoryError: The batch is too large for the device.
+        """
+        projection = self._projection
+        before = projection.before(self._batch(pixels))
+        return _unit_norm(projection.project(before)), _unit_norm(before)
+
+    def map_text(self, text_features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Map text prototypes to the space before the projection; see `Projection.map_text`.
+
+        Args:
+            text_features: float32 (C, D), unit norm.
+
+        Returns:
+            float32 (C, D_pre), unit norm.
+
+        Raises:
+            UlfineError: The last step is not linear.
+        """
+        return self._projection.map_text(text_features)
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -124,8 +165,10 @@ class ClipEncoder:
             float32 (n, D), unit norm.
 
         Raises:
-            UlfineError: The tokenizer's files cannot be had.
+            UlfineError: The model has no text encoder, or the tokenizer's files cannot be had.
         """
+        if not self.has_text:
+            raise UlfineError(f"{self.model_name} encodes images only: it has no text encoder")
         parts = []
         for start in range(0, len(texts), _TEXT_BATCH):
             tokens = self._tokenizer(list(texts[start : start + _TEXT_BATCH])).to(self.device)
@@ -147,23 +190,23 @@ class ClipEncoder:
     def _tokenizer(self) -> Any:
         return load_tokenizer(self.model_name)
 
+    @cached_property
+    def _projection(self) -> Projection:
+        height, width = self.preprocess.size
+        # Any pattern will do, as long as it is not the same everywhere.
+        example = torch.linspace(-1, 1, 3 * height * width).view(1, 3, height, width)
+        return split_projection(self._model, example.to(self.device, self._dtype), self.model_name)
 
-class ImageTower(nn.Module):
-    """The image half of an open_clip model, with the normalisation at its end."""
-
-    def __init__(self, model: nn.Module) -> None:
-        import open_clip
-
-        super().__init__()
-        # Without the text half where the class is known to encode images by its visual tower alone.
-        plain = type(model) in (open_clip.CLIP, open_clip.CustomTextCLIP)
-        self.visual = model.visual if plain else None
-        self.whole = None if plain else model
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Encode float32 (n, 3, H, W) to float32 (n, D), unit norm."""
-        features = self.visual(pixels) if self.whole is None else self.whole.encode_image(pixels)  # pyright: ignore
-        return functional.normalize(features, dim=-1)
+    def _batch(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        # torch warns of arrays that it could write to by mistake.
+        batch = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+        if self.device.type == "cuda":
+            # From page-locked memory the copy runs beside the arithmetic of other streams.
+            batch = batch.pin_memory()
+        # uint8 crosses to the device, a quarter of the bytes; the arithmetic is that of Preprocess.normalise.
+        batch = batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
+        batch = batch.div_(255).sub_(self._mean).div_(self._std)
+        return batch.to(self._dtype).contiguous(memory_format=self._layout)
 
 
 def load_encoder(
@@ -173,10 +216,11 @@ def load_encoder(
     *,
     progress: Progress = Silent(),  # noqa: B008
 ) -> ClipEncoder:
-    """Load the encoder that made a cache.
+    """Load the encoder that made a cache; it takes pictures as they became the cache's first view.
 
     Args:
-        attributes: `FeatureCache.attributes`, or a copy of its keys model, pretrained, weights_hash and precision.
+        attributes: `FeatureCache.attributes`, or a copy of its keys model, pretrained, weights_hash, precision and
+            preprocess.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: None takes the cache's own.
         progress: Receives notes.
@@ -194,6 +238,8 @@ def load_encoder(
             f"the weights {pretrained or model} are not those that made the cache (hash {encoder.weights_hash[:12]} "
             f"instead of {str(attributes['weights_hash'])[:12]}): make the cache again or bring the old file back"
         )
+    if attributes.get("preprocess"):
+        encoder.preprocess_with(Preprocess.from_json(str(attributes["preprocess"])))
     return encoder
 
 
@@ -205,6 +251,11 @@ def hash_weights(model: nn.Module) -> str:
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
         digest.update(values.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _is_convolutional(tower: nn.Module) -> bool:
+    # A transformer has one convolution, which cuts the patches out.
+    return sum(isinstance(layer, nn.Conv2d) for layer in tower.modules()) > 1
 
 
 def _unit_norm(features: torch.Tensor) -> npt.NDArray[np.float32]:

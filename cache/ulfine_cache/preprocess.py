@@ -18,7 +18,7 @@ from ulfine_cache.errors import UlfineError
 Interpolation = Literal["bicubic", "bilinear"]
 ResizeMode = Literal["shortest", "longest", "squash"]
 
-_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _MAX_ASPECT = 16
 """A picture more elongated than this loses its ends, which the centre crop would drop, before it is enlarged:
 a file of 1 x 100,000,000 pixels would otherwise be resized to 224 x 22,400,000,000."""
@@ -29,13 +29,15 @@ class Preprocess:
     """How pictures are made into an encoder's input; stored with every cache and in every export.
 
     Attributes:
-        size: (height, width) in pixels.
+        size: (height, width) in pixels of what the encoder takes.
         mean: Mean of each channel, subtracted after scaling to [0, 1].
         std: Standard deviation of each channel, divided by.
         interpolation: Filter of the resize, antialiased as Pillow does it.
         resize_mode: "shortest": the shorter side fits, the centre is cropped. "longest": the longer side fits, the rest
             is padded. "squash": both sides fit, whatever the aspect.
         fill_color: Grey value 0..255 of the padding in "longest".
+        resize: (height, width) that the picture is made to fit before the centre of `size` is cut out of it; None is
+            `size` itself. timm's "crop_pct" 0.875 is size 224 out of 256.
 
     Example:
         >>> preprocess = Preprocess((224, 224), (0.5,) * 3, (0.5,) * 3)
@@ -49,6 +51,7 @@ class Preprocess:
     interpolation: Interpolation = "bicubic"
     resize_mode: ResizeMode = "shortest"
     fill_color: int = 0
+    resize: tuple[int, int] | None = None
 
     def to_pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """Resize and crop or pad a picture.
@@ -59,12 +62,20 @@ class Preprocess:
         Returns:
             uint8 (height, width, 3).
         """
-        height, width = self.size
+        return np.asarray(_crop_or_pad(self.resized(image), *self.size, 0))
+
+    def resized(self, image: Image.Image) -> Image.Image:
+        """Return the picture that the centre of `size` is cut out of: resized, and padded in "longest".
+
+        Args:
+            image: An RGB image of any size.
+        """
+        height, width = self.resize or self.size
         if self.resize_mode == "squash":
-            return np.asarray(image.resize((width, height), _FILTERS[self.interpolation]))
+            return image.resize((width, height), FILTERS[self.interpolation])
         if self.resize_mode == "longest":
-            return np.asarray(_crop_or_pad(self._resize_longest(image), height, width, self.fill_color))
-        return np.asarray(_crop_or_pad(self._resize_shortest(image), height, width, 0))
+            return _crop_or_pad(self._resize_longest(image, height, width), height, width, self.fill_color)
+        return self._resize_shortest(image, height, width)
 
     def normalise(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Scale pixels to [0, 1], subtract the mean and divide by the standard deviation.
@@ -80,8 +91,11 @@ class Preprocess:
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
 
     def to_json(self) -> str:
-        """Return the values as JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """Return the values as JSON with sorted keys; `resize` is left out where it is None."""
+        values = asdict(self)
+        if self.resize is None:
+            del values["resize"]
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -102,7 +116,8 @@ class Preprocess:
         """Take over open_clip's `model.visual.preprocess_cfg`.
 
         Args:
-            cfg: Keys size (int or pair), mean, std, interpolation, resize_mode, fill_color; others are ignored.
+            cfg: Keys size (int or pair), mean, std, interpolation, resize_mode, fill_color and, beyond
+                open_clip's own, resize (pair); others are ignored.
 
         Raises:
             ValueError: An interpolation or resize mode is unknown.
@@ -113,8 +128,9 @@ class Preprocess:
         interpolation = {"random": "bicubic"}.get(cfg.get("interpolation") or "bicubic", cfg.get("interpolation"))
         resize_mode = cfg.get("resize_mode") or "shortest"
         interpolation = interpolation or "bicubic"
-        if interpolation not in _FILTERS or resize_mode not in ("shortest", "longest", "squash"):
+        if interpolation not in FILTERS or resize_mode not in ("shortest", "longest", "squash"):
             raise ValueError(f"unknown preprocessing: interpolation {interpolation}, resize mode {resize_mode}")
+        resize = cfg.get("resize")
         return cls(
             size=(int(height), int(width)),
             mean=_triple(cfg["mean"]),
@@ -122,26 +138,26 @@ class Preprocess:
             interpolation=cast("Interpolation", interpolation),
             resize_mode=cast("ResizeMode", resize_mode),
             fill_color=int(cfg.get("fill_color") or 0),
+            resize=None if resize is None else (int(resize[0]), int(resize[1])),
         )
 
-    def _resize_shortest(self, image: Image.Image) -> Image.Image:
-        height, width = self.size
+    def _resize_shortest(self, image: Image.Image, height: int, width: int) -> Image.Image:
         image = _without_far_ends(image)
         if height == width:
             # torchvision.transforms.Resize(int): the longer side is rounded down.
             short, long = sorted(image.size)
             longer = int(height * long / short)
             size = (height, longer) if image.width <= image.height else (longer, height)
-            return image.resize(size, _FILTERS[self.interpolation])
+            return image.resize(size, FILTERS[self.interpolation])
         ratio = min(image.height / height, image.width / width)
-        # open_clip's transform for targets that are not square always takes the bicubic filter.
-        return image.resize((round(image.width / ratio), round(image.height / ratio)), _FILTERS["bicubic"])
+        # open_clip's transform for targets that are not square always takes the bicubic filter, timm's does not.
+        chosen = "bicubic" if self.resize is None else self.interpolation
+        return image.resize((round(image.width / ratio), round(image.height / ratio)), FILTERS[chosen])
 
-    def _resize_longest(self, image: Image.Image) -> Image.Image:
-        height, width = self.size
+    def _resize_longest(self, image: Image.Image, height: int, width: int) -> Image.Image:
         ratio = max(image.height / height, image.width / width)
         size = (max(1, round(image.width / ratio)), max(1, round(image.height / ratio)))
-        return image.resize(size, _FILTERS[self.interpolation])
+        return image.resize(size, FILTERS[self.interpolation])
 
 
 def _without_far_ends(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Find and load an open_clip model by name and weights, and say in one line why that is impossible."""
+"""Find and load a model by name and weights, and say in one line why that is impossible."""
 
 import difflib
 import logging
@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.hub import without_waiting
 from ulfine_cache.progress import Progress
 
 BUILTIN = "builtin:tiny"
@@ -25,7 +26,7 @@ def load_model(model: str, pretrained: str, *, progress: Progress) -> tuple[nn.M
     open_clip itself only warns and computes other features.
 
     Args:
-        model: "builtin:tiny", an open_clip model name, "hf-hub:..." or "local-dir:...".
+        model: "builtin:tiny", an open_clip model name, "hf-hub:...", "local-dir:..." or "timm:...".
         pretrained: An open_clip tag or a local checkpoint file; not looked at where `model` brings its weights.
         progress: Receives notes.
 
@@ -42,11 +43,15 @@ def load_model(model: str, pretrained: str, *, progress: Progress) -> tuple[nn.M
         from ulfine_cache import tiny
 
         return _create(tiny.register(), pretrained=str(tiny.WEIGHTS_FILE)), ""
+    if model.startswith("timm:"):
+        from ulfine_cache.timm_model import load_timm
+
+        return load_timm(model, pretrained, progress=progress)
     if model.startswith(_SCHEMAS):
         return _create(model), ""
     name = model.replace("/", "-")
     if name not in open_clip.list_models():
-        raise UsageError(f"no model {model!r}: {_nearest(name, [BUILTIN, *open_clip.list_models()])}")
+        raise UsageError(f"no model {model!r}: {_advice(name, [BUILTIN, *open_clip.list_models()])}")
     if not pretrained:
         raise UsageError(f"{model} needs weights: give --pretrained a tag or a checkpoint file")
     tag = open_clip.get_pretrained_cfg(name, pretrained)
@@ -67,9 +72,9 @@ def load_model(model: str, pretrained: str, *, progress: Progress) -> tuple[nn.M
     if not path.is_file():
         tags = open_clip.list_pretrained_tags_by_model(name)
         if os.sep in pretrained or path.suffix:
-            raise UlfineError(f"no checkpoint file {pretrained}: give a file, or a tag ({_nearest(pretrained, tags)})")
+            raise UlfineError(f"no checkpoint file {pretrained}: give a file, or a tag ({nearest(pretrained, tags)})")
         raise UsageError(
-            f"{model} has no weights {pretrained!r} and there is no such file: {_nearest(pretrained, tags)}"
+            f"{model} has no weights {pretrained!r} and there is no such file: {nearest(pretrained, tags)}"
         )
     if f"{name}-quickgelu" in open_clip.list_models():
         progress.note(f"{path.name}: if it was trained with QuickGELU (OpenAI's were), use --model {name}-quickgelu")
@@ -89,11 +94,11 @@ def load_tokenizer(model: str) -> Any:
 
         model = tiny.register()
     try:
-        with _quiet():
+        with quiet(), without_waiting():
             return open_clip.get_tokenizer(model)
     except Exception as error:
         raise UlfineError(
-            f"the tokenizer of {model} cannot be loaded ({_first_line(error)}): it needs the package "
+            f"the tokenizer of {model} cannot be loaded ({first_line(error)}): it needs the package "
             "transformers and files that are downloaded once"
         ) from error
 
@@ -102,7 +107,7 @@ def _create(name: str, *, pretrained: str | None = None, force_quick_gelu: bool 
     import open_clip
 
     try:
-        with _quiet():
+        with quiet(), without_waiting():
             return open_clip.create_model(
                 name, pretrained=pretrained, force_quick_gelu=force_quick_gelu, require_pretrained=True
             )
@@ -120,10 +125,19 @@ def _create(name: str, *, pretrained: str | None = None, force_quick_gelu: bool 
             raise UlfineError(
                 f"{file} is not a plain checkpoint: a state dict as .safetensors or .pt is needed"
             ) from error
-        raise UlfineError(f"{file} cannot be loaded as {name}: {_first_line(error)}") from error
+        raise UlfineError(f"{file} cannot be loaded as {name}: {first_line(error)}") from error
 
 
-def _nearest(name: str, names: list[str]) -> str:
+def _advice(name: str, names: list[str]) -> str:
+    import timm
+
+    if timm.is_model(name.partition(".")[0]):
+        return f"it is one of timm's, which have no text encoder: give --model timm:{name}"
+    return nearest(name, names)
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """Say which of some names were perhaps meant, or which there are."""
     lower = {known.lower(): known for known in names}
     close = [lower[match] for match in difflib.get_close_matches(name.lower(), list(lower), n=5, cutoff=0.5)]
     if close:
@@ -136,13 +150,14 @@ def _state_dict_difference(text: str) -> str:
     return lines[0][:160] if lines else "its tensors differ"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep open_clip's log lines and warnings to itself: what matters is said in errors and notes."""
+def quiet() -> Iterator[None]:
+    """Keep the log lines and warnings of open_clip and timm to themselves: what matters is said in errors and notes."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,13 +1,17 @@
 """The preprocessing against open_clip's own transform."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
+from timm.data import create_transform
 
 from ulfine_cache.preprocess import Preprocess
+from ulfine_cache.timm_model import data_config_as_open_clip
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -66,3 +70,38 @@ def test_to_pixels__extreme_shapes_stay_small(mode, shape):
 def test_json__round_trip():
     preprocess = Preprocess((24, 40), MEAN, STD, "bilinear", "longest", 9)
     assert Preprocess.from_json(preprocess.to_json()) == preprocess
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    width=st.integers(1, 90),
+    height=st.integers(1, 90),
+    crop_pct=st.sampled_from([0.875, 0.95, 0.9, 1.0]),
+    size=st.sampled_from([(28, 28), (24, 40), (31, 30)]),
+    interpolation=st.sampled_from(["bicubic", "bilinear"]),
+    crop_mode=st.sampled_from(["center", "squash"]),
+)
+def test_preprocess__equals_timm(width, height, crop_pct, size, interpolation, crop_mode):
+    if max(width, height) > 16 * min(width, height):
+        return
+    cfg = {"mean": MEAN, "std": STD, "interpolation": interpolation, "crop_pct": crop_pct, "crop_mode": crop_mode}
+    image = picture(width, height, seed=width)
+    theirs = create_transform((3, *size), **cfg, is_training=False)(image).numpy()
+    preprocess = Preprocess.from_open_clip(data_config_as_open_clip(cfg | {"input_size": (3, *size)}))
+    pixels = preprocess.to_pixels(image)
+    np.testing.assert_array_equal(preprocess.normalise(pixels[None])[0], theirs)
+
+
+def test_json__resize_is_left_out_where_there_is_none():
+    preprocess = Preprocess((24, 40), MEAN, STD)
+    assert '"resize"' not in preprocess.to_json()
+    enlarged = replace(preprocess, resize=(27, 45))
+    assert '"resize": [27, 45]' in enlarged.to_json()
+    assert Preprocess.from_json(enlarged.to_json()) == enlarged
+
+
+def test_to_pixels__resize_then_centre():
+    image = picture(80, 60)
+    preprocess = Preprocess((20, 20), MEAN, STD, resize=(30, 30))
+    expected = np.asarray(image.resize((40, 30), Image.Resampling.BICUBIC))[5:25, 10:30]
+    np.testing.assert_array_equal(preprocess.to_pixels(image), expected)
