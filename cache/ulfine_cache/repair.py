@@ -63,10 +63,12 @@ def repair_problems(cache: Path, problems: Sequence[Problem], *, progress: Progr
 def _rebuild_index(cache: Path, progress: Progress) -> str:
     shards = FeatureCache.open(cache).shard_paths
     recorded = read_attributes(cache)
-    index_cache(cache, shards, recorded["index"], progress=progress)
+    request = recorded.get("index_request", recorded["index"])
+    report = index_cache(cache, shards, request, progress=progress)
     digest = file_sha256(cache / INDEX_FILE)
     if digest == recorded.get("index_sha256"):
         return "built anew from the shards, byte for byte the same"
     with replacing_file(cache / CACHE_FILE, start=cache / CACHE_FILE, digest=True) as file:
-        file.attrs["index_sha256"] = digest
+        for name, value in {**report.attributes(), "index_sha256": digest}.items():
+            file.attrs[name] = value
     return f"built anew from the shards, and its digest written into {CACHE_FILE}"
