@@ -50,12 +50,13 @@ class OpenSession:
         return cast("NDArray[np.float32]", probabilities), cast("NDArray[np.float32]", logits)
 
 
-def open_session(model: bytes, device: Device = "auto") -> OpenSession:
+def open_session(model: bytes, device: Device = "auto", *, threads: int | None = None) -> OpenSession:
     """Open an onnxruntime session for a model held in memory.
 
     Args:
         model: Serialised ONNX model.
         device: ``"auto"`` takes CUDA where a session really gets it, else the CPU; ``"cuda"`` insists.
+        threads: CPU threads for one operator; None takes `usable_cpus`.
 
     Raises:
         UsageError: Unknown device.
@@ -66,14 +67,14 @@ def open_session(model: bytes, device: Device = "auto") -> OpenSession:
     reason = "asked for"
     if device != "cpu":
         obstacle = _cuda_obstacle()
-        session = None if obstacle else _create(model, [_CUDA, _CPU])
+        session = None if obstacle else _create(model, [_CUDA, _CPU], threads)
         if session is not None and session.get_providers()[0] == _CUDA:
             return OpenSession(session, "cuda", tuple(session.get_providers()), "CUDA works")
         obstacle = obstacle or "its CUDA or cuDNN libraries do not load"
         if device == "cuda":
             raise UlfineError(f"onnxruntime cannot use CUDA: {obstacle}; use --device cpu or auto")
         reason = f"no CUDA: {obstacle}"
-    session = _create(model, [_CPU])
+    session = _create(model, [_CPU], threads)
     return OpenSession(session, "cpu", tuple(session.get_providers()), reason)
 
 
@@ -84,12 +85,12 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _create(model: bytes, providers: list[str]) -> "InferenceSession":
+def _create(model: bytes, providers: list[str], threads: int | None) -> "InferenceSession":
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     # One pool as wide as the CPUs this process may use: by default onnxruntime counts the machine's cores.
-    options.intra_op_num_threads = usable_cpus()
+    options.intra_op_num_threads = threads or usable_cpus()
     options.inter_op_num_threads = 1
     # Every failure is raised or compared here; the log would only repeat it over the command's output.
     options.log_severity_level = _FATAL

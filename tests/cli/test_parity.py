@@ -71,7 +71,7 @@ def command(request: pytest.FixtureRequest) -> Command:
 def test_commands__are_those_of_the_design():
     assert [
         *("quickstart", "cache-features", "import-features", "info", "verify", "neighbours", "convert", "split"),
-        *("fit", "evaluate", "compare", "predict", "export"),
+        *("fit", "evaluate", "compare", "predict", "export", "serve"),
     ] == NAMES
 
 

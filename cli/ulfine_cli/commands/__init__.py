@@ -11,6 +11,7 @@ from ulfine_cli.commands.info import info
 from ulfine_cli.commands.neighbours import neighbours
 from ulfine_cli.commands.predict import predict
 from ulfine_cli.commands.quickstart import quickstart
+from ulfine_cli.commands.serve import serve
 from ulfine_cli.commands.split import split
 from ulfine_cli.commands.verify import verify
 
@@ -28,4 +29,5 @@ COMMANDS = (
     compare,
     predict,
     export,
+    serve,
 )

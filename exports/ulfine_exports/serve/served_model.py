@@ -1,0 +1,141 @@
+"""An exported file as the server sees it: one input, some outputs, and how a picture becomes a row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.pixels import decode
+from ulfine_cache.preprocess import Preprocess
+from ulfine_exports.metadata import ExportMetadata
+from ulfine_exports.providers import open_session
+from ulfine_exports.serve.refusal import Refusal
+from ulfine_exports.untrusted_model import read_model
+
+MAX_PIXELS = 50_000_000
+"""Largest picture that is decoded, width times height: 150 MB of RGB."""
+
+_DATATYPES = {"tensor(float)": ("FP32", np.float32), "tensor(uint8)": ("UINT8", np.uint8)}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What the protocol says about an input or output.
+
+    Attributes:
+        name: Its name in the graph.
+        datatype: The protocol's word for its type, ``"FP32"`` or ``"UINT8"``.
+        dtype: numpy's.
+        row_shape: Shape without the batch axis; -1 where any size fits.
+    """
+
+    name: str
+    datatype: str
+    dtype: np.dtype[Any]
+    row_shape: tuple[int, ...]
+
+    @property
+    def shape(self) -> list[int]:
+        """Shape with the batch axis, as the protocol writes it."""
+        return [-1, *self.row_shape]
+
+
+class ServedModel:
+    """An exported file, opened for serving; it is not trusted, see `ulfine_exports.untrusted_model`.
+
+    Args:
+        path: The ``.onnx`` file.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        threads: CPU threads of onnxruntime; None takes the CPUs that this process may use.
+
+    Attributes:
+        name: The file's name without its suffix; what clients call the model.
+        metadata: What the file says about itself.
+        input: Its one input.
+        outputs: All outputs, ``probabilities`` and ``logits`` first. An output ``logits_<part>`` for each of
+            `metadata.logit_parts` holds what that part contributes to the logits.
+        device: ``"cpu"`` or ``"cuda"``.
+        device_reason: Why, when ``"auto"`` chose.
+
+    Raises:
+        UlfineError: The file cannot be served.
+
+    Example:
+        >>> model = ServedModel(Path("model.onnx"))
+        >>> model.run(model.picture_row(Path("cat.jpg").read_bytes())[None])["probabilities"].shape
+        (1, 10)
+    """
+
+    def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
+        self.name = path.stem
+        proto = read_model(path)
+        self.metadata = ExportMetadata.from_props({item.key: item.value for item in proto.metadata_props}, str(path))
+        data = proto.SerializeToString()
+        del proto
+        opened = open_session(data, device, threads=threads)  # pyright: ignore[reportArgumentType]
+        self._session = opened.session
+        self.device = opened.device
+        self.device_reason = opened.reason
+        inputs = [_tensor(value, path) for value in opened.session.get_inputs()]
+        if [tensor.name for tensor in inputs] != [self.metadata.input]:
+            raise UlfineError(f"{path} has inputs that its metadata do not name: export it again")
+        self.input = inputs[0]
+        wanted = ["probabilities", "logits", *(f"logits_{part}" for part in self.metadata.logit_parts)]
+        found = {value.name: _tensor(value, path) for value in opened.session.get_outputs()}
+        self.outputs = tuple(found[name] for name in wanted if name in found)
+        if [tensor.name for tensor in self.outputs[:2]] != wanted[:2]:
+            raise UlfineError(f"{path} has no outputs 'probabilities' and 'logits': export it again")
+        self._preprocess: Preprocess | None = None
+        if self.metadata.input == "pixels":
+            self._preprocess = Preprocess.from_json(self.metadata.preprocess)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The C class names, in the order of the columns."""
+        return self.metadata.class_names
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether `picture_row` works: not for features."""
+        return self.metadata.input != "features"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The fused logits that the file gives one by one: all of `metadata.logit_parts`, or none."""
+        names = {tensor.name for tensor in self.outputs}
+        parts = self.metadata.logit_parts
+        return parts if all(f"logits_{part}" in names for part in parts) else ()
+
+    def picture_row(self, data: bytes) -> NDArray[Any]:
+        """Decode the bytes of an image file to one row of the input; any thread may call this.
+
+        Returns:
+            float32 (3, H, W) for ``pixels``; uint8 (H, W, 3) of the picture's own size for ``image``.
+
+        Raises:
+            Refusal: The file takes features.
+            UndecodableImage: The bytes give no picture, or one over `MAX_PIXELS`.
+        """
+        if not self.takes_pictures:
+            raise Refusal(400, f"{self.name} takes features, not pictures: send them to v2/models/{self.name}/infer")
+        picture = decode(data, max_pixels=MAX_PIXELS)
+        if self._preprocess is None:
+            return np.asarray(picture)
+        return self._preprocess.normalise(self._preprocess.to_pixels(picture)[None])[0]
+
+    def run(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
+        """Run the graph on (n, ...) rows of the input; all `outputs` by name, (n, C) each."""
+        names = [tensor.name for tensor in self.outputs]
+        return dict(zip(names, self._session.run(names, {self.input.name: batch}), strict=True))  # pyright: ignore[reportReturnType]
+
+
+def _tensor(value: Any, path: Path) -> Tensor:
+    if value.type not in _DATATYPES or not value.shape:
+        raise UlfineError(f"{path}: {value.name!r} is a {value.type}, which is not served: export it again")
+    datatype, dtype = _DATATYPES[value.type]
+    sizes = tuple(size if isinstance(size, int) else -1 for size in value.shape[1:])
+    return Tensor(value.name, datatype, np.dtype(dtype), sizes)

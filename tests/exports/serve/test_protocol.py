@@ -1,0 +1,244 @@
+"""The Open Inference Protocol v2, through NVIDIA's client and byte by byte."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.exports.serve.conftest import tree_weights
+
+client_module = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed")
+
+ROWS = np.random.default_rng(1).standard_normal((5, 16)).astype(np.float32)
+
+
+def expected(rows=ROWS):
+    logits = rows.astype(np.float64) @ tree_weights()
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True), logits
+
+
+@pytest.fixture
+def client(trees):
+    client = client_module.InferenceServerClient(trees.url.removeprefix("http://"))
+    yield client
+    client.close()
+
+
+def tensor(rows, binary):
+    tensor = client_module.InferInput("features", list(rows.shape), "FP32")
+    tensor.set_data_from_numpy(rows, binary_data=binary)
+    return tensor
+
+
+def request(**changes):
+    item = {"name": "features", "shape": [1, 16], "datatype": "FP32", "data": [0.5] * 16} | changes
+    return {"inputs": [{key: value for key, value in item.items() if value is not ...}]}
+
+
+def test_client__health_and_metadata(client):
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("trees")
+    assert client.is_model_ready("trees", "1")
+    assert not client.is_model_ready("other")
+    assert not client.is_model_ready("trees", "2")
+    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data", "classification"]
+    assert client.get_model_metadata("trees") == client.get_model_metadata("trees", "1")
+    assert client.get_model_metadata("trees") == {
+        "name": "trees",
+        "versions": ["1"],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": "features", "datatype": "FP32", "shape": [-1, 16]}],
+        "outputs": [
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, 4]},
+            {"name": "logits", "datatype": "FP32", "shape": [-1, 4]},
+        ],
+    }
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_client__all_outputs(client, binary):
+    answer = client.infer("trees", [tensor(ROWS, binary)], request_id="seven")
+    probabilities, logits = expected()
+    assert np.allclose(answer.as_numpy("probabilities"), probabilities, atol=1e-6)
+    assert np.allclose(answer.as_numpy("logits"), logits, atol=1e-5)
+    assert answer.get_response()["id"] == "seven"
+    assert answer.get_response()["model_version"] == "1"
+
+
+@pytest.mark.parametrize("binary_in", [True, False])
+@pytest.mark.parametrize("binary_out", [True, False])
+def test_client__one_output(client, binary_in, binary_out):
+    wanted = [client_module.InferRequestedOutput("logits", binary_data=binary_out)]
+    answer = client.infer("trees", [tensor(ROWS, binary_in)], outputs=wanted, model_version="1")
+    assert np.allclose(answer.as_numpy("logits"), expected()[1], atol=1e-5)
+    assert answer.as_numpy("probabilities") is None
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_client__classification_beside_a_tensor(client, binary):
+    wanted = [
+        client_module.InferRequestedOutput("probabilities", binary_data=binary, class_count=2),
+        client_module.InferRequestedOutput("logits", binary_data=not binary),
+    ]
+    answer = client.infer("trees", [tensor(ROWS, binary)], outputs=wanted)
+    names = ("ash", "birch", "cedar", "date palm")
+    texts = answer.as_numpy("probabilities")
+    assert texts.shape == (5, 2)
+    for row, probabilities in zip(texts, expected()[0], strict=True):
+        for text, index in zip(row, np.argsort(-probabilities), strict=False):
+            score, place, name = (text.decode() if isinstance(text, bytes) else text).split(":")
+            assert (int(place), name) == (index, names[index])
+            assert float(score) == pytest.approx(probabilities[index], abs=1e-5)
+    assert np.allclose(answer.as_numpy("logits"), expected()[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_client__compressed(client, algorithm):
+    answer = client.infer("trees", [tensor(ROWS, True)], request_compression_algorithm=algorithm)
+    assert np.allclose(answer.as_numpy("logits"), expected()[1], atol=1e-5)
+
+
+def test_client__more_rows_than_a_batch(client):
+    rows = np.random.default_rng(2).standard_normal((100, 16)).astype(np.float32)
+    answer = client.infer("trees", [tensor(rows, True)])
+    assert np.allclose(answer.as_numpy("probabilities"), expected(rows)[0], atol=1e-6)
+
+
+def test_client__many_at_once(trees):
+    """Each gets its own rows back, however they were put together."""
+    client = client_module.InferenceServerClient(trees.url.removeprefix("http://"), concurrency=8)
+    parts = [np.random.default_rng(seed).standard_normal((1 + seed % 7, 16)).astype(np.float32) for seed in range(40)]
+    waiting = [client.async_infer("trees", [tensor(part, True)]) for part in parts]
+    for part, answer in zip(parts, waiting, strict=True):
+        assert np.allclose(answer.get_result().as_numpy("logits"), expected(part)[1], atol=1e-5)
+    client.close()
+
+
+def test_client__refusals_are_its_exceptions(client):
+    for rows, line in ((ROWS[:, :3], r"\[400\] features has shape \[5, 3\]: it takes \[-1, 16\]"),):
+        with pytest.raises(client_module.InferenceServerException, match=line):
+            client.infer("trees", [tensor(np.ascontiguousarray(rows), True)])
+    with pytest.raises(client_module.InferenceServerException, match=r"\[404\] there is no model 'other'"):
+        client.infer("other", [tensor(ROWS, True)])
+
+
+def test_client__pictures_as_pixels(colours):
+    client = client_module.InferenceServerClient(colours.url.removeprefix("http://"))
+    pixels = np.zeros((2, 3, 8, 8), np.float32)
+    pixels[0, 0] = pixels[1, 1] = 1
+    item = client_module.InferInput("pixels", [2, 3, 8, 8], "FP32")
+    item.set_data_from_numpy(pixels)
+    answer = client.infer("colours", [item])
+    assert answer.as_numpy("probabilities").argmax(axis=1).tolist() == [0, 1]
+    assert np.allclose(answer.as_numpy("logits_text") + answer.as_numpy("logits_probe"), answer.as_numpy("logits"))
+    client.close()
+
+
+def test_json__nested_data_and_flat_data_alike(trees):
+    nested = trees.infer("trees", request(shape=[2, 16], data=ROWS[:2].tolist()))
+    flat = trees.infer("trees", request(shape=[2, 16], data=ROWS[:2].ravel().tolist()))
+    assert nested.status == 200
+    assert nested.json == flat.json
+    assert [output["shape"] for output in nested.json["outputs"]] == [[2, 4], [2, 4]]
+    assert nested.headers["content-type"] == "application/json"
+
+
+def test_json__no_rows(trees):
+    answer = trees.infer("trees", request(shape=[0, 16], data=[]))
+    assert [(output["shape"], output["data"]) for output in answer.json["outputs"]] == [([0, 4], [])] * 2
+
+
+def test_json__unknown_keys_are_left_alone(trees):
+    answer = trees.infer("trees", request() | {"parameters": {"sequence_id": 3}, "other": [1]})
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"name": "pixels"}, "takes exactly one, 'features'"),
+        ({"shape": [1, 15]}, "has shape [1, 15]: it takes [-1, 16]"),
+        ({"shape": [16]}, "has shape [16]"),
+        ({"shape": [-1, 16]}, "has shape [-1, 16]"),
+        ({"shape": [1, 16.0]}, "inputs.0.shape.1"),
+        ({"shape": [10**30, 16]}, "rows: send at most"),
+        ({"shape": [2, 16]}, "has data of shape [16]: shape [2, 16] is asked for"),
+        ({"datatype": "FP64"}, "has datatype 'FP64': it takes FP32"),
+        ({"datatype": ...}, "inputs.0.datatype"),
+        ({"data": ["0.5"] * 16}, "data that are no FP32 numbers"),
+        ({"data": [True] * 16}, "data that are no FP32 numbers"),
+        ({"data": [None] * 16}, "data that are no FP32 numbers"),
+        ({"data": [10**400] + [0] * 15}, "data that are no FP32 numbers"),
+        ({"data": [1e300] * 16}, "NaN or infinite"),
+        ({"data": [[0.5] * 8, [0.5] * 9]}, "uneven lengths"),
+        ({"data": [[0.5] * 8] * 2}, "has data of shape [2, 8]"),
+        ({"data": "AAAA"}, "neither data nor binary_data_size"),
+        ({"data": ...}, "neither data nor binary_data_size"),
+        ({"parameters": {"binary_data_size": 64}}, "both as data and as binary_data_size"),
+        ({"data": ..., "parameters": {"binary_data_size": 64}}, "0 bytes follow the JSON"),
+        ({"data": ..., "parameters": {"binary_data_size": "64"}}, "binary_data_size 64"),
+    ],
+)
+def test_json__wrong_tensor(trees, changes, line):
+    answer = trees.infer("trees", request(**changes))
+    assert line in answer.refused(413 if "send at most" in line else 400)
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (b"", "no JSON"),
+        (b"{", "no JSON"),
+        (b"[]", "the request"),
+        (b"\xff\xfe", "no JSON"),
+        (b'{"inputs": []}', "the inputs are []"),
+        (b'{"inputs": [{}]}', "inputs.0.name: Field required"),
+        (b"[" * 100_000, "no JSON"),
+        (b'{"inputs": [{"name": "features", "shape": [1, 16], "datatype": "FP32", "data": [NaN]}]}', "no JSON"),
+        (json.dumps(request() | {"outputs": [{"name": "other"}]}).encode(), "there is no output 'other'"),
+        (json.dumps(request() | {"parameters": {"binary_data_output": 1}}).encode(), "it takes true or false"),
+        (
+            json.dumps(request() | {"outputs": [{"name": "logits", "parameters": {"classification": -1}}]}).encode(),
+            "classification is -1",
+        ),
+    ],
+)
+def test_json__wrong_request(trees, body, line):
+    assert line in trees.infer("trees", body).refused(400)
+
+
+@pytest.mark.parametrize(
+    ("length", "line"),
+    [("9999", "the body has"), ("-1", "takes the number of bytes"), ("ten", "takes the number"), ("3", "no JSON")],
+)
+def test_binary__wrong_header_length(trees, length, line):
+    headers = {"Inference-Header-Content-Length": length}
+    answer = trees.ask("POST", "/v2/models/trees/infer", json.dumps(request()).encode(), headers)
+    assert line in answer.refused(400)
+
+
+def test_binary__nan_and_short_tensors(trees):
+    text = json.dumps(request(data=..., parameters={"binary_data_size": 64})).encode()
+    headers = {"Inference-Header-Content-Length": str(len(text))}
+    nan = np.full(16, np.nan, np.float32).tobytes()
+    assert "NaN" in trees.ask("POST", "/v2/models/trees/infer", text + nan, headers).refused(400)
+    for wrong in (nan[:60], nan * 2, b""):
+        answer = trees.ask("POST", "/v2/models/trees/infer", text + wrong, headers)
+        assert f"{len(wrong)} bytes follow" in answer.refused(400)
+
+
+def test_routes__elsewhere_and_other_methods(trees):
+    assert "lists what there is" in trees.get("/v2/models").refused(404)
+    assert "GET" in trees.ask("POST", "/v2").headers["allow"]
+    assert trees.ask("DELETE", "/v2/models/trees/infer").status == 405
+    assert trees.get("/v2/models/other").status == 404
+    assert trees.ask("POST", "/v2/models/trees/versions/2/infer", b"{}").status == 404
+
+
+def test_more_rows_than_the_queue(start, trees_onnx):
+    server = start(trees_onnx, max_queue=4)
+    answer = server.infer("trees", request(shape=[5, 16], data=ROWS.tolist()))
+    assert "has 5 rows: send at most 4" in answer.refused(413)
+    assert server.infer("trees", request(shape=[4, 16], data=ROWS[:4].tolist())).status == 200
