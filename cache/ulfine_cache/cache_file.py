@@ -32,7 +32,7 @@ from ulfine_cache.digest_file import digest_problem
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.index import INDEX_FILE
 from ulfine_cache.progress import Progress
-from ulfine_cache.shards import SHARDS, Shard, file_sha256, read_shard
+from ulfine_cache.shards import SHARDS, Shard, damaged, file_sha256, read_shard
 
 CACHE_FILE = "cache.h5"
 SCHEMA_VERSION = 1
@@ -47,6 +47,7 @@ class TextPrototypes:
         features: float32 (C, D), unit norm: one prototype per class.
         prompt_features: float32 (C, T, D), unit norm: one vector per prompt, or None where only the mean is known.
         prompts: C lists of T prompts; empty where unknown.
+        pre: float32 (C, D_pre), unit norm: the prototypes among the features before the projection, or None.
     """
 
     features: npt.NDArray[np.float32]
@@ -85,20 +86,25 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
     fingerprint = _Fingerprint(content)
     table: list[tuple[int, int, str]] = []
     widths: dict[str, int] = dict.fromkeys(_ROW_DATASETS, 1)
-    shape = (0, 1, 1)
+    # Shape of a row, for datasets whose rows are not single values.
+    row_shapes: dict[str, tuple[int, ...]] = {"features": (1, 1)}
     for done, path in enumerate(shards):
         shard = read_shard(path)
         fingerprint.add(shard)
         rows = len(shard.labels)
-        shape = (shape[0] + rows, *shard.features.shape[1:])
+        row_shapes["features"] = shard.features.shape[1:]
+        # A shard without rows does not hold it.
+        if shard.features_pre is not None:
+            row_shapes["features_pre"] = shard.features_pre.shape[1:]
         table.append((rows, path.stat().st_size, file_sha256(path)))
         for name, texts in (("path", shard.paths), ("split", shard.set_names), ("hash", shard.hashes)):
             widths[name] = max(widths[name], encode(texts).dtype.itemsize)
         progress.update("finishing", done + 1, len(shards))
 
     with replacing_file(cache / CACHE_FILE, digest=True) as file:
-        for name in _ROW_DATASETS:
-            _write_view(file, name, cache, shards, [rows for rows, _, _ in table], shape, widths[name])
+        for name in dict.fromkeys([*_ROW_DATASETS, *row_shapes]):
+            counts = [rows for rows, _, _ in table]
+            _write_view(file, name, cache, shards, counts, row_shapes.get(name), widths.get(name, 1))
         write_texts(file, "shard_path", [path.relative_to(cache).as_posix() for path in shards])
         write_array(file, "shard_rows", np.array([rows for rows, _, _ in table], np.int64))
         write_array(file, "shard_bytes", np.array([size for _, size, _ in table], np.int64))
@@ -108,6 +114,8 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
             write_array(file, "text_features", content.text.features.astype(np.float32))
             if content.text.prompt_features is not None:
                 write_array(file, "prompt_features", content.text.prompt_features.astype(np.float32))
+            if content.text.pre is not None:
+                write_array(file, "text_features_pre", content.text.pre.astype(np.float32))
             if content.text.prompts:
                 flat = [prompt for prompts in content.text.prompts for prompt in prompts]
                 write_array(file, "prompts", encode(flat).reshape(len(content.text.prompts), -1))
@@ -209,18 +217,25 @@ class _Fingerprint:
         }
         head = json.dumps({**identity, "class_names": list(content.class_names)}, sort_keys=True)
         self._features, self._labels, self._sets = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+        # Counts only where there is something before the projection: other caches keep their fingerprint.
+        self._features_pre = hashlib.sha256()
+        self._nothing = self._features_pre.digest()
         self._head = hashlib.sha256(head.encode())
         if content.text is not None:
             self._head.update(np.ascontiguousarray(content.text.features, "<f4").tobytes())
 
     def add(self, shard: Shard) -> None:
         self._features.update(np.ascontiguousarray(shard.features, "<f2").tobytes())
+        if shard.features_pre is not None:
+            self._features_pre.update(np.ascontiguousarray(shard.features_pre, "<f2").tobytes())
         self._labels.update(np.ascontiguousarray(shard.labels, "<i8").tobytes())
         self._sets.update("".join(f"{name}\n" for name in shard.set_names).encode())
 
     def digest(self) -> str:
-        parts = (self._head, self._features, self._labels, self._sets)
-        return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()
+        parts = [part.digest() for part in (self._head, self._features, self._labels, self._sets)]
+        if self._features_pre.digest() != self._nothing:
+            parts.append(self._features_pre.digest())
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _write_view(
@@ -229,21 +244,27 @@ def _write_view(
     cache: Path,
     shards: Sequence[Path],
     rows: Sequence[int],
-    shape: tuple[int, ...],
+    row_shape: tuple[int, ...] | None,
     width: int,
 ) -> None:
-    text = h5py.string_dtype("utf-8", width)
-    dtype = {"features": np.dtype("<f2"), "label": np.dtype("<i8")}.get(name, text)
-    full = shape if name == "features" else shape[:1]
-    layout = h5py.VirtualLayout(shape=full, dtype=dtype)
+    if row_shape is not None:
+        dtype = np.dtype("<f2")
+    elif name == "label":
+        dtype = np.dtype("<i8")
+    else:
+        dtype = h5py.string_dtype("utf-8", width)
+    row_shape = row_shape or ()
+    layout = h5py.VirtualLayout(shape=(sum(rows), *row_shape), dtype=dtype)
     start = 0
     for path, count in zip(shards, rows, strict=True):
         if count:
             # The source's own dtype: fixed-length text of another length is converted by HDF5 when it is read.
             with h5py.File(path, "r") as shard:
+                if name not in shard:
+                    raise damaged(path)
                 source_dtype = dataset(shard, name).dtype
             relative = path.relative_to(cache).as_posix()
-            source = h5py.VirtualSource(relative, name, shape=(count, *full[1:]), dtype=source_dtype)
+            source = h5py.VirtualSource(relative, name, shape=(count, *row_shape), dtype=source_dtype)
             layout[start : start + count] = source
         start += count
     file.create_virtual_dataset(name, layout)

@@ -25,10 +25,13 @@ class FeatureCache:
         n_rows: Images that could be read.
         n_views: Views of each image, >= 1.
         n_features: Width D of a feature.
+        n_features_pre: Width D_pre of a feature before the encoder's projection; 0 where the cache does not hold them.
         labels: int64 (n_rows,), -1 = unlabelled.
         set_names: (n_rows,) of "", "train", "val" or "test".
         class_names: C names; a label is an index into them.
         text_features: float32 (C, D), unit norm, or None where the encoder has no text tower.
+        text_features_pre: float32 (C, D_pre), unit norm: `text_features` among the features before the projection, or
+            None.
         prompt_features: float32 (C, T, D), unit norm: one per prompt, or None.
         prompts: C lists of T prompts, or an empty list.
         attributes: Everything recorded about how the features were made: schema_version, model, pretrained,
@@ -45,8 +48,10 @@ class FeatureCache:
     n_rows: int
     n_views: int
     n_features: int
+    n_features_pre: int
     class_names: list[str]
     text_features: npt.NDArray[np.float32] | None
+    text_features_pre: npt.NDArray[np.float32] | None
     attributes: dict[str, Any]
     fingerprint: str
     labels: npt.NDArray[np.int64]
@@ -83,32 +88,41 @@ class FeatureCache:
         """Number C of classes."""
         return len(self.class_names)
 
-    def features(self, rows: npt.NDArray[np.int64] | None = None, view: int = 0) -> npt.NDArray[np.float32]:
+    def features(
+        self, rows: npt.NDArray[np.int64] | None = None, view: int = 0, *, pre_projection: bool = False
+    ) -> npt.NDArray[np.float32]:
         """Read one view of some rows.
 
         Args:
             rows: int64 (n,) row indices in any order; None reads all.
             view: Which view, 0 <= view < n_views.
+            pre_projection: Give them as they were before the encoder's projection.
 
         Returns:
-            float32 (n, D), unit norm, in the order of `rows`.
+            float32 (n, D), or (n, D_pre) with `pre_projection`; unit norm, in the order of `rows`.
 
         Raises:
-            UlfineError: A shard is missing or damaged.
+            UlfineError: A shard is missing or damaged, or the cache holds nothing before the projection.
             IndexError: A row or the view does not exist.
         """
         if not 0 <= view < self.n_views:
             raise IndexError(f"view {view} of {self.n_views}")
+        if pre_projection and not self.n_features_pre:
+            raise UlfineError(
+                f"{self.path} holds no features before the projection: make a cache with "
+                "`ulfine cache-features --pre-projection`"
+            )
         rows = np.arange(self.n_rows) if rows is None else np.asarray(rows, np.int64)
         if len(rows) and not 0 <= rows.min() <= rows.max() < self.n_rows:
             raise IndexError(f"row {rows.min() if rows.min() < 0 else rows.max()} of {self.n_rows}")
-        features = np.empty((len(rows), self.n_features), np.float32)
+        features = np.empty((len(rows), self.n_features_pre if pre_projection else self.n_features), np.float32)
         shard_of = np.searchsorted(self._ends, rows, side="right")
         # One shard after the other, so that memory holds one shard beside the result.
         for number in np.unique(shard_of):
             wanted = np.flatnonzero(shard_of == number)
             start = self._ends[number] - self._table.rows[number]
-            features[wanted] = read_features(self.shard_paths[number], view)[rows[wanted] - start]
+            of_shard = read_features(self.shard_paths[number], view, pre_projection=pre_projection)
+            features[wanted] = of_shard[rows[wanted] - start]
         # float16 leaves the norms off by up to 5e-4.
         features /= np.linalg.norm(features, axis=1, keepdims=True)
         return features
@@ -140,11 +154,13 @@ class FeatureCache:
         self.fingerprint = str(self.attributes["fingerprint"])
         self.class_names = read_texts(file, "class_names")
         self.text_features = read_array(file, "text_features") if "text_features" in file else None
+        self.text_features_pre = read_array(file, "text_features_pre") if "text_features_pre" in file else None
         self.prompt_features = read_array(file, "prompt_features") if "prompt_features" in file else None
         self.prompts = [decode(row) for row in read_array(file, "prompts")] if "prompts" in file else []
 
     def _load_rows(self, file: h5py.File) -> None:
         self.n_rows, self.n_views, self.n_features = (int(size) for size in dataset(file, "features").shape)
+        self.n_features_pre = int(dataset(file, "features_pre").shape[2]) if "features_pre" in file else 0
         self._ends = np.cumsum(self._table.rows)
         self.labels = read_array(file, "label").astype(np.int64)
         self.set_names = np.array(read_texts(file, "split"), dtype="U5")

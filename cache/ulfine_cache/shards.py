@@ -34,6 +34,8 @@ class Shard:
         skipped: (path, reason) of the inputs of this block that have no row.
         listing: Digest of the block's inputs as they were listed, to notice a changed source.
         plan: What the whole cache was asked to hold; the same in all of its shards.
+        features_pre: float16 (n, views, D_pre), unit norm: before the encoder's projection; None where not asked for,
+            and in a shard without rows.
     """
 
     features: npt.NDArray[np.float16]
@@ -79,6 +81,8 @@ def write_shard(path: Path, shard: Shard) -> None:
         file.attrs["listing"] = np.bytes_(shard.listing)
         file.attrs["plan"] = np.bytes_(json.dumps(shard.plan, sort_keys=True))
         write_array(file, "features", shard.features)
+        if shard.features_pre is not None:
+            write_array(file, "features_pre", shard.features_pre)
         write_array(file, "label", shard.labels)
         write_texts(file, "path", shard.paths)
         write_texts(file, "split", shard.set_names)
@@ -122,20 +126,21 @@ def read_shard(path: Path) -> Shard:
                 skipped=list(skipped),
                 listing=header.listing,
                 plan=header.plan,
+                features_pre=read_array(file, "features_pre") if "features_pre" in file else None,
             )
         except UNREADABLE as error:
             raise damaged(path) from error
 
 
-def read_features(path: Path, view: int) -> npt.NDArray[np.float16]:
-    """Read one view of a shard: float16 (n, D).
+def read_features(path: Path, view: int, *, pre_projection: bool = False) -> npt.NDArray[np.float16]:
+    """Read one view of a shard: float16 (n, D), or with `pre_projection` float16 (n, D_pre).
 
     Raises:
         UlfineError: The file is missing or damaged.
     """
     with _open(path) as file:
         try:
-            return dataset(file, "features")[:, view]
+            return dataset(file, "features_pre" if pre_projection else "features")[:, view]
         except UNREADABLE as error:
             raise damaged(path) from error
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -42,7 +43,14 @@ def a_shard(features, labels, start=0):
     )
 
 
-def a_cache(folder, sizes=(5, 0, 15), views=2, width=6, index="Flat"):
+def before_projection(features, width):
+    """Unit rows of another width that tell the features they belong to."""
+    widened = np.zeros((*features.shape[:-1], width))
+    widened[..., -features.shape[-1] :] = features[..., ::-1]
+    return (widened / np.linalg.norm(widened, axis=-1, keepdims=True)).astype(np.float16)
+
+
+def a_cache(folder, sizes=(5, 0, 15), views=2, width=6, index="Flat", pre_width=0):
     """Write a cache of several shards, one of them without rows, and return (folder, features, labels)."""
     total = sum(sizes)
     features, labels = unit_rows(total, views, width), np.arange(total) // 4 % 4 - 1
@@ -51,13 +59,17 @@ def a_cache(folder, sizes=(5, 0, 15), views=2, width=6, index="Flat"):
     for number, size in enumerate(sizes):
         paths.append(shard_path(folder, number))
         rows = slice(start, start + size)
-        write_shard(paths[-1], a_shard(features[rows], labels[rows], start))
+        shard = a_shard(features[rows], labels[rows], start)
+        if pre_width and size:
+            shard = replace(shard, features_pre=before_projection(features[rows], pre_width))
+        write_shard(paths[-1], shard)
         start += size
     text = unit_rows(3, width).astype(np.float32)
     text /= np.linalg.norm(text, axis=1, keepdims=True)
     report = index_cache(folder, paths, index, progress=Silent())
     attributes = {"model": "m", "weights_hash": "w", **report.attributes()}
-    content = CacheContent(["a", "b", "c"], attributes, TextPrototypes(text))
+    pre = before_projection(text, pre_width).astype(np.float32) if pre_width else None
+    content = CacheContent(["a", "b", "c"], attributes, TextPrototypes(text, pre=pre))
     write_cache_file(folder, paths, content, progress=Silent())
     return folder, features, labels
 
@@ -123,6 +135,74 @@ def test_read_shard__round_trip(tmp_path):
     assert list(read.paths) == list(shard.paths)
     assert read.skipped == [("bad.jpg", 'why, oh "why"')]
     assert read_header(tmp_path / "s.h5").plan == {"made by": "test"}
+
+
+def test_features_pre__rows_views_and_prototypes(tmp_path):
+    folder, features, _ = a_cache(tmp_path / "c", pre_width=9)
+    opened = FeatureCache.open(folder)
+    assert (opened.n_features, opened.n_features_pre) == (6, 9)
+    for view in range(2):
+        expected = before_projection(features[:, view], 9).astype(np.float32)
+        read = opened.features(view=view, pre_projection=True)
+        assert read.dtype == np.float32
+        np.testing.assert_allclose(read, expected, atol=1e-3)
+        np.testing.assert_allclose(np.linalg.norm(read, axis=1), 1, atol=1e-6)
+    rows = np.array([17, 0, 5])
+    before = opened.features(pre_projection=True)
+    np.testing.assert_array_equal(opened.features(rows, pre_projection=True), before[rows])
+    np.testing.assert_allclose(opened.features(), features[:, 0].astype(np.float32), atol=1e-3)
+    assert opened.text_features_pre.shape == (3, 9)
+    assert opened.text_features_pre.dtype == np.float32
+    with h5py.File(folder / "cache.h5") as file:
+        np.testing.assert_array_equal(file["features_pre"][:, 1], before_projection(features[:, 1], 9))
+        assert file["features_pre"].dtype == np.float16
+    with h5py.File(folder / "shards" / "00002.h5") as file:
+        assert file["features_pre"].fletcher32
+    np.testing.assert_array_equal(read_shard(shard_path(folder, 0)).features_pre, before_projection(features[:5], 9))
+
+
+def test_features_pre__absent(cache):
+    folder, _, _ = cache
+    opened = FeatureCache.open(folder)
+    assert opened.n_features_pre == 0
+    assert opened.text_features_pre is None
+    with pytest.raises(UlfineError, match=r"holds no features before the projection: .*--pre-projection"):
+        opened.features(pre_projection=True)
+    with h5py.File(folder / "cache.h5") as file:
+        assert not [name for name in file if name.endswith("_pre")]
+    with h5py.File(folder / "shards" / "00000.h5") as file:
+        assert sorted(file) == ["features", "hash", "label", "path", "skipped_path", "skipped_reason", "split"]
+
+
+def test_features_pre__missing_in_one_shard_only(tmp_path):
+    folder, features, labels = a_cache(tmp_path / "c", pre_width=9)
+    write_shard(shard_path(folder, 2), a_shard(features[5:], labels[5:], 5))
+    paths = [shard_path(folder, number) for number in range(3)]
+    with pytest.raises(UlfineError, match=r"00002\.h5 is damaged"):
+        write_cache_file(folder, paths, CacheContent(["a", "b", "c"]), progress=Silent())
+
+
+def exact_fingerprint(folder, shape=(4, 2, 3), before=None):
+    """Write a cache of values that are the same on every machine."""
+    features = np.zeros(shape, np.float16)
+    features[..., 0] = 1
+    (folder / "shards").mkdir(parents=True)
+    path = shard_path(folder, 0)
+    write_shard(path, replace(a_shard(features, [0, 1, -1, 0]), features_pre=before))
+    attributes = {"model": "m", "weights_hash": "w", "index": "none"}
+    text = TextPrototypes(np.eye(2, 3, dtype=np.float32))
+    write_cache_file(folder, [path], CacheContent(["a", "b"], attributes, text), progress=Silent())
+    return FeatureCache.open(folder).fingerprint
+
+
+def test_fingerprint__counts_what_is_before_the_projection_where_there_is_something(tmp_path):
+    # As format version 1 gave it before there were such features.
+    assert exact_fingerprint(tmp_path / "without") == "6ebb98ca83bd6df9a6b6f4cd5a9b196589a8bdaa64bd0a684d7067d73028521c"
+    before = np.eye(4, dtype=np.float16)[:, None].repeat(2, axis=1)
+    first, same = (exact_fingerprint(tmp_path / name, before=before) for name in ("first", "same"))
+    other = exact_fingerprint(tmp_path / "other", before=before[::-1])
+    assert first == same
+    assert len({first, other, exact_fingerprint(tmp_path / "none")}) == 3
 
 
 @settings(max_examples=15, deadline=None)

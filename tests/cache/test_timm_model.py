@@ -119,9 +119,7 @@ def test_load__unknown_names(tmp_path):
         ClipEncoder.load("timm:vit_smal_patch14_dinov2", "")
     with pytest.raises(UsageError, match=r"timm:test_vit has no weights 'r160': did you mean r160_in1k"):
         ClipEncoder.load("timm:test_vit.r160", "")
-    with pytest.raises(
-        UsageError, match=r"no weights 'openai' and there is no such file: .*r160_in1k"
-    ):
+    with pytest.raises(UsageError, match=r"no weights 'openai' and there is no such file: .*r160_in1k"):
         ClipEncoder.load("timm:test_vit", "openai")
     with pytest.raises(UsageError, match=r"timm:test_vit.r160_in1k already says which weights"):
         ClipEncoder.load("timm:test_vit.r160_in1k", "other")
@@ -143,8 +141,8 @@ def test_load__weights_that_cannot_be_downloaded(monkeypatch, model, pretrained)
         ClipEncoder.load(model, pretrained)
     assert str(caught.value) == (
         "the weights r160_in1k of timm:test_vit are not on this machine and cannot be downloaded: fetch "
-        "model.safetensors from https://huggingface.co/timm/test_vit.r160_in1k elsewhere and give --model timm:test_vit.r160_in1k "
-        "--pretrained FILE"
+        "model.safetensors from https://huggingface.co/timm/test_vit.r160_in1k elsewhere and give "
+        "--model timm:test_vit.r160_in1k --pretrained FILE"
     )
 
 
