@@ -197,7 +197,7 @@ class CacheWriter:
             # Pillow warns about odd metadata in readable images; what cannot be read is in skipped.csv.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             for number, block in zip(todo, encoded, strict=True):
-                refuse_vanished_source(self.source, len(block.images), block.skipped)
+                refuse_vanished_source(self.source, self.blocks[number], block.skipped)
                 write_shard(self.paths[number], self._shard(self.listings[number], block))
         return Encoded(len(todo), sum(map(len, blocks)), time.perf_counter() - started)
 

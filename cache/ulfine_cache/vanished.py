@@ -15,19 +15,22 @@ _NOT_HANDED_OVER = "cannot be read: "
 _GONE = f"{_NOT_HANDED_OVER}no such file or directory"
 
 
-def refuse_vanished_source(source: ImageSource, n_readable: int, skipped: Sequence[tuple[str, str]]) -> None:
-    """Stop where a block holds nothing but images that were listed and are gone.
+def refuse_vanished_source(
+    source: ImageSource, items: Sequence[SourceItem], skipped: Sequence[tuple[str, str]]
+) -> None:
+    """Stop where all images of a block that were there when they were listed are gone.
 
     Args:
         source: Where the block's images were.
-        n_readable: How many of them could be read.
-        skipped: (path, reason) of the others.
+        items: The block's images as they were listed; a size of -1 says that one was not there even then.
+        skipped: (path, reason) of those that could not be read.
 
     Raises:
         UlfineError: The source has vanished while it was read.
     """
-    gone = bool(skipped) and all(why == _GONE for _, why in skipped)
-    if gone and (n_readable == 0 or not Path(source.location).exists()):
+    missing = {path for path, why in skipped if why == _GONE}
+    gone = [item.path in missing for item in items if item.size >= 0] if missing else []
+    if any(gone) and (all(gone) or not Path(source.location).exists()):
         raise UlfineError(
             f"{source.location} has vanished while it was read: run the same command again when it is back, it goes on"
         )

@@ -268,6 +268,13 @@ def test_cache_features__source_becomes_an_empty_mount_point(fill, photos, tmp_p
     same_as_undisturbed(out, fill, tmp_path)
 
 
+def test_cache_features__images_that_were_never_there(fill, photos, tmp_path):
+    # A whole block of links into nowhere is no reason to stop.
+    for number in range(2 * SHARD):
+        (photos / "class1" / f"x{number}.png").symlink_to(tmp_path / "nowhere.png")
+    assert fill(tmp_path / "cache")["skipped"] == 2 * SHARD
+
+
 def test_cache_features__images_that_are_readable_again(fill, photos, tmp_path, monkeypatch):
     # A failing disk: the listing is the same before and after.
     read = ImageFolder.read
