@@ -33,7 +33,7 @@ def test_open_session__cuda_that_silently_runs_on_the_cpu(monkeypatch, capfd):
     """As onnxruntime-gpu does where the driver is there and cuDNN is not: available, asked for, not used."""
     monkeypatch.setattr(providers, "_cuda_obstacle", lambda: "")
     create = providers._create
-    monkeypatch.setattr(providers, "_create", lambda model, _, threads: create(model, ["CPUExecutionProvider"], threads))
+    monkeypatch.setattr(providers, "_create", lambda model, _, threads: create(model, [providers._CPU], threads))
     with pytest.raises(UlfineError, match="cannot use CUDA"):
         open_session(MODEL, "cuda")
     opened = open_session(MODEL, "auto")

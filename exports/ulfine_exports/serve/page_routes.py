@@ -1,5 +1,6 @@
 """``/``: a page on which people drop pictures; and what it needs to know about the model."""
 
+import re
 from pathlib import Path
 
 from starlette.requests import Request
@@ -35,7 +36,8 @@ def page_routes(service: Service) -> list[BaseRoute]:
         "input": metadata.input,
         "classes": list(model.class_names),
         "method": metadata.method,
-        "encoder": " ".join(part for part in (metadata.model, metadata.pretrained) if part),
+        # A checkpoint's file, without the folder that it had on the machine that exported.
+        "encoder": " ".join(part for part in (metadata.model, re.split(r"[/\\\\]", metadata.pretrained)[-1]) if part),
         "precision": metadata.precision,
         "device": model.device,
         "parts": list(model.parts),

@@ -39,7 +39,7 @@ function showParts(section, spoke) {
   const names = spoke.parts.map((part) => part.name).join(" and ");
   section.hidden = false;
   section.querySelector("h3").textContent =
-    `The ${spoke.decided_by} spoke${agree ? `; ${names} agree` : ""}. Lead over the next class:`;
+    `The ${spoke.decided_by} logits spoke${agree ? `; ${names} agree` : ""}. Lead over the next class:`;
   for (const part of spoke.parts) {
     const term = document.createElement("dt");
     term.textContent = part.name;

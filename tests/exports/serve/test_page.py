@@ -1,0 +1,155 @@
+"""The page in a real browser, which reaches nothing but the server."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.exports.serve.conftest import png
+
+pytest.importorskip("selenium", reason="selenium is not installed")
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="no browser: apt-get install chromium chromium-driver"
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    assert CHROMIUM is not None
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    # Names lead nowhere: whatever the page asks of another server fails, and is in the log.
+    rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1000,900", rules):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    browser.set_page_load_timeout(60)
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def page(browser, colours):
+    browser.get(colours.url)
+    wait(browser, lambda: browser.find_element(By.ID, "name").text == "colours")
+    browser.get_log("browser")
+    return browser
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, colour in (("red", "red"), ("green", "#00ff00"), ("grey", "grey")):
+        (folder / f"{name}.png").write_bytes(png(colour, (120, 90)))
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+def wait(browser, condition):
+    WebDriverWait(browser, 30, poll_frequency=0.05).until(lambda _: condition())
+
+
+def choose(page, *files: Path):
+    page.find_element(By.ID, "file").send_keys("\n".join(map(str, files)))
+    wait(page, lambda: page.find_element(By.ID, "status").text.startswith("Done"))
+    return page.find_elements(By.CSS_SELECTOR, "article")
+
+
+def test_says_what_it_serves(page):
+    assert page.title == "colours · ulfine"
+    assert page.find_element(By.ID, "about").text == "3 classes · ulfine · builtin:tiny · fp32 · cpu"
+
+
+def test_picture_that_is_chosen(page, pictures):
+    (card,) = choose(page, pictures / "red.png")
+    assert card.find_element(By.TAG_NAME, "h2").text == "red, 86.7 %"
+    rows = card.find_elements(By.CSS_SELECTOR, ".classes li")
+    assert [row.text.split("\n") for row in rows] == [["red", "86.7 %"], ["blue", "11.7 %"], ["green", "1.6 %"]]
+    widths = [row.find_element(By.CSS_SELECTOR, ".bar").size["width"] for row in rows]
+    track = rows[0].find_element(By.CSS_SELECTOR, ".track").size["width"]
+    assert widths[0] == pytest.approx(0.867 * track, abs=1)
+    assert widths == sorted(widths, reverse=True)
+    assert card.find_element(By.TAG_NAME, "img").get_property("naturalWidth") == 120
+
+
+def test_says_which_logits_spoke(page, pictures):
+    grey, green = choose(page, pictures / "green.png", pictures / "grey.png")
+    assert grey.find_element(By.CSS_SELECTOR, ".spoke h3").text.startswith("The probe logits spoke.")
+    assert green.find_element(By.CSS_SELECTOR, ".spoke h3").text.startswith("The text logits spoke.")
+    assert "alone: blue" in grey.find_element(By.CSS_SELECTOR, ".spoke dl").text
+
+
+def test_broken_file_beside_a_good_one(page, pictures):
+    broken, good = choose(page, pictures / "red.png", pictures / "broken.png")
+    assert broken.find_element(By.CSS_SELECTOR, ".error").text == "broken.png: not an image"
+    assert good.find_element(By.TAG_NAME, "h2").text.startswith("red")
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_picture_that_is_dropped_or_pasted(page, kind):
+    """A file that exists in the page only, as one from another window would."""
+    page.execute_script(
+        """
+        const canvas = document.createElement("canvas");
+        canvas.width = canvas.height = 30;
+        const context = canvas.getContext("2d");
+        context.fillStyle = "#ff0000";
+        context.fillRect(0, 0, 30, 30);
+        canvas.toBlob((blob) => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([blob], "drawn.png", { type: "image/png" }));
+          const event = arguments[0] === "drop"
+            ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
+            : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true });
+          document.getElementById("drop").dispatchEvent(event);
+        });
+        """,
+        kind,
+    )
+    wait(page, lambda: page.find_element(By.ID, "status").text == "Done.")
+    assert page.find_element(By.CSS_SELECTOR, "article h2").text.startswith("red")
+
+
+def test_by_keyboard(page):
+    page.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+    focused = page.switch_to.active_element
+    assert focused.get_attribute("id") == "file"
+    assert page.execute_script("return getComputedStyle(document.getElementById('drop')).outlineStyle") == "solid"
+    name = page.execute_script("return arguments[0].labels[0].textContent", focused)
+    assert name.startswith("Choose pictures")
+    assert page.find_element(By.ID, "status").get_attribute("aria-live") == "polite"
+
+
+def test_dark_and_light(page):
+    colours = []
+    for scheme in ("light", "dark"):
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        colours.append(page.execute_script("return getComputedStyle(document.body).backgroundColor"))
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert colours == ["rgb(251, 250, 247)", "rgb(22, 24, 27)"]
+
+
+def test_reaches_nothing_else(page, colours, pictures):
+    choose(page, pictures / "red.png")
+    urls = page.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert urls
+    assert all(url.startswith((colours.url, "blob:", "data:")) for url in urls)
+    assert page.get_log("browser") == []
+    policy = colours.get("/").headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'")
+
+
+def test_file_that_takes_features(browser, trees):
+    browser.get(trees.url)
+    wait(browser, lambda: "takes features" in browser.find_element(By.ID, "status").text)
+    assert not browser.find_element(By.ID, "file").is_enabled()
