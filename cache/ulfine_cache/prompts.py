@@ -1,6 +1,7 @@
 """What the text encoder is asked about each class."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,9 @@ class ClassText:
 
 
 def clean_name(folder: str) -> str:
-    """Make a class name of a folder's name.
+    """Make a class name of a folder's name: underscores become spaces, nothing else changes.
+
+    Hyphens and capitals may belong to the name ("T-shirt", "iPhone"); what is still wrong can be given in a file.
 
     Example:
         >>> clean_name("fire_engine")
@@ -105,18 +108,24 @@ def load_classes(classes: Path | None, folders: Sequence[str]) -> list[ClassText
 
 
 def _read_classes(path: Path) -> list[ClassText]:
-    rows = list(csv.DictReader(_read(path, "--classes takes a CSV file").splitlines()))
-    texts: list[ClassText] = []
-    for number, row in enumerate(rows, 2):
-        folder, name = (row.get("folder") or "").strip(), (row.get("name") or "").strip()
+    columns = "expected the columns folder,name and, if wanted, description"
+    rows = csv.DictReader(io.StringIO(_read(path, "--classes takes a CSV file"), newline=""))
+    texts: dict[str, ClassText] = {}
+    for row in rows:
+        line = f"{path}, line {rows.line_num}"
+        folder = (row.get("folder") or "").strip()
+        # Line breaks within a value are blanks in a prompt.
+        name, description = (" ".join((row.get(column) or "").split()) for column in ("name", "description"))
         if not folder or not name:
-            raise UlfineError(f"{path}, line {number}: expected the columns folder,name and, if wanted, description")
-        if any(text.folder == folder for text in texts):
-            raise UlfineError(f"{path}, line {number}: the folder {folder!r} comes twice")
-        texts.append(ClassText(folder, name, (row.get("description") or "").strip()))
+            raise UlfineError(f"{line}: {columns}")
+        if None in row:
+            raise UlfineError(f'{line}: more values than columns; put "..." around a value with a comma')
+        if folder in texts:
+            raise UlfineError(f"{line}: the folder {folder!r} comes twice")
+        texts[folder] = ClassText(folder, name, description)
     if not texts:
-        raise UlfineError(f"{path} names no class: expected the columns folder,name and, if wanted, description")
-    return texts
+        raise UlfineError(f"{path} names no class: {columns}")
+    return list(texts.values())
 
 
 def _read(path: Path, usage: str) -> str:

@@ -9,6 +9,11 @@ from ulfine_cache.prompts import ClassText, clean_name, load_classes, load_templ
 def test_clean_name__underscores():
     assert clean_name("Apply_Eye__Makeup") == "Apply Eye Makeup"
     assert clean_name("_") == "_"
+    assert clean_name("10") == "10"
+    # What may belong to the name stays.
+    assert clean_name("T-shirt") == "T-shirt"
+    assert clean_name("iPhone_5-S") == "iPhone 5-S"
+    assert clean_name("n02084071.dog") == "n02084071.dog"
 
 
 def test_load_templates__kinds(tmp_path):
@@ -65,3 +70,40 @@ def test_load_classes__refusals(tmp_path):
     file.write_text("folder,name\na,x\na,y\n")
     with pytest.raises(UlfineError, match="line 3: the folder 'a' comes twice"):
         load_classes(file, ["a"])
+
+
+def test_load_classes__folders_that_are_numbers(tmp_path):
+    """As tar shards with integer labels have them: the file names them, in any order."""
+    folders = [str(number) for number in range(11)]
+    assert [text.name for text in load_classes(None, folders)] == folders
+    file = tmp_path / "classes.csv"
+    file.write_text("folder,name,description\n10,truck,a large car\n1,automobile,\n0,airplane\n")
+    texts = load_classes(file, folders)
+    assert [text.folder for text in texts] == folders
+    assert [texts[number].name for number in (0, 1, 2, 10)] == ["airplane", "automobile", "2", "truck"]
+    assert texts[10].prompts(["a photo of a {}."]) == ["a photo of a truck, a large car."]
+    assert texts[1].prompts(["{}"]) == ["automobile"]
+    # 01 is not 1.
+    file.write_text("folder,name\n01,automobile\n")
+    with pytest.raises(UlfineError, match="names the folder '01'"):
+        load_classes(file, folders)
+    # A name may not be another folder's.
+    file.write_text("folder,name\n1,2\n")
+    with pytest.raises(UlfineError, match="the folders '1' and '2' are both called '2'"):
+        load_classes(file, folders)
+
+
+def test_load_classes__spreadsheets(tmp_path):
+    file = tmp_path / "classes.csv"
+    text = '\ufefffolder,name,description\r\n3,"tench,  fish","a fish\r\nof rivers"\r\n4,café,\r\n'
+    file.write_bytes(text.encode())
+    first, second = load_classes(file, ["3", "4"])
+    assert (first.name, first.description) == ("tench, fish", "a fish of rivers")
+    assert second.name == "café"
+    file.write_text('folder,name\n3,"a\nb"\n4,tench, fish\n')
+    with pytest.raises(UlfineError, match="line 4: more values than columns"):
+        load_classes(file, ["3", "4"])
+
+
+def test_prompts__names_with_braces():
+    assert ClassText("x", "a {} b").prompts(["{}!"]) == ["a {} b!"]
