@@ -1,6 +1,6 @@
 """What stage one needs to know about a collection of images: a listing that can be cut into blocks, and bytes.
 
-A new kind of source is one file that offers this protocol.
+A new kind of source is one file that offers this protocol, and a line in `open_source.py`.
 """
 
 import hashlib
@@ -10,16 +10,25 @@ from typing import NamedTuple, Protocol
 UNLABELLED = -1
 """Label of an image whose class is unknown."""
 
+SETS = ("train", "val", "test")
+"""Names of the sets; an image of no set has the name ""."""
+
+UNKNOWN = -1
+"""Size and time of change of an input that cannot be read."""
+
+_SYNONYMS = {"validation": "val", "valid": "val"}
+
 
 class SourceItem(NamedTuple):
     """One image of a source, as it is listed without reading it.
 
     Attributes:
-        path: Name relative to the source, with "/" on every system; unique.
+        path: Name relative to the source, with "/" on every system; unique. Bytes of a name that are not UTF-8 are
+            kept as Python's "surrogateescape" does.
         label: Index into the source's classes, or -1.
         set_name: "", "train", "val" or "test".
-        size: Bytes.
-        mtime_ns: Time of the last change in nanoseconds since 1970.
+        size: Bytes; -1 where the listing already shows that it cannot be read.
+        mtime_ns: Time of the last change in nanoseconds since 1970, of the file that holds it; -1 likewise.
     """
 
     path: str
@@ -30,11 +39,20 @@ class SourceItem(NamedTuple):
 
 
 class ImageSource(Protocol):
-    """A collection of images; listing it twice gives the same order."""
+    """A collection of images.
+
+    It is listed once, when it is made, without reading a pixel, and gives the same order every time: blocks of the
+    listing are what is encoded, kept and compared. Bytes come later, of one image at a time, in any order and from many
+    threads.
+
+    What belongs to the collection but cannot be read (a link to nothing, a damaged shard) is an item like any other:
+    `read` gives the reason, and it ends in `skipped.csv`. Errors when the source is made are for what makes the
+    collection as a whole unusable.
+    """
 
     @property
     def location(self) -> str:
-        """Where it is: an absolute path."""
+        """Where it is: an absolute path, or an absolute pattern of paths."""
         ...
 
     @property
@@ -48,12 +66,26 @@ class ImageSource(Protocol):
         ...
 
     def read(self, item: SourceItem) -> bytes:
-        """Return an image's bytes; called from several threads at once.
+        """Return an image's bytes. No state is shared between calls, so any number of threads may call at once.
+
+        Args:
+            item: One of `items`.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: It cannot be read; its number, or else its text, becomes the reason in `skipped.csv`.
         """
         ...
+
+
+def known_set(name: str) -> str | None:
+    """Return the set that a name stands for, or None; "validation" and "valid" are other words for "val".
+
+    Example:
+        >>> known_set("valid"), known_set(""), known_set("dev")
+        ('val', '', None)
+    """
+    name = _SYNONYMS.get(name, name)
+    return name if name in ("", *SETS) else None
 
 
 def listing_digest(items: Sequence[SourceItem]) -> str:

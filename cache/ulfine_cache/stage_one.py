@@ -11,8 +11,8 @@ from ulfine_cache.config import StrictConfig
 from ulfine_cache.encoder import ClipEncoder
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.image_folder import ImageFolder
 from ulfine_cache.lock import writing
+from ulfine_cache.open_source import open_source
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.prompts import load_classes, load_templates
 from ulfine_cache.views import check_views
@@ -66,7 +66,9 @@ def cache_features(
     whole shard. An image that cannot be read is listed in `skipped.csv` with the reason.
 
     Args:
-        source: Folder of `<class>/`, `unlabelled/`, or of `train/`, `val/`, `test/` with these inside.
+        source: Folder of `<class>/`, `unlabelled/`, or of `train/`, `val/`, `test/` with these inside; `.csv` or
+            `.parquet` table of path,label,split; or .tar shards: a file, a folder of them, or a pattern
+            (`open_source`).
         out: The cache directory.
         model: An open_clip model name, "builtin:tiny", "hf-hub:...", "local-dir:..." or, for a timm model without text,
             "timm:...".
@@ -121,7 +123,7 @@ def cache_features(
     check_views(config.views)
     lines = load_templates(config.templates)
     _check_apart(config.out, config.source)
-    images = ImageFolder(config.source)
+    images = open_source(config.source)
     texts = load_classes(config.classes, images.classes)
     with writing(config.out):
         encoder = ClipEncoder.load(config.model, config.pretrained, config.device, config.precision, progress=progress)

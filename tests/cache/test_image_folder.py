@@ -1,11 +1,14 @@
 """Listing folders of images."""
 
 import os
+import socket
 
 import pytest
 
+from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.image_folder import ImageFolder
+from ulfine_cache.regular_file import MAX_BYTES
 from ulfine_cache.source import listing_digest
 
 
@@ -17,6 +20,19 @@ def touch(root, *names):
 
 def listed(root):
     return [(item.path, item.label, item.set_name) for item in ImageFolder(root).items]
+
+
+def read_all(root):
+    """Return the bytes of each item, or the reason why there are none."""
+    source = ImageFolder(root)
+    found = {}
+    for item in source.items:
+        try:
+            found[item.path] = source.read(item)
+        except OSError as error:
+            found[item.path] = reason(error)
+    assert list(found) == sorted(found)
+    return found
 
 
 def test_image_folder__classes_and_unlabelled(tmp_path):
@@ -51,16 +67,62 @@ def test_image_folder__a_class_may_be_called_train(tmp_path):
 
 
 def test_image_folder__links_are_followed_but_not_in_circles(tmp_path):
-    touch(tmp_path, "elsewhere/1.jpg", "root/cat/2.jpg")
-    (tmp_path / "root" / "dog").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "root" / "cat" / "loop").symlink_to(tmp_path / "root" / "cat")
-    (tmp_path / "root" / "cat" / "broken.jpg").symlink_to(tmp_path / "gone.jpg")
-    assert [path for path, _, _ in listed(tmp_path / "root")] == ["cat/2.jpg", "cat/broken.jpg", "dog/1.jpg"]
+    touch(tmp_path, "elsewhere/1.jpg", "root/cat/2.jpg", "root/cat/3.jpg")
+    root = tmp_path / "root"
+    (root / "dog").symlink_to(tmp_path / "elsewhere")
+    (root / "cat" / "loop").symlink_to(root / "cat")
+    (root / "cat" / "whole").symlink_to(root)
+    (root / "cat" / "again.jpg").symlink_to(root / "cat" / "again.jpg")
+    (root / "cat" / "linked.jpg").symlink_to(tmp_path / "elsewhere" / "1.jpg")
+    (root / "cat" / "broken.jpg").symlink_to(tmp_path / "gone.jpg")
+    (root / "cat" / "unmounted").symlink_to(tmp_path / "gone")
+    (root / "cat" / "notes.txt").symlink_to(tmp_path / "gone.txt")
+    assert read_all(root) == {
+        "cat/2.jpg": b"x",
+        "cat/3.jpg": b"x",
+        "cat/again.jpg": "too many levels of symbolic links",
+        "cat/broken.jpg": "no such file or directory",
+        "cat/linked.jpg": b"x",
+        "cat/loop": "a link in a circle: the folder lies in itself",
+        "cat/unmounted": "no such file or directory",
+        "cat/whole": "a link in a circle: the folder lies in itself",
+        "dog/1.jpg": b"x",
+    }
 
 
-def test_image_folder__a_folder_called_like_an_image(tmp_path):
-    touch(tmp_path, "cat/odd.jpg/1.jpg")
-    assert listed(tmp_path) == [("cat/odd.jpg/1.jpg", 0, "")]
+def test_image_folder__a_folder_called_like_an_image_is_listed_and_not_entered(tmp_path):
+    touch(tmp_path, "cat/1.jpg", "cat/odd.jpg/2.jpg", "odd.png/3.jpg", "train/dog/4.jpg", "train/odd.gif/5.jpg")
+    assert read_all(tmp_path) == {
+        "cat/1.jpg": b"x",
+        "cat/odd.jpg": "is a directory",
+        "odd.png": "is a directory",
+        "train/dog/4.jpg": b"x",
+        "train/odd.gif": "is a directory",
+    }
+    assert ImageFolder(tmp_path).classes == ["cat", "dog"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are files on POSIX only")
+def test_image_folder__what_is_no_file_is_never_opened(tmp_path):
+    touch(tmp_path, "cat/1.jpg")
+    os.mkfifo(tmp_path / "cat" / "pipe.jpg")
+    (tmp_path / "cat" / "null.jpg").symlink_to("/dev/null")
+    with socket.socket(socket.AF_UNIX) as endpoint:
+        # A relative name, because the names of sockets are at most 107 bytes long.
+        endpoint.bind(os.path.relpath(tmp_path / "cat" / "socket.jpg"))
+        assert read_all(tmp_path) == {
+            "cat/1.jpg": b"x",
+            "cat/null.jpg": "is a device",
+            "cat/pipe.jpg": "is a named pipe",
+            "cat/socket.jpg": "is a socket",
+        }
+
+
+def test_image_folder__enormous_files_are_not_read(tmp_path):
+    touch(tmp_path, "cat/1.jpg")
+    with (tmp_path / "cat" / "1.jpg").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    assert read_all(tmp_path) == {"cat/1.jpg": "larger than 1 GiB: 1073741825 bytes"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file names are bytes only on POSIX")

@@ -29,7 +29,8 @@ def cache_features(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="Folder with one folder of images per class, and unlabelled/; or train/, val/, test/ of these.",
+            help="Folder with one folder of images per class, and unlabelled/, or train/, val/, test/ of these; "
+            "table (.csv, .parquet) of path,label,split; or .tar shards (file, folder, or a pattern in quotes).",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory of the cache.")],
