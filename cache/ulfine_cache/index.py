@@ -34,8 +34,8 @@ class IndexReport:
     Attributes:
         kind: FAISS factory string, or "none".
         request: What was asked for: "auto", "none" or a factory string.
-        quality: recall_at_10 against exact search; of approximate indices also sample_queries, nprobe or ef_search,
-            ms_per_query, ms_per_query_batched, exact_ms_per_query, exact_ms_per_query_batched, train_seconds and
+        quality: recall_at_10 against exact search, ms_per_query and ms_per_query_batched; of approximate indices also
+            sample_queries, nprobe or ef_search, exact_ms_per_query, exact_ms_per_query_batched, train_seconds and
             build_seconds.
     """
 
@@ -95,8 +95,8 @@ def index_cache(cache: Path, shards: Sequence[Path], index: str, *, progress: Pr
         return IndexReport("none", index)
     builder = IndexBuilder(shards, progress)
     kind = auto_kind(builder.n_rows, builder.width) if index == "auto" else index
-    if kind == "Flat" or builder.n_rows < 2:
-        built, quality = builder.build(kind), {"recall_at_10": 1.0}
+    if kind == "Flat":
+        built, quality = builder.build_exact()
     else:
         sample = draw_sample(shards, builder.n_rows, progress=progress)
         built, quality = builder.build_tuned(kind, sample, LARGEST_SHARE if index == "auto" else 1.0)
@@ -166,9 +166,6 @@ def search(
 
 
 def _in_words(quality: dict[str, Any]) -> str:
-    if "ms_per_query" not in quality:
-        return ""
-    return (
-        f", recall@10 {quality['recall_at_10']:.3f}, {quality['ms_per_query']:.3g} ms a query "
-        f"(exact: {quality['exact_ms_per_query']:.3g})"
-    )
+    words = f", recall@10 {quality['recall_at_10']:.3f}, {quality['ms_per_query']:.3g} ms a query"
+    exact = quality.get("exact_ms_per_query")
+    return words if exact is None else f"{words} (exact: {exact:.3g})"

@@ -34,7 +34,8 @@ class Sample:
         rows: int64 (q,), the rows that are asked for.
         queries: float32 (q, D), unit norm.
         neighbours: Similarities float32 (q, k) and rows int64 (q, k) of the nearest others, by exact search.
-        exact_ms: Milliseconds per query of exact search, "single" and "batched" (all q at once), without reading.
+        exact_ms: exact_ms_per_query, asked one at a time, and exact_ms_per_query_batched, of all q at once; without the
+            time that reading takes.
     """
 
     rows: npt.NDArray[np.int64]
@@ -48,7 +49,7 @@ def draw_sample(shards: Sequence[Path], n_rows: int, *, progress: Progress) -> S
 
     Args:
         shards: Shards in the order of the rows.
-        n_rows: Rows in all of them, >= 2.
+        n_rows: Rows in all of them, >= 1.
         progress: Receives the stage "indexing", of whose 2 `n_rows` steps this is the first half.
 
     Raises:
@@ -67,7 +68,10 @@ def draw_sample(shards: Sequence[Path], n_rows: int, *, progress: Progress) -> S
             seconds[name] += time.perf_counter() - started
         done += len(block)
         progress.update("indexing", done, 2 * n_rows)
-    exact_ms = {"single": 1e3 * seconds["single"], "batched": 1e3 * seconds["batched"] / len(rows)}
+    exact_ms = {
+        "exact_ms_per_query": round(1e3 * seconds["single"], 4),
+        "exact_ms_per_query_batched": round(1e3 * seconds["batched"] / len(rows), 4),
+    }
     return Sample(rows, queries, without_row(batched.found(), rows), exact_ms)
 
 
@@ -82,6 +86,8 @@ def recall(index: Any, sample: Sample) -> float:
         Recall in [0, 1], the mean over all queries.
     """
     true_similarities, true_rows = sample.neighbours
+    if true_rows.shape[1] == 0:
+        return 1.0
     found = index.search(sample.queries, true_rows.shape[1] + 1)
     similarities, rows = without_row(found, sample.rows)
     same = (rows[:, :, None] == true_rows[:, None, :]).any(axis=2)
@@ -113,17 +119,28 @@ def tune(index: Any, sample: Sample, largest_share: float = 1.0) -> dict[str, An
     return {"recall_at_10": round(reached if setting else recall(index, sample), 4), **setting}
 
 
-def time_queries(index: Any, sample: Sample) -> dict[str, float]:
-    """Return the milliseconds per query: "single", the median of one at a time, and "batched", all at once."""
+def time_queries(index: Any, queries: npt.NDArray[np.float32]) -> dict[str, float]:
+    """Measure how long the 10 nearest take.
+
+    Args:
+        index: A filled `faiss.Index`.
+        queries: float32 (q, D), q >= 1.
+
+    Returns:
+        ms_per_query, the median of up to 100 that are asked one at a time, and ms_per_query_batched, of all at once.
+    """
     singles = []
-    for query in sample.queries[:_SINGLE_QUERIES]:
+    for query in queries[:_SINGLE_QUERIES]:
         started = time.perf_counter()
         index.search(query[None], NEIGHBOURS)
         singles.append(time.perf_counter() - started)
     started = time.perf_counter()
-    index.search(sample.queries, NEIGHBOURS)
-    batched = (time.perf_counter() - started) / len(sample.queries)
-    return {"single": 1e3 * float(np.median(singles)), "batched": 1e3 * batched}
+    index.search(queries, NEIGHBOURS)
+    batched = (time.perf_counter() - started) / len(queries)
+    return {
+        "ms_per_query": round(1e3 * float(np.median(singles)), 4),
+        "ms_per_query_batched": round(1e3 * batched, 4),
+    }
 
 
 def _settings(index: Any, largest_share: float) -> Iterator[tuple[str, int]]:

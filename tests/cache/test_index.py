@@ -83,7 +83,9 @@ def test_auto_kind__by_size():
 
 def test_index_cache__small_is_exact(tmp_path, recorder):
     cache, report = a_cache(tmp_path, noise(300, 8), size=70, progress=recorder)
-    assert (report.kind, report.quality) == ("Flat", {"recall_at_10": 1.0})
+    assert (report.kind, report.quality["recall_at_10"]) == ("Flat", 1.0)
+    assert set(report.quality) == {"recall_at_10", "ms_per_query", "ms_per_query_batched"}
+    assert report.quality["ms_per_query"] > 0
     assert recorder.updates[-1] == ("indexing", 300, 300)
     queries = np.ascontiguousarray(cache.features()[:40])
     _, rows = search(cache, queries, 7)
@@ -149,6 +151,13 @@ def test_index_cache__a_kind_of_ones_own_is_tuned_and_measured(tmp_path, kind, s
     assert report.kind == kind
     assert setting is None or report.quality[setting] >= 1
     assert (0.97 if setting else 0.5) <= report.quality["recall_at_10"] <= 1
+
+
+def test_index_cache__a_single_row(tmp_path):
+    for kind in ("auto", "HNSW8"):
+        cache, report = a_cache(tmp_path / kind, noise(1, 8), kind)
+        assert report.quality["recall_at_10"] == 1.0
+        assert search(cache, cache.features(), 2)[1].tolist() == [[0, -1]]
 
 
 def test_index_cache__duplicates_stand_for_each_other(tmp_path):
