@@ -103,7 +103,7 @@ def _import_again(scratch: Path, request: dict[str, str], progress: Progress) ->
 def _encode_again(
     cache: Path, scratch: Path, damaged: Sequence[Path], request: dict[str, str], progress: Progress
 ) -> str:
-    from ulfine_cache.image_folder import ImageFolder
+    from ulfine_cache.open_source import open_source
     from ulfine_cache.stage_one import CacheFeaturesConfig, cache_features
 
     values = request | {"out": str(scratch), "index": "none"}
@@ -111,7 +111,7 @@ def _encode_again(
         config = CacheFeaturesConfig.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise UlfineError(f"{cache / CACHE_FILE} records a request that this version does not know") from error
-    items = ImageFolder(config.source).items
+    items = open_source(config.source).items
     table = read_shard_table(cache)
     size = config.shard_size
     blocks = [items[start : start + size] for start in range(0, len(items), size)]

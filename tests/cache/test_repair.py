@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import tarfile
 
 import pytest
 
@@ -209,6 +210,24 @@ def test_repair__a_cache_of_an_earlier_version(cache):
     damage(cache / "shards" / "00001.h5")
     with pytest.raises(UlfineError, match=r"does not record what shards/00001\.h5 was made from: delete"):
         verify(cache=cache, repair=True)
+
+
+def test_repair__from_tar_shards(photos, tmp_path, random_model):
+    for label in ("class0", "class1"):
+        with tarfile.open(tmp_path / f"{label}.tar", "w") as tar:
+            for path in sorted((photos / label).iterdir()):
+                (tmp_path / "label.cls").write_text(label)
+                tar.add(path, path.name)
+                tar.add(tmp_path / "label.cls", f"{path.stem}.cls")
+    name, weights, _ = random_model
+    request = {"pretrained": weights, "device": "cpu", "precision": "fp32", "batch_size": 2, "shard_size": 3}
+    cache_features(source=tmp_path / "class{0,1}.tar", out=tmp_path / "tars", model=name, **request)
+    damage(tmp_path / "tars" / "shards" / "00002.h5")
+    assert list(repaired(tmp_path / "tars")) == ["shards/00002.h5"]
+    (tmp_path / "class1.tar").unlink()
+    damage(tmp_path / "tars" / "shards" / "00002.h5")
+    with pytest.raises(UlfineError, match="cannot be made again, and nothing was changed: "):
+        verify(cache=tmp_path / "tars", repair=True)
 
 
 def test_repair__an_imported_cache(feature_file, tmp_path):
