@@ -108,6 +108,8 @@ class CacheWriter:
         text = self._encode_text()
         self.plan["batch size"] = self.plan["batch size"] or find_batch_size(self.encoder)
         encoded = self._encode(todo)
+        # The index may need the memory.
+        self.encoder.release()
         self._finish(text)
         return encoded
 

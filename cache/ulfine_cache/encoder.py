@@ -175,6 +175,13 @@ class ClipEncoder:
             parts.append(_unit_norm(self._model.encode_text(tokens)))  # pyright: ignore
         return np.concatenate(parts)
 
+    def release(self) -> None:
+        """Let go of the weights and of the memory they take; nothing can be encoded after that."""
+        self._model = nn.Identity()
+        self.__dict__.pop("_projection", None)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     @cached_property
     def image_tower(self) -> nn.Module:
         """The image encoder for export: float32 pixels (n, 3, H, W), normalised -> float32 (n, D), unit norm.
