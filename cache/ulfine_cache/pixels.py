@@ -139,4 +139,7 @@ def _reason(error: Exception) -> str:
     text = (str(error).strip().splitlines() or [""])[0]
     if "truncated" in text.lower():
         return "truncated file"
+    # Pillow's limits for what a PNG's text chunks and colour profile may expand to.
+    if "MAX_TEXT" in text:
+        return "too large: its metadata"
     return f"cannot be decoded: {text or type(error).__name__}"
