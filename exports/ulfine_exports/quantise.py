@@ -1,0 +1,160 @@
+"""8-bit graphs: the encoder's large layers multiply integers, whatever decides the answer stays in fp32.
+
+Weights are signed and have one scale per output channel, activations are unsigned with one scale per tensor: the pair
+that the VNNI instructions of today's CPUs multiply, so the full range of 8 bits is used (`reduce_range` off). Only
+operators of the ONNX standard are written; onnxruntime fuses them into its own when it loads the file.
+"""
+
+import contextlib
+import logging
+import math
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from ulfine_exports.encoder_part import encoder_nodes, heavy_weight, large_weights
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+RECIPES = ("static", "dynamic")
+"""static: the range of every activation is fixed beforehand, on calibration rows; an image's answer does not depend on
+its batch. dynamic: the range is taken from every batch as it comes; convolutions stay in fp32."""
+
+
+def quantise(model: "ModelProto", recipe: str, calibration: Iterable[NDArray[Any]]) -> "ModelProto":
+    """Quantise the large layers of the encoder but the first, or of the classifier where there is no encoder.
+
+    Args:
+        model: An fp32 graph as `ulfine_exports.graph.build_graph` gives it; not changed.
+        recipe: One of `RECIPES`.
+        calibration: Batches for the graph's input, typical of what it will be fed; ``dynamic`` reads none.
+
+    Returns:
+        A new model, about a quarter as large.
+    """
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_dynamic,
+        quantize_static,
+    )
+
+    prepared = _prepared(model)
+    name, batches = model.graph.input[0].name, iter(calibration)
+
+    class Reader(CalibrationDataReader):
+        def get_next(self) -> Any:  # None at the end, which the base class does not say
+            return next(({name: batch} for batch in batches), None)
+
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        path = Path(folder) / "quantised.onnx"
+        layers = [node.name for node in quantised_nodes(prepared)]
+        if recipe == "dynamic":
+            quantize_dynamic(
+                prepared,
+                path,
+                op_types_to_quantize=["MatMul"],
+                nodes_to_quantize=layers,
+                per_channel=True,
+                reduce_range=False,
+                weight_type=QuantType.QInt8,
+                extra_options={"MatMulConstBOnly": True},
+            )
+        else:
+            quantize_static(
+                prepared,
+                path,
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=["MatMul", "Conv"],
+                nodes_to_quantize=layers,
+                per_channel=True,
+                reduce_range=False,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                # The sum of a product is used as it is: rounding it to 8 bits would cost accuracy and gain nothing.
+                extra_options={"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": ["MatMul"]},
+            )
+        import onnx
+
+        return onnx.load(path)
+
+
+def quantised_nodes(model: "ModelProto") -> "list[NodeProto]":
+    """The layers that `quantise` converts; the encoder's first one reads pixels and stays in fp32."""
+    large, weighted = large_weights(model), large_weights(model, 0)
+    encoder = [node for node in encoder_nodes(model) if heavy_weight(node, weighted)]
+    return [node for node in encoder[1:] or model.graph.node if heavy_weight(node, large)]
+
+
+def recipes_for(model: "ModelProto") -> tuple[str, ...]:
+    """The recipes worth trying: ``dynamic`` leaves convolutions alone, and a convolutional encoder nearly whole."""
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    layers = [(node.op_type, sizes[node.input[1]]) for node in quantised_nodes(model)]
+    convolutions = sum(size for operator, size in layers if operator == "Conv")
+    return ("static",) if 2 * convolutions > sum(size for _, size in layers) else RECIPES
+
+
+def _prepared(model: "ModelProto") -> "ModelProto":
+    """A copy in which every large product is a MatMul by a constant, and marked as prepared for the quantiser.
+
+    The quantiser knows MatMul well and Gemm only in its static form, and does not look through a Transpose.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    prepared = onnx.ModelProto()
+    prepared.CopyFrom(model)
+    weights = {tensor.name: tensor for tensor in prepared.graph.initializer}
+    nodes: list[NodeProto] = []
+    for node in prepared.graph.node:
+        options = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        if node.op_type == "Transpose" and node.input[0] in weights and len(weights[node.input[0]].dims) == 2:
+            turned = numpy_helper.from_array(numpy_helper.to_array(weights[node.input[0]]).T.copy(), node.output[0])
+            weights[node.output[0]] = turned
+        elif (
+            node.op_type == "Gemm"
+            and node.input[1] in weights
+            and not options.get("transA")
+            and options.get("alpha", 1.0) == options.get("beta", 1.0) == 1.0
+        ):
+            nodes.extend(_as_matmul(node, bool(options.get("transB")), weights))
+        else:
+            nodes.append(node)
+    read = {name for node in nodes for name in node.input}
+    del prepared.graph.node[:], prepared.graph.initializer[:]
+    prepared.graph.node.extend(nodes)
+    prepared.graph.initializer.extend(tensor for name, tensor in weights.items() if name in read)
+    onnx.helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})
+    return prepared
+
+
+def _as_matmul(node: "NodeProto", transposed: bool, weights: dict[str, Any]) -> "Iterator[NodeProto]":
+    from onnx import helper, numpy_helper
+
+    weight = node.input[1]
+    if transposed:
+        weight = f"{weight}_transposed"
+        weights[weight] = numpy_helper.from_array(numpy_helper.to_array(weights[node.input[1]]).T.copy(), weight)
+    biased = len(node.input) > 2 and bool(node.input[2])
+    product = f"{node.output[0]}_product" if biased else node.output[0]
+    yield helper.make_node("MatMul", [node.input[0], weight], [product], name=f"{node.name}_matmul")
+    if biased:
+        yield helper.make_node("Add", [product, node.input[2]], [node.output[0]], name=f"{node.name}_bias")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the advice that the quantiser gives to programmers, through the root logger."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

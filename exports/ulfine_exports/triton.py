@@ -1,0 +1,120 @@
+"""`ulfine export --triton`: a model repository for NVIDIA's Triton Inference Server, with the same file inside.
+
+    DIR/NAME/config.pbtxt     inputs, outputs and dynamic batching
+    DIR/NAME/labels.txt       class names, one a line, in the order of the columns
+    DIR/NAME/1/model.onnx     the exported file
+
+The configuration is as Triton's documentation of `ModelConfig` defines it; the onnxruntime backend reads it.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ulfine_cache.errors import UlfineError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, ValueInfoProto
+
+CONFIG, LABELS, MODEL = "config.pbtxt", "labels.txt", "1/model.onnx"
+
+MAX_BATCH = 64
+PREFERRED_BATCHES = (8, 16, 32, 64)
+QUEUE_DELAY = 2000
+"""Microseconds that a request may wait for others: well below what an image encoder needs for one image."""
+
+_MARK = "# Written by `ulfine export --triton`, which replaces this file."
+_TYPES = {1: "TYPE_FP32", 2: "TYPE_UINT8"}
+
+
+def triton_name(name: str) -> str:
+    """A model name that is safe in URLs and file systems, made from any text.
+
+    Example:
+        >>> triton_name("my birds (v2)")
+        'my-birds-v2'
+    """
+    return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "model"
+
+
+def check_triton(folder: Path, name: str) -> None:
+    """Refuse a place that holds something else.
+
+    Raises:
+        UlfineError: ``folder/name`` holds files that no export put there.
+    """
+    place = folder / name
+    for path in (folder, place):
+        if path.exists() and not path.is_dir():
+            raise UlfineError(f"{path} is a file: choose another --triton")
+    if not place.is_dir() or not any(place.iterdir()):
+        return
+    config = place / CONFIG
+    if not config.is_file() or _MARK not in config.read_text(encoding="utf-8", errors="replace"):
+        raise UlfineError(f"{place} holds a model that `ulfine export` did not write: choose another --triton")
+
+
+def write_triton(folder: Path, name: str, content: bytes, class_names: Sequence[str]) -> list[Path]:
+    """Write a model repository, or replace the model in one.
+
+    Args:
+        folder: The repository; made where it is missing. Other models in it stay.
+        name: The model's name, from `triton_name`.
+        content: The exported file.
+        class_names: C names.
+
+    Returns:
+        The files, in the order they were written; the configuration is last.
+
+    Raises:
+        UlfineError: See `check_triton`, or the place cannot be written.
+    """
+    from onnx import ModelProto
+
+    from ulfine_cache.atomic import make_directory, replacing
+
+    check_triton(folder, name)
+    model = ModelProto()
+    model.ParseFromString(content)
+    # A name with a line break would shift all names after it.
+    labels = "".join(f"{' '.join(label.split())}\n" for label in class_names)
+    texts = {LABELS: labels.encode(), CONFIG: triton_config(model, name).encode()}
+    written = []
+    for file, data in {MODEL: content, **texts}.items():
+        path = folder / name / file
+        make_directory(path.parent)
+        with replacing(path) as partial:
+            partial.write_bytes(data)
+        written.append(path)
+    return written
+
+
+def triton_config(model: "ModelProto", name: str) -> str:
+    """The text of ``config.pbtxt``. Batches are formed of requests of the same shape.
+
+    Example:
+        >>> print(triton_config(onnx.load("birds.onnx"), "birds"))  # doctest: +SKIP
+    """
+    lines = [
+        _MARK,
+        f"name: {json.dumps(name)}",
+        'backend: "onnxruntime"',
+        f"max_batch_size: {MAX_BATCH}",
+        *(f"input [ {_tensor(item)} ]" for item in model.graph.input),
+        *(f"output [ {_tensor(item, LABELS if item.name == 'probabilities' else '')} ]" for item in model.graph.output),
+        "dynamic_batching {",
+        f"  preferred_batch_size: {list(PREFERRED_BATCHES)}",
+        f"  max_queue_delay_microseconds: {QUEUE_DELAY}",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tensor(item: "ValueInfoProto", labels: str = "") -> str:
+    """One input or output without its batch axis; an axis of any length is -1."""
+    tensor = item.type.tensor_type
+    sizes = [axis.dim_value if axis.HasField("dim_value") else -1 for axis in tensor.shape.dim[1:]]
+    filename = f" label_filename: {json.dumps(labels)}" if labels else ""
+    return f"{{ name: {json.dumps(item.name)} data_type: {_TYPES[tensor.elem_type]} dims: {sizes}{filename} }}"
