@@ -28,11 +28,11 @@ from ulfine_cache.datasets import (
     write_array,
     write_texts,
 )
-from ulfine_cache.digest_file import digest_problem
+from ulfine_cache.digest_file import digest_problem, file_sha256
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.index import INDEX_FILE
 from ulfine_cache.progress import Progress
-from ulfine_cache.shards import SHARDS, Shard, damaged, file_sha256, read_shard
+from ulfine_cache.shards import SHARDS, Shard, damaged, read_shard
 
 CACHE_FILE = "cache.h5"
 SCHEMA_VERSION = 1

@@ -158,12 +158,6 @@ def read_skipped(path: Path) -> list[tuple[str, str]]:
             raise damaged(path) from error
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def damaged(path: Path) -> UlfineError:
     """Return the error for a shard that cannot be read."""
     return UlfineError(
