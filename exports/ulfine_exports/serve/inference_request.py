@@ -108,7 +108,7 @@ def _rows(item: _Input, binary: "bytes | memoryview", tensor: Tensor, max_rows: 
         raise Refusal(400, f"{item.name} has datatype {item.datatype!r}: it takes {tensor.datatype}")
     sizes = item.shape[1:]
     fits = len(item.shape) == 1 + len(tensor.row_shape) and all(
-        size == wanted or (wanted == -1 and size > 0) for size, wanted in zip(sizes, tensor.row_shape, strict=True)
+        (size > 0 if wanted == -1 else size == wanted) for size, wanted in zip(sizes, tensor.row_shape, strict=True)
     )
     if not fits or item.shape[0] < 0:
         raise Refusal(400, f"{item.name} has shape {item.shape}: it takes {tensor.shape}, -1 being any size")

@@ -88,6 +88,29 @@ def colours_onnx(models: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def painting_onnx(models: Path) -> Path:
+    """As `colours_onnx`, of uint8 images of any size, and without parts."""
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "scale"], ["flat"]),
+        helper.make_node("Add", ["flat", "blue"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
+    ]
+    constants = {"axes": np.int64([1, 2]), "scale": np.float32(4 / 255), "blue": np.float32([0, 0, 2])}
+    return write_model(
+        models / "painting.onnx",
+        nodes,
+        [value("image", ["batch", "height", "width", 3], TensorProto.UINT8)],
+        [value(name, ["batch", 3]) for name in ("probabilities", "logits")],
+        constants,
+        input="image",
+        class_names=CLASSES,
+        preprocess=json.dumps(PREPROCESS),
+    )
+
+
+@pytest.fixture(scope="session")
 def trees_onnx(models: Path) -> Path:
     """`softmax(features @ weights)` for 16 features and 4 classes."""
     nodes = [

@@ -152,3 +152,20 @@ def test_probabilities_are_the_models(colours):
     expected = np.exp(logits) / np.exp(logits).sum()
     found = {item["name"]: item["probability"] for item in image["classes"]}
     assert [found[name] for name in ("red", "green", "blue")] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_pictures_of_all_sizes_for_a_file_that_takes_them_as_they_are(start, painting_onnx):
+    """No resizing on the way: the mean is that of the whole picture, and only pictures of one size run together."""
+    server = start(painting_onnx, max_delay_ms=500)
+    stripes = Image.new("RGB", (60, 10), "#ff0000")
+    stripes.paste("#00ff00", (0, 0, 20, 10))
+    buffer = io.BytesIO()
+    stripes.save(buffer, format="PNG")
+    files = [("a", png("red", (9, 7))), ("b", buffer.getvalue()), ("c", png("#00ff00", (9, 7))), ("d", png("blue"))]
+    images = server.ask("POST", "/classify", form(*files), MULTIPART).json["images"]
+    assert [image["label"] for image in images] == ["red", "red", "green", "blue"]
+    logits = np.array([4 * 2 / 3, 4 / 3, 2.0])
+    expected = np.exp(logits) / np.exp(logits).sum()
+    assert images[1]["confidence"] == pytest.approx(expected.max(), abs=1e-5)
+    assert server.metric("ulfine_batch_rows_sum") == 4
+    assert server.metric("ulfine_batch_rows_count") >= 3

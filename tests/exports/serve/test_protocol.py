@@ -242,3 +242,27 @@ def test_more_rows_than_the_queue(start, trees_onnx):
     answer = server.infer("trees", request(shape=[5, 16], data=ROWS.tolist()))
     assert "has 5 rows: send at most 4" in answer.refused(413)
     assert server.infer("trees", request(shape=[4, 16], data=ROWS[:4].tolist())).status == 200
+
+
+def test_client__images_of_any_size(start, painting_onnx):
+    server = start(painting_onnx)
+    client = client_module.InferenceServerClient(server.url.removeprefix("http://"))
+    assert client.get_model_metadata("painting")["inputs"] == [
+        {"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}
+    ]
+    for shape in ((2, 5, 9, 3), (1, 300, 200, 3)):
+        images = np.zeros(shape, np.uint8)
+        images[..., 0] = 255
+        for binary in (True, False):
+            item = client_module.InferInput("image", list(shape), "UINT8")
+            item.set_data_from_numpy(images, binary_data=binary)
+            answer = client.infer("painting", [item])
+            assert answer.as_numpy("probabilities").argmax(axis=1).tolist() == [0] * shape[0]
+    client.close()
+    item = {"name": "image", "shape": [1, 1, 1, 3], "datatype": "UINT8"}
+    for shape in ([1, 0, 1, 3], [1, 1, 1, 4], [1, 1, 3], [1, -1, -1, 3]):
+        assert "it takes [-1, -1, -1, 3]" in server.infer(
+            "painting", {"inputs": [item | {"shape": shape, "data": []}]}
+        ).refused(400)
+    for data in ([0, 0, 256], [0, 0, -1], [0, 0, 0.5]):
+        assert "has data" in server.infer("painting", {"inputs": [item | {"data": data}]}).refused(400)
