@@ -81,3 +81,16 @@ def test_request__makes_the_same_cache_again(run, photos, tmp_path, monkeypatch)
     assert shard_bytes(tmp_path / "again") == shard_bytes(tmp_path / "cache")
     assert again.fingerprint == first.fingerprint
     assert again.attributes["request"] == first.attributes["request"]
+
+
+def test_classes__that_are_numbers_are_pointed_out(run, photos, tmp_path, recorder):
+    for number, folder in enumerate(("cat", "red_fox", "zebra")):
+        (photos / folder).rename(photos / str(number))
+    run(progress=recorder)
+    assert [note for note in recorder.notes if "--classes FILE" in note]
+    classes = tmp_path / "classes.csv"
+    classes.write_text("folder,name\n0,cat\n1,red fox\n2,zebra\n")
+    recorder.notes.clear()
+    run(out=tmp_path / "named", classes=classes, progress=recorder)
+    assert not [note for note in recorder.notes if "--classes FILE" in note]
+    assert FeatureCache.open(tmp_path / "named").class_names == ["cat", "red fox", "zebra"]
