@@ -171,7 +171,7 @@ class CacheWriter:
             self.progress.note(f"{self.encoder.model_name} has no text encoder: the cache holds no text prototypes")
             return None
         if all(text.name.isdecimal() for text in self.texts):
-            self.progress.note("the classes are called by numbers, which tell a text encoder little: use --classes FILE")
+            self.progress.note("the classes are called by numbers, which tell a text encoder little: see --classes")
         prompts = [text.prompts(self.templates) for text in self.texts]
         flat = [prompt for row in prompts for prompt in row]
         features = self.encoder.encode_text(flat).reshape(len(prompts), len(self.templates), -1)
