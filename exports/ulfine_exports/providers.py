@@ -7,10 +7,12 @@ runs on the CPU, and says so only in its log. Here a session that was to run on 
 import contextlib
 import ctypes
 import io
+import math
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ Device = Literal["auto", "cpu", "cuda"]
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _FATAL = 4
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class OpenSession:
     providers: tuple[str, ...]
     reason: str
 
-    def run(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, batch: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Feed the one input; probabilities and logits, float32 (n, C) each."""
         name = self.session.get_inputs()[0].name
         probabilities, logits = self.session.run(["probabilities", "logits"], {name: batch})
@@ -80,9 +83,13 @@ def open_session(model: bytes, device: Device = "auto", *, threads: int | None =
 
 def usable_cpus() -> int:
     """CPUs that this process may use; a container's share can be smaller than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        # Linux, cgroup 2: microseconds of CPU in each period of so many, "max" where nothing is set.
+        quota, period = _CPU_QUOTA.read_text(encoding="ascii").split()
+        return max(1, min(cpus, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError, ZeroDivisionError):
+        return max(1, cpus)
 
 
 def _create(model: bytes, providers: list[str], threads: int | None) -> "InferenceSession":

@@ -60,3 +60,24 @@ def test_open_session__built_without_cuda(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [providers._CPU])
     with pytest.raises(UlfineError, match="built without it"):
         open_session(MODEL, "cuda")
+
+
+@pytest.mark.parametrize(
+    ("quota", "cpus"),
+    [
+        ("150000 100000", 2),
+        ("100000 100000", 1),
+        ("1000 100000", 1),
+        ("max 100000", 8),
+        ("junk", 8),
+        ("9900000 100000", 8),
+    ],
+)
+def test_usable_cpus__share_of_a_container(monkeypatch, tmp_path, quota, cpus):
+    """What `docker run --cpus` writes, on a machine with eight."""
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    monkeypatch.setattr(providers, "_CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(providers.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert usable_cpus() == cpus
+    monkeypatch.setattr(providers, "_CPU_QUOTA", tmp_path / "missing")
+    assert usable_cpus() == 8

@@ -135,14 +135,14 @@ def tree_weights() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def slow_onnx(models: Path) -> Path:
-    """Takes about a second for any number of rows: matrix products that hang on the input, so that none is folded."""
+    """Takes some tenths of a second: matrix products that hang on the input, so that none is folded."""
     nodes = [
         helper.make_node("ReduceSum", ["features", "axis"], ["sum"], keepdims=0),
         helper.make_node("Reshape", ["sum", "one"], ["first"]),
         helper.make_node("Mul", ["first", "zero"], ["nothing"]),
         helper.make_node("Add", ["square", "nothing"], ["m0"]),
     ]
-    steps = 24
+    steps = 8
     for step in range(steps):
         nodes.append(helper.make_node("MatMul", [f"m{step}", "square"], [f"m{step + 1}"]))
     nodes += [
@@ -191,6 +191,22 @@ def png(colour: str, size: tuple[int, int] = (20, 16)) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", size, colour).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def read_answer(client: socket.socket) -> tuple[int, bytes]:
+    """Status and body of one answer on a bare connection, and not a byte more."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        part = client.recv(1)
+        assert part, received
+        received += part
+    length = int(received.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+    body = b""
+    while len(body) < length:
+        part = client.recv(length - len(body))
+        assert part, body
+        body += part
+    return int(received.split(b" ", 2)[1]), body
 
 
 @dataclass(frozen=True)
