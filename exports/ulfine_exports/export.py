@@ -1,122 +1,155 @@
 """`ulfine export`: a run as one ONNX file that gives the same answers."""
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_exports.metadata import ExportMetadata, InputKind
+from ulfine_exports.metadata import VIEWS, ExportMetadata, InputKind
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-    from torch import nn
 
-    from ulfine_exports.parity_rows import ParityRows
+    from ulfine_exports.precision import Comparison
     from ulfine_fast.run import Run
 
 _STEPS = 4
+
+MAX_DROP = 0.5
+"""Points of macro accuracy that a lower precision may cost."""
 
 
 class ExportConfig(StrictConfig):
     """The parameters of `export_onnx`."""
 
     run: Path
-    onnx: Path
+    onnx: Path | None = None
     input: str = "features"
     precision: str = "fp32"
+    max_drop: float = MAX_DROP
+    views: str = "center"
     opset: int | None = None
+    triton: Path | None = None
+    to_hub: Path | None = None
 
 
 def export_onnx(
     *,
     run: Path,
-    onnx: Path,
+    onnx: Path | None = None,
     input: str = "features",
     precision: str = "fp32",
+    max_drop: float = MAX_DROP,
+    views: str = "center",
     opset: int | None = None,
+    triton: Path | None = None,
+    to_hub: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Write a run as one ONNX file, after onnxruntime has agreed with torch on real rows.
 
-    The graph maps ``features`` (N, D) or ``pixels`` (N, 3, H, W), float32, to ``probabilities`` (N, C) and ``logits``
-    (N, C); N is free. `exports/README.md` specifies the file. The same run exports to the same bytes.
+    The graph maps ``features`` (N, D) or ``pixels`` (N, 3, H, W), float32, or ``image`` (N, H, W, 3), uint8 of any
+    size, to ``probabilities`` (N, C) and ``logits`` (N, C); N is free. `exports/README.md` specifies the file. The same
+    run exports to the same bytes. At least one of `onnx`, `triton` and `to_hub` says where to; all that are given hold
+    the same file.
 
     Args:
         run: A run directory.
-        onnx: The file to write, ``*.onnx``; an existing one is replaced.
-        input: ``"features"``, or ``"pixels"`` with the image encoder included.
-        precision: ``"fp32"``.
+        onnx: A file to write, ``*.onnx``; an existing one is replaced.
+        input: ``"features"``; ``"pixels"`` with the image encoder included; ``"image"`` with the preprocessing as well.
+        precision: ``"fp32"``; ``"fp16"``: half the size; ``"int8"``: a quarter, and faster on CPUs. What the last two
+            cost is measured on the run's test rows (`ulfine_exports.precision`).
+        max_drop: Points of macro accuracy, 0 to 100, that fp16 and int8 may cost.
+        views: ``"center"``, or for ``image`` ``"five-crop"``: the mean of the logits of five crops, inside the graph.
         opset: Version of the ONNX operator set; None takes `ulfine_exports.opsets.DEFAULT_OPSET`.
+        triton: A Triton model repository to put a model into, named after `onnx` or else after the run.
+        to_hub: A folder to write in the layout of the Hugging Face Hub; nothing is uploaded.
         progress: Told about the four steps.
 
     Returns:
         onnx, input, precision, opset, exporter, bytes, classes, and under ``parity``: largest_difference (in
-        probability), largest_logit_difference, tolerance, rows, batches, source; seconds.
+        probability), largest_logit_difference, tolerance, rows, batches, source; ``preparation``: None, or for
+        ``image`` what preprocessing inside the graph changes (`ulfine_exports.preparation.Preparation`); triton and
+        to_hub: the folders written or None; ``comparison``: None for fp32, else as
+        `ulfine_exports.precision.Comparison.figures`; seconds.
 
     Raises:
         UsageError: A value is not supported.
         UlfineError: The run cannot be read, its encoder cannot be made again or is another one, the graph cannot be
-            written, or onnxruntime and torch disagree. Nothing is written then.
+            written, onnxruntime and torch disagree, preprocessing inside the graph changes too much, a lower precision
+            costs more than `max_drop` or its cost cannot be measured, or a place holds something else. Nothing is
+            written then.
 
     Example:
         >>> export_onnx(run=Path("runs/first"), onnx=Path("first.onnx"))["parity"]["largest_difference"]
         1.2e-07
     """
-    options = ExportConfig.checked(run=run, onnx=onnx, input=input, precision=precision, opset=opset)
+    options = ExportConfig.checked(
+        run=run,
+        onnx=onnx,
+        input=input,
+        precision=precision,
+        max_drop=max_drop,
+        views=views,
+        opset=opset,
+        triton=triton,
+        to_hub=to_hub,
+    )
     _check(options)
     started = time.perf_counter()
 
-    from ulfine_cache.atomic import make_directory, replacing
-    from ulfine_exports.graph import OUTPUTS, build_graph
     from ulfine_exports.opsets import DEFAULT_OPSET
-    from ulfine_exports.parity import TOLERANCES, check_parity
+    from ulfine_exports.parity import TOLERANCES
+    from ulfine_exports.run_graph import build_run_graph
     from ulfine_fast.run import load_run
 
     chosen = DEFAULT_OPSET if options.opset is None else options.opset
     loaded = load_run(options.run)
-    make_directory(options.onnx.parent)
+    _check_places(options)
     progress.update("exporting", 0, _STEPS)
-    module, rows = _module(loaded, options.input)
+    built = build_run_graph(loaded, cast(InputKind, options.input), chosen, options.views)
+    model = built.model
     progress.update("exporting", 1, _STEPS)
-    model, exporter = build_graph(module, options.input, rows.rows.shape[1:], chosen)
+    if built.obstacle:
+        progress.note(f"parity is checked on synthetic rows: {built.obstacle}")
+    parity = built.check(model, TOLERANCES["fp32"])
     progress.update("exporting", 2, _STEPS)
-    if rows.obstacle:
-        progress.note(f"parity is checked on synthetic rows: {rows.obstacle}")
-    parity = check_parity(
-        model.SerializeToString(),
-        lambda batch: _reference(module, batch),
-        rows.rows,
-        tolerance=TOLERANCES[options.precision],
-        source=rows.source,
-    )
+    comparison = None
+    if options.precision != "fp32":
+        comparison = _lowered(model, loaded, options, progress)
+        model = comparison.chosen.model
+        # Fewer bits give other probabilities; here the outputs' shapes and finiteness are judged, and the difference
+        # is recorded.
+        parity = built.check(model, tolerance=1.0)
     progress.update("exporting", 3, _STEPS)
     metadata = replace(
         describe(loaded, cast(InputKind, options.input)),
         opset=chosen,
-        exporter=exporter,
+        exporter=built.exporter,
         precision=options.precision,
+        recipe=comparison.chosen.recipe if comparison else "",
         parity_tolerance=parity.tolerance,
         parity_largest_difference=parity.rounded,
         parity_rows=parity.rows,
         parity_source=parity.source,
+        **built.described(),
     )
     content = _finish(model, metadata)
-    with replacing(options.onnx) as partial:
-        partial.write_bytes(content)
+    _write(options, content, metadata, loaded, comparison)
     progress.update("exporting", _STEPS, _STEPS)
     return {
-        "onnx": str(options.onnx),
+        "onnx": None if options.onnx is None else str(options.onnx),
+        "triton": None if options.triton is None else str(options.triton / _triton_name(options)),
+        "to_hub": None if options.to_hub is None else str(options.to_hub),
         "input": options.input,
-        "outputs": list(OUTPUTS),
+        "views": options.views,
+        "outputs": [output.name for output in model.graph.output],
         "precision": options.precision,
         "opset": chosen,
-        "exporter": exporter,
+        "exporter": built.exporter,
         "bytes": len(content),
         "classes": len(loaded.class_names),
         "parity": {
@@ -127,6 +160,8 @@ def export_onnx(
             "batches": list(parity.batches),
             "source": parity.source,
         },
+        "preparation": asdict(built.preparation) if built.preparation else None,
+        "comparison": comparison.figures() if comparison else None,
         "seconds": round(time.perf_counter() - started, 3),
     }
 
@@ -149,7 +184,7 @@ def describe(run: "Run", input: InputKind) -> ExportMetadata:
         temperature=float(getattr(run.model, "temperature", 1.0)),
         logit_parts=parts,
         model=cache.get("model", ""),
-        pretrained=cache.get("pretrained", ""),
+        pretrained=_without_folder(cache.get("pretrained", "")),
         weights_hash=cache.get("weights_hash", ""),
         cache_fingerprint=cache.get("fingerprint", ""),
         split=run.config.get("split") or "",
@@ -158,42 +193,83 @@ def describe(run: "Run", input: InputKind) -> ExportMetadata:
     )
 
 
+def _without_folder(pretrained: str) -> str:
+    """Of a local checkpoint the name only: an export carries no paths of the machine it was made on."""
+    path = Path(pretrained)
+    return path.name if path.is_absolute() else pretrained
+
+
 def _check(options: ExportConfig) -> None:
     from ulfine_exports.opsets import OPSETS
+    from ulfine_exports.precision import PRECISIONS
 
-    if options.input not in ("features", "pixels"):
-        later = " (not there yet)" if options.input == "image" else ""
-        raise UsageError(f"unknown input {options.input!r}{later}: choose features or pixels")
-    if options.precision != "fp32":
-        later = " (not there yet)" if options.precision in ("fp16", "int8") else ""
-        raise UsageError(f"unknown precision {options.precision!r}{later}: choose fp32")
+    if options.input not in get_args(InputKind):
+        raise UsageError(f"unknown input {options.input!r}: choose {', '.join(get_args(InputKind))}")
+    if options.views not in VIEWS:
+        raise UsageError(f"unknown views {options.views!r}: choose {' or '.join(VIEWS)}")
+    if options.views != "center" and options.input != "image":
+        raise UsageError(f"--views {options.views} needs --input image: {options.input} hold one view")
+    if options.precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {options.precision!r}: choose {', '.join(PRECISIONS)}")
+    if not 0 <= options.max_drop <= 100:
+        raise UsageError(f"max_drop is {options.max_drop:g}: give points of macro accuracy, 0 to 100")
     if options.opset is not None and options.opset not in OPSETS:
         raise UsageError(f"opset {options.opset} cannot be written: choose {OPSETS[0]} to {OPSETS[-1]}")
-    if options.onnx.suffix.lower() != ".onnx":
+    if options.onnx is None:
+        if options.triton is None and options.to_hub is None:
+            raise UsageError("nowhere to write: give --onnx FILE, --triton DIR or --to-hub DIR")
+    elif options.onnx.suffix.lower() != ".onnx":
         raise UsageError(f"cannot write {options.onnx}: the name must end in .onnx")
-    if options.onnx.is_dir():
+    elif options.onnx.is_dir():
         raise UlfineError(f"{options.onnx} is a directory: name a file")
 
 
-def _module(run: "Run", input: str) -> "tuple[nn.Module, ParityRows]":
-    """The module to export and the rows to judge it on."""
-    from ulfine_exports.graph import FeatureGraph, PixelGraph
-    from ulfine_exports.parity_rows import feature_rows, picture_rows
+def _check_places(options: ExportConfig) -> None:
+    """Refuse what could not be written in the end before the long work begins."""
+    from ulfine_cache.atomic import make_directory
+    from ulfine_exports.hub import check_hub
+    from ulfine_exports.triton import check_triton
 
-    if input == "features":
-        return FeatureGraph(run.model).eval(), feature_rows(run)
-    from ulfine_exports.run_encoder import encoder_of
+    if options.triton is not None:
+        check_triton(options.triton, _triton_name(options))
+    if options.to_hub is not None:
+        check_hub(options.to_hub)
+    if options.onnx is not None:
+        make_directory(options.onnx.parent)
 
-    encoder = encoder_of(run, "export it with --input features", device="cpu", precision="fp32")
-    return PixelGraph(encoder.image_tower, run.model).eval(), picture_rows(run, encoder.preprocess)
+
+def _lowered(model: "ModelProto", run: "Run", options: ExportConfig, progress: Progress) -> "Comparison":
+    from ulfine_exports.judged_rows import judged_rows
+    from ulfine_exports.precision import lower_precision
+
+    rows = judged_rows(run, cast(InputKind, options.input))
+    if rows.source != "test rows":
+        progress.note(
+            f"{options.precision} is judged on {rows.source}, which flatter the run: its split has no test rows"
+        )
+    return lower_precision(model, options.precision, rows, max_drop=options.max_drop)
 
 
-def _reference(module: "nn.Module", batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    import torch
+def _write(
+    options: ExportConfig, content: bytes, metadata: ExportMetadata, run: "Run", comparison: "Comparison | None"
+) -> None:
+    from ulfine_cache.atomic import replacing
+    from ulfine_exports.hub import write_hub
+    from ulfine_exports.triton import write_triton
 
-    with torch.no_grad():
-        probabilities, logits = module(torch.from_numpy(batch))
-    return probabilities.numpy(), logits.numpy()
+    if options.onnx is not None:
+        with replacing(options.onnx) as partial:
+            partial.write_bytes(content)
+    if options.triton is not None:
+        write_triton(options.triton, _triton_name(options), content, run.class_names)
+    if options.to_hub is not None:
+        write_hub(options.to_hub, content, metadata, run, comparison)
+
+
+def _triton_name(options: ExportConfig) -> str:
+    from ulfine_exports.triton import triton_name
+
+    return triton_name(options.run.resolve().name if options.onnx is None else options.onnx.stem)
 
 
 def _finish(model: "ModelProto", metadata: ExportMetadata) -> bytes:

@@ -1,17 +1,13 @@
 """From torch modules to a canonical ONNX graph."""
 
-import contextlib
-import logging
 import math
-import warnings
-from collections.abc import Iterator
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ulfine_cache.errors import UlfineError
+from ulfine_exports.exporters import with_dynamo, with_torchscript
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -23,46 +19,85 @@ MAX_BYTES = 2**31 - 2**20
 
 
 class FeatureGraph(nn.Module):
-    """CLIP features to probabilities and logits.
+    """CLIP features to probabilities and logits, and if wanted to the logits that were fused.
 
     The classifier scales rows to unit length itself, so a caller may feed features of any scale. A row of zeros stays
     zeros and gives finite probabilities.
+
+    Args:
+        classifier: A `LogitModel`, or any module from (N, D) to logits (N, C) where `parts` is empty.
+        parts: Names of the fused logits to give as well, see `LogitModel.parts`.
     """
 
-    def __init__(self, classifier: nn.Module) -> None:
+    def __init__(self, classifier: nn.Module, parts: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.classifier = classifier
+        self.parts = parts
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Map float32 (N, D) to probabilities (N, C) and logits (N, C)."""
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in the order of `forward`."""
+        return (*OUTPUTS, *(f"logits_{part}" for part in self.parts))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Map float32 (N, D) to probabilities, logits and the logits of each part, (N, C) each."""
+        return with_probabilities(self.all_logits(features))
+
+    def all_logits(self, features: Tensor) -> tuple[Tensor, ...]:
+        """The logits and those of each part, (N, C) each."""
         logits = self.classifier(features)
-        return logits.softmax(dim=-1), logits
+        if not self.parts:
+            return (logits,)
+        found = self.classifier.parts(features)  # pyright: ignore[reportCallIssue]
+        return (logits, *(found[part] for part in self.parts))
 
 
 class PixelGraph(nn.Module):
     """Normalised pixels to probabilities and logits: the encoder's image tower before a `FeatureGraph`."""
 
-    def __init__(self, image_tower: nn.Module, classifier: nn.Module) -> None:
+    def __init__(self, image_tower: nn.Module, classifier: nn.Module, parts: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.image_tower = image_tower
-        self.head = FeatureGraph(classifier)
+        self.head = FeatureGraph(classifier, parts)
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Map float32 (N, 3, H, W), as `Preprocess.normalise` gives them, to (N, C) twice."""
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in the order of `forward`."""
+        return self.head.outputs
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Map float32 (N, 3, H, W), as `Preprocess.normalise` gives them, to (N, C) each."""
         return self.head(self.image_tower(pixels))
 
 
-def build_graph(module: nn.Module, input_name: str, shape: tuple[int, ...], opset: int) -> "tuple[ModelProto, str]":
-    """Export a module with one input and the outputs `OUTPUTS`, the batch axis dynamic.
+class ViewsGraph(PixelGraph):
+    """The same for several views of each image: their logits are averaged, then comes the softmax."""
 
-    torch's current exporter comes first. Where it cannot trace an encoder, the TorchScript exporter follows, with the
-    fused attention kernel off, for which ONNX has no operator.
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Map float32 (N, views, 3, H, W) to (N, C) each."""
+        features = self.image_tower(pixels.flatten(0, 1))
+        logits = self.head.all_logits(features)
+        return with_probabilities(tuple(item.unflatten(0, (-1, pixels.shape[1])).mean(dim=1) for item in logits))
+
+
+def with_probabilities(logits: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Put the probabilities before the logits, of which the first decide."""
+    return (logits[0].softmax(dim=-1), *logits)
+
+
+def build_graph(
+    module: nn.Module, input_name: str, shape: tuple[int, ...], opset: int, outputs: tuple[str, ...] = OUTPUTS
+) -> "tuple[ModelProto, str]":
+    """Export a module with one input, the batch axis dynamic.
+
+    torch's current exporter comes first. Where it cannot trace an encoder, the TorchScript exporter follows.
 
     Args:
-        module: Maps one float32 tensor (N, *shape) to two (N, C).
+        module: Maps one float32 tensor (N, *shape) to one (N, C) for each output.
         input_name: Name of the graph's input.
         shape: Shape of one row.
         opset: Version of the ONNX operator set, one of `ulfine_exports.opsets.OPSETS`.
+        outputs: Names of the outputs.
 
     Returns:
         The canonical model and the exporter that made it, ``"dynamo"`` or ``"torchscript"``.
@@ -81,10 +116,10 @@ def build_graph(module: nn.Module, input_name: str, shape: tuple[int, ...], opse
     # global generator, so that exporting leaves no trace there.
     example = torch.linspace(-1.0, 1.0, 2 * math.prod(shape)).reshape(2, *shape)
     try:
-        model, exporter = _with_dynamo(module, input_name, example, opset), "dynamo"
+        model, exporter = with_dynamo(module, input_name, example, opset, outputs), "dynamo"
     except Exception as first:  # the exporter raises whatever the traced code raises
         try:
-            model, exporter = _with_torchscript(module, input_name, example, opset), "torchscript"
+            model, exporter = with_torchscript(module, input_name, example, opset, outputs), "torchscript"
         except Exception as second:
             raise UlfineError(
                 f"torch cannot write this model as ONNX with opset {opset} ({_first_line(second)}): "
@@ -125,66 +160,6 @@ def _strip(holder: Any) -> None:
             attribute.doc_string = ""
             if attribute.type == AttributeProto.GRAPH:
                 _strip(attribute.g)
-
-
-def _with_dynamo(module: nn.Module, input_name: str, example: Tensor, opset: int) -> "ModelProto":
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            module,
-            (example,),
-            dynamo=True,
-            input_names=[input_name],
-            output_names=list(OUTPUTS),
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            opset_version=opset,
-            external_data=False,
-            verbose=False,
-        )
-    model = cast("ModelProto", cast(Any, program).model_proto)
-    found = next((item.version for item in model.opset_import if item.domain == ""), None)
-    if found != opset:
-        # The exporter only warns when it cannot convert to the version that was asked for.
-        raise ValueError(f"the exporter wrote opset {found}")
-    return model
-
-
-def _with_torchscript(module: nn.Module, input_name: str, example: Tensor, opset: int) -> "ModelProto":
-    import onnx
-
-    buffer = BytesIO()
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with _quiet(), torch.no_grad():
-            torch.onnx.export(
-                module,
-                (example,),
-                cast(Any, buffer),
-                dynamo=False,
-                input_names=[input_name],
-                output_names=list(OUTPUTS),
-                dynamic_axes={name: {0: "batch"} for name in (input_name, *OUTPUTS)},
-                opset_version=opset,
-            )
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-    return onnx.load_model_from_string(buffer.getvalue())
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back what the exporters say to programmers: the parity gate is what judges their work."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _first_line(error: Exception) -> str:

@@ -6,14 +6,17 @@ The keys and their meaning are specified in `exports/README.md`. No torch: the s
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ulfine_cache.errors import UlfineError
 
 FORMAT = 1
 """Version of the file format; a reader refuses files with a higher one."""
 
-InputKind = Literal["features", "pixels"]
+InputKind = Literal["features", "pixels", "image"]
+
+VIEWS = ("center", "five-crop")
+"""What an ``image`` graph looks at: the centre, or five crops whose logits are averaged."""
 
 _REQUIRED = ("ulfine_format", "input", "class_names", "n_features")
 
@@ -23,7 +26,8 @@ class ExportMetadata:
     """The metadata of one exported file.
 
     Attributes:
-        input: What the graph reads: ``"features"`` float32 (N, D) or ``"pixels"`` float32 (N, 3, H, W).
+        input: What the graph reads: ``"features"`` float32 (N, D), ``"pixels"`` float32 (N, 3, H, W) or ``"image"``
+            uint8 (N, H, W, 3) of any size.
         class_names: The C class names in the order of the output columns.
         n_features: Width D of the CLIP features the classifier was fitted on.
         preprocess: JSON of `ulfine_cache.preprocess.Preprocess`, or ``""`` where the encoder is unknown.
@@ -37,12 +41,17 @@ class ExportMetadata:
         split: Name of the split, ``""`` for the cache's own sets.
         seed: Seed of the fit.
         opset: Version of the ONNX operator set.
-        exporter: Which of torch's exporters made the graph, ``"dynamo"`` or ``"torchscript"``.
-        precision: Numeric type of the weights.
+        exporter: Which of torch's exporters made the graph, ``"dynamo"`` or ``"torchscript"``; ``"direct"``: none.
+        precision: Numeric type of the weights: ``"fp32"``, ``"fp16"`` or ``"int8"``.
+        recipe: How they were quantised, ``"static"`` or ``"dynamic"``; ``""`` for floats.
         parity_tolerance: Largest difference in probability that was allowed between onnxruntime and torch.
         parity_largest_difference: Largest difference that was seen, rounded up to two digits.
         parity_rows: Number of rows compared.
         parity_source: Where the rows came from, such as ``"test rows"``.
+        views: For ``image`` what the graph looks at, one of `VIEWS`; ``""`` otherwise.
+        preparation_tolerance: Largest difference in probability that preprocessing inside the graph may make.
+        preparation_largest_difference: Largest that was seen, rounded up to two digits.
+        preparation_largest_pixel_difference: The largest difference of a pixel's channel, in grey levels of 255.
         ulfine_version: Version of this project that wrote the file.
     """
 
@@ -62,10 +71,15 @@ class ExportMetadata:
     opset: int = 0
     exporter: str = ""
     precision: str = "fp32"
+    recipe: str = ""
     parity_tolerance: float = 0.0
     parity_largest_difference: float = 0.0
     parity_rows: int = 0
     parity_source: str = ""
+    views: str = ""
+    preparation_tolerance: float = 0.0
+    preparation_largest_difference: float = 0.0
+    preparation_largest_pixel_difference: float = 0.0
     ulfine_version: str = ""
 
     def to_props(self) -> dict[str, str]:
@@ -103,7 +117,7 @@ class ExportMetadata:
             metadata = cls(**values)
         except (ValueError, TypeError) as error:
             raise UlfineError(f"{name} carries damaged metadata ({error}): export it again") from error
-        if metadata.input not in ("features", "pixels"):
+        if metadata.input not in get_args(InputKind):
             raise UlfineError(f"{name} has input kind {metadata.input!r}, which this version cannot feed: upgrade it")
         return metadata
 
@@ -111,6 +125,7 @@ class ExportMetadata:
 _TUPLES = ("class_names", "logit_parts")
 _INTEGERS = ("n_features", "seed", "opset", "parity_rows")
 _FLOATS = ("temperature", "parity_tolerance", "parity_largest_difference")
+_FLOATS += ("preparation_tolerance", "preparation_largest_difference", "preparation_largest_pixel_difference")
 
 
 def _read(key: str, text: str) -> Any:

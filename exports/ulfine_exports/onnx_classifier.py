@@ -1,6 +1,7 @@
 """An exported file as a classifier: onnxruntime, numpy and Pillow, no torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
 from ulfine_exports.metadata import ExportMetadata
-from ulfine_exports.pictures import Picture, to_pixels
+from ulfine_exports.pictures import Picture, by_size, to_array, to_pixels
 from ulfine_exports.providers import Device, open_session
 from ulfine_exports.untrusted_model import read_model
 
@@ -71,8 +72,9 @@ class OnnxClassifier:
         """Class probabilities.
 
         Args:
-            inputs: For a ``pixels`` export N images (paths, bytes of files, Pillow images) or normalised pixels,
-                float (N, 3, H, W). For a ``features`` export an array of features, (N, D), of any scale.
+            inputs: For a ``pixels`` or ``image`` export N images (paths, bytes of files, Pillow images), of any sizes.
+                Or an array: for ``pixels`` normalised ones, float (N, 3, H, W); for ``image`` pictures of one size,
+                uint8 (N, height, width, 3); for ``features`` features of any scale, float (N, D).
             batch_size: Rows that are decoded and run at a time.
 
         Returns:
@@ -87,11 +89,11 @@ class OnnxClassifier:
         self, inputs: Sequence[Picture] | NDArray[Any], *, batch_size: int = 32
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Class probabilities and logits, both float32 (N, C); see `predict_proba`."""
-        blocks = [self._opened.run(batch) for batch in self._batches(inputs, batch_size)]
-        if not blocks:
-            empty = np.zeros((0, len(self.class_names)), np.float32)
-            return empty, empty.copy()
-        return np.concatenate([block[0] for block in blocks]), np.concatenate([block[1] for block in blocks])
+        probabilities = np.zeros((len(inputs), len(self.class_names)), np.float32)
+        logits = probabilities.copy()
+        for places, batch in self._batches(inputs, batch_size):
+            probabilities[places], logits[places] = self._opened.run(batch)
+        return probabilities, logits
 
     def predict(self, inputs: Sequence[Picture] | NDArray[Any], *, batch_size: int = 32) -> list[str]:
         """The most probable class name of each input; see `predict_proba`."""
@@ -100,51 +102,68 @@ class OnnxClassifier:
 
     @property
     def preprocess(self) -> "Preprocess":
-        """How this file wants its images, as the cache was made.
+        """How this file wants its images, as the cache was made; for ``image`` how it prepares them itself.
 
         Raises:
             UlfineError: This file takes features.
         """
-        if self.metadata.input != "pixels":
-            raise UlfineError(f"{self.path} takes features, not images: export the run with --input pixels")
+        if self.metadata.input == "features":
+            raise UlfineError(f"{self.path} takes features, not images: export the run with --input pixels or image")
         if self._preprocess is None:
             from ulfine_cache.preprocess import Preprocess
 
             self._preprocess = Preprocess.from_json(self.metadata.preprocess)
         return self._preprocess
 
-    def _batches(self, inputs: Sequence[Picture] | NDArray[Any], batch_size: int) -> Iterator[NDArray[np.float32]]:
+    def _batches(
+        self, inputs: Sequence[Picture] | NDArray[Any], batch_size: int
+    ) -> Iterator[tuple[Sequence[int], NDArray[Any]]]:
+        """Batches for the graph, with the places of their rows among the inputs."""
         if batch_size < 1:
             raise UlfineError(f"batch_size is {batch_size}: give at least 1")
         if isinstance(inputs, np.ndarray):
             rows = self._check_rows(inputs)
             for first in range(0, len(rows), batch_size):
-                yield np.ascontiguousarray(rows[first : first + batch_size], dtype=np.float32)
+                part = range(first, min(first + batch_size, len(rows)))
+                yield part, np.ascontiguousarray(rows[part.start : part.stop])
             return
         if isinstance(inputs, (str, bytes, Path)):
             raise UlfineError("predict_proba takes a list of images: put the single one in brackets")
         preprocess = self.preprocess
+        if self.metadata.input == "image":
+            yield from by_size((_read(to_array, picture, place) for place, picture in enumerate(inputs)), batch_size)
+            return
         for first in range(0, len(inputs), batch_size):
             part = range(first, min(first + batch_size, len(inputs)))
-            yield preprocess.normalise(np.stack([_pixels(inputs[index], index, preprocess) for index in part]))
+            pixels = [_read(partial(to_pixels, preprocess=preprocess), inputs[place], place) for place in part]
+            yield part, preprocess.normalise(np.stack(pixels))
 
     def _check_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
+        whole = self.metadata.input == "image"
         expected = tuple(self._input.shape[1:])
-        if rows.ndim != len(expected) + 1 or rows.shape[1:] != expected:
+        fits = rows.ndim == len(expected) + 1 and all(
+            have == want or (isinstance(want, str) and have > 0)
+            for have, want in zip(rows.shape[1:], expected, strict=True)
+        )
+        if not fits:
             shape = ", ".join(str(size) for size in ("N", *expected))
             raise UlfineError(f"{self.path} takes {self.metadata.input} of shape ({shape}), not {rows.shape}")
+        if whole:
+            if rows.dtype != np.uint8:
+                raise UlfineError(f"{self.path} takes uint8 images, not {rows.dtype}")
+            return rows
         if not np.issubdtype(rows.dtype, np.floating):
             raise UlfineError(f"{self.path} takes floating-point {self.metadata.input}, not {rows.dtype}")
         if not np.isfinite(rows).all():
             raise UlfineError(f"the {self.metadata.input} hold NaN or infinite values: compute them again")
-        return rows
+        return rows.astype(np.float32, copy=False)
 
 
-def _pixels(picture: Picture, index: int, preprocess: "Preprocess") -> NDArray[np.uint8]:
+def _read(read: Callable[[Picture], NDArray[np.uint8]], picture: Picture, place: int) -> NDArray[np.uint8]:
     from ulfine_cache.pixels import UndecodableImage
 
     try:
-        return to_pixels(picture, preprocess)
+        return read(picture)
     except UndecodableImage as error:
-        name = picture if isinstance(picture, (str, Path)) else f"image {index}"
+        name = picture if isinstance(picture, (str, Path)) else f"image {place}"
         raise UlfineError(f"{name}: {error}") from error

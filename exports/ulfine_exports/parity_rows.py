@@ -1,6 +1,6 @@
 """Which rows the parity gate compares: real ones wherever they can be had."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
+from ulfine_exports.parity import BATCHES
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 MAX_FEATURES = 512
 MAX_PICTURES = 16
 """Enough for every batch size; a large encoder needs about a second for each on a small machine, twice."""
+
+MAX_WHOLE_PICTURES = 8
+"""For `picture_batches`, which adds eleven synthetic ones."""
 
 _SEED = 0
 
@@ -57,7 +61,50 @@ def picture_rows(run: "Run", preprocess: "Preprocess") -> ParityRows:
         pictures = _read([Path(cache.attributes["source"]) / cache.paths[index] for index in indices], preprocess)
         return ParityRows(preprocess.normalise(np.stack(pictures)), source)
     except UlfineError as error:
-        return ParityRows(preprocess.normalise(np.stack(_synthetic(preprocess))), "synthetic rows", str(error))
+        return ParityRows(preprocess.normalise(_blotches(*preprocess.size, MAX_PICTURES)), "synthetic rows", str(error))
+
+
+@dataclass(frozen=True)
+class PictureBatches:
+    """Pictures of many sizes to compare, as they are, before any preprocessing.
+
+    Attributes:
+        batches: uint8 (n, height, width, 3) each.
+        rows: Number of different pictures in them.
+        source: What they are.
+        obstacle: Why all of them are synthetic, in one line; ``""`` otherwise.
+    """
+
+    batches: tuple[NDArray[np.uint8], ...]
+    rows: int
+    source: str
+    obstacle: str = ""
+
+
+def picture_batches(run: "Run", size: tuple[int, int]) -> PictureBatches:
+    """Some images of the run's cache in their own sizes, one by one, and synthetic ones of awkward sizes.
+
+    The synthetic ones are there for the sizes that a data set may not have: to be enlarged, to be cut for their length,
+    and several of one size for batches.
+
+    Args:
+        run: A loaded run.
+        size: (height, width) of what the encoder takes.
+    """
+    height, width = size
+    several = _blotches(3 * height // 2, 2 * width, max(BATCHES))
+    odd = ((height // 2 + 1, width // 3 + 1), (5 * height, 3 * width + 1), (20 * height, width // 4 + 1), size)
+    synthetic = [several[:count] for count in BATCHES]
+    synthetic += [_blotches(max(1, rows), max(1, columns), 1) for rows, columns in odd]
+    count = len(several) + len(odd)
+    try:
+        cache = _open_cache(run)
+        indices, source = _choose(run, cache, MAX_WHOLE_PICTURES)
+        real = _decode([Path(cache.attributes["source"]) / cache.paths[index] for index in indices])
+    except UlfineError as error:
+        return PictureBatches(tuple(synthetic), count, "synthetic rows", str(error))
+    batches = (*(picture[None] for picture in real), *synthetic)
+    return PictureBatches(batches, len(real) + count, f"{source} and synthetic rows")
 
 
 def _open_cache(run: "Run") -> "FeatureCache":
@@ -88,13 +135,24 @@ def _spread(rows: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
 
 
 def _read(paths: Sequence[Path], preprocess: "Preprocess") -> list[NDArray[np.uint8]]:
-    """Read the images that still are there; at least one must be."""
+    """Read the images that still are there, as pixels; at least one must be."""
     from ulfine_exports.pictures import to_pixels
 
+    return _those_there(paths, lambda path: to_pixels(path, preprocess))
+
+
+def _decode(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    """Read the images that still are there, in their own sizes; at least one must be."""
+    from ulfine_exports.pictures import to_array
+
+    return _those_there(paths, to_array)
+
+
+def _those_there(paths: Sequence[Path], read: Callable[[Path], NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
     pictures = []
     for path in paths:
         try:
-            pictures.append(to_pixels(path, preprocess))
+            pictures.append(read(path))
         except UlfineError:
             continue
     if not pictures:
@@ -102,13 +160,14 @@ def _read(paths: Sequence[Path], preprocess: "Preprocess") -> list[NDArray[np.ui
     return pictures
 
 
-def _synthetic(preprocess: "Preprocess") -> list[NDArray[np.uint8]]:
+def _blotches(height: int, width: int, count: int) -> NDArray[np.uint8]:
     """Seeded colour blotches: smooth, as photographs are, where plain noise would average out inside an encoder."""
     from PIL import Image
 
     random = np.random.default_rng(_SEED)
-    height, width = preprocess.size
-    return [
-        np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
-        for coarse in random.integers(0, 256, (MAX_PICTURES, 6, 6, 3), dtype=np.uint8)
-    ]
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+            for coarse in random.integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
+        ]
+    )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_exports.pictures import find_images, to_pixels
+from ulfine_exports.pictures import BUDGET, find_images
 
 if TYPE_CHECKING:
     from ulfine_exports.predictors import Predictor
@@ -26,6 +26,7 @@ class PredictConfig(StrictConfig):
 
     model: Path
     inputs: tuple[Path, ...]
+    views: str = "center"
     out: Path | None = None
 
 
@@ -80,18 +81,21 @@ def predict(
     *,
     model: Path,
     inputs: Sequence[Path],
+    views: str = "center",
     out: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Predictions:
     """Classify images or features.
 
-    A run takes images (with the encoder of its cache) and features; a ``pixels`` export takes images, a ``features``
-    export takes features. An exported file runs in onnxruntime alone: torch is not imported.
+    A run takes images (with the encoder of its cache) and features; a ``pixels`` or ``image`` export takes images, a
+    ``features`` export takes features. An exported file runs in onnxruntime alone: torch is not imported.
 
     Args:
         model: A run directory or an exported ``.onnx`` file.
         inputs: Images and folders, searched with all their subfolders; or features: a cache directory, or an ``.npz``
             file with an array ``features`` (N, D) and, if wanted, ``paths``. Not both kinds at once.
+        views: What a run looks at in an image: ``"center"``, or ``"five-crop"``, the mean of the logits of five crops.
+            An exported file has its views inside.
         out: Write all probabilities to this ``.csv`` or ``.parquet`` file.
         progress: Told about the images.
 
@@ -100,7 +104,7 @@ def predict(
         end the job.
 
     Raises:
-        UsageError: `out` has another suffix, or there are no inputs.
+        UsageError: `out` has another suffix, there are no inputs, or the views are unknown or not for this model.
         UlfineError: The model or an input cannot be used, or `out` cannot be written.
 
     Example:
@@ -108,7 +112,7 @@ def predict(
         >>> found.labels[:2]
         ['beach', 'port']
     """
-    options = PredictConfig.checked(model=model, inputs=tuple(inputs), out=out)
+    options = PredictConfig.checked(model=model, inputs=tuple(inputs), views=views, out=out)
     from ulfine_exports.feature_inputs import feature_blocks, is_features
     from ulfine_exports.predictors import open_predictor
     from ulfine_fast.predictions import check_predictions_path, write_predictions
@@ -122,7 +126,7 @@ def predict(
     if features and len(features) < len(options.inputs):
         other = next(path for path in options.inputs if path not in features)
         raise UlfineError(f"{features[0]} holds features and {other} images: predict them one after the other")
-    predictor = open_predictor(options.model)
+    predictor = open_predictor(options.model, options.views)
     progress.note(f"{options.model} runs on {predictor.device}")
     found = _Found()
     if features:
@@ -166,20 +170,22 @@ class _Found:
 
 
 def _classify_images(inputs: Sequence[Path], predictor: "Predictor", found: _Found, progress: Progress) -> None:
-    """Decode and classify `BATCH` images at a time."""
-    preprocess = predictor.preprocess()
+    """Decode and classify up to `BATCH` images at a time, fewer where they are large."""
+    read = predictor.reader()
     files = _listed(inputs, found)
-    for start in range(0, len(files), BATCH):
-        readable, pixels = [], []
-        for file in files[start : start + BATCH]:
-            try:
-                pixels.append(to_pixels(file, preprocess))
-                readable.append(str(file))
-            except UlfineError as error:
-                found.reject(file, str(error))
-        if readable:
-            found.add(readable, predictor.images(np.stack(pixels)))
-        progress.update("predicting", min(start + BATCH, len(files)), len(files))
+    paths: list[str] = []
+    pictures: list[NDArray[np.uint8]] = []
+    for done, file in enumerate(files, start=1):
+        try:
+            pictures.append(read(file))
+            paths.append(str(file))
+        except UlfineError as error:
+            found.reject(file, str(error))
+        full = len(paths) == BATCH or sum(picture.nbytes for picture in pictures) > BUDGET
+        if paths and (full or done == len(files)):
+            found.add(paths, predictor.images(pictures))
+            paths, pictures = [], []
+            progress.update("predicting", done, len(files))
 
 
 def _listed(inputs: Sequence[Path], found: _Found) -> list[Path]:

@@ -1,16 +1,19 @@
 """The two things that can predict, behind one face: a run, in torch, and an exported file, in onnxruntime."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ulfine_cache.errors import UlfineError
+from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_exports.metadata import VIEWS
+from ulfine_exports.pictures import Picture, by_size, to_array, to_picture, to_pixels
 
 if TYPE_CHECKING:
     from ulfine_cache.encoder import ClipEncoder
-    from ulfine_cache.preprocess import Preprocess
 
 
 class Predictor(Protocol):
@@ -26,16 +29,16 @@ class Predictor(Protocol):
     device: str
     weights_hash: str
 
-    def preprocess(self) -> "Preprocess":
-        """How images become pixels.
+    def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
+        """A function that reads a picture into the array that `images` takes of it.
 
         Raises:
             UlfineError: It takes features only.
         """
         ...
 
-    def images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities (n, C) of pixels (n, H, W, 3), as `preprocess` gives them."""
+    def images(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Probabilities (n, C) of n pictures, as `reader` gives them; n of at least 1."""
         ...
 
     def features(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -47,15 +50,27 @@ class Predictor(Protocol):
         ...
 
 
-def open_predictor(model: Path) -> Predictor:
+def open_predictor(model: Path, views: str = "center") -> Predictor:
     """Open a run directory or an exported file.
 
+    Args:
+        model: The directory or file.
+        views: What a run looks at in an image, one of `ulfine_exports.metadata.VIEWS`.
+
     Raises:
+        UsageError: `views` is unknown, or an exported file was to look at other views than it does.
         UlfineError: It is neither, or cannot be used.
     """
+    if views not in VIEWS:
+        raise UsageError(f"unknown views {views!r}: choose {' or '.join(VIEWS)}")
     if model.is_dir():
-        return RunPredictor(model)
+        return RunPredictor(model, views)
     if model.suffix.lower() == ".onnx" or model.is_file():
+        if views != "center":
+            raise UsageError(
+                f"--views {views} is for runs: what {model} looks at is inside it; export it with "
+                f"--input image --views {views}"
+            )
         return OnnxPredictor(model)
     raise UlfineError(f"no model at {model}: give the directory of a run or an exported .onnx file")
 
@@ -71,13 +86,22 @@ class OnnxPredictor:
         self.device = f"{self._classifier.device} (onnxruntime, {self._classifier.device_reason})"
         self.weights_hash = self._classifier.metadata.weights_hash
 
-    def preprocess(self) -> "Preprocess":
-        """How images become pixels."""
-        return self._classifier.preprocess
+    def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
+        """Pixels for a ``pixels`` file; the whole picture for an ``image`` file."""
+        preprocess = self._classifier.preprocess
+        if self._classifier.metadata.input == "image":
+            return to_array
+        return partial(to_pixels, preprocess=preprocess)
 
-    def images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities of pixels."""
-        return self._classifier.predict_proba(self._classifier.preprocess.normalise(pixels))
+    def images(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Probabilities of pictures."""
+        classifier = self._classifier
+        if classifier.metadata.input != "image":
+            return classifier.predict_proba(classifier.preprocess.normalise(np.stack(pictures)))
+        probabilities = np.zeros((len(pictures), len(self.class_names)), np.float32)
+        for places, batch in by_size(pictures, len(pictures)):
+            probabilities[places] = classifier.predict_proba(batch)
+        return probabilities
 
     def features(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities of features."""
@@ -91,22 +115,34 @@ class OnnxPredictor:
 class RunPredictor:
     """A run directory; see `Predictor`. The encoder is loaded when the first image comes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, views: str = "center") -> None:
         from ulfine_fast.run import load_run
 
         self._run = load_run(path)
+        self._views = views
         self._encoder: ClipEncoder | None = None
         self.class_names = self._run.class_names
         self.device = "cpu (torch)"
         self.weights_hash = (self._run.cache or {}).get("weights_hash", "")
 
-    def preprocess(self) -> "Preprocess":
-        """How images become pixels."""
-        return self._loaded().preprocess
+    def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
+        """The views of a picture, uint8 (views, H, W, 3)."""
+        from ulfine_cache.views import make_views
 
-    def images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities of pixels."""
-        return self._run.predict_proba(self._loaded().encode_images(pixels))
+        preprocess = self._loaded().preprocess
+        return lambda picture: make_views(to_picture(picture), preprocess, self._views)
+
+    def images(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Probabilities of pictures: those of the mean logits of their views."""
+        import torch
+
+        views = len(pictures[0])
+        features = self._loaded().encode_images(np.concatenate(pictures))
+        if views == 1:
+            return self._run.predict_proba(features)
+        with torch.no_grad():
+            logits = self._run.model(torch.from_numpy(features)).unflatten(0, (-1, views)).mean(dim=1)
+        return logits.softmax(dim=-1).numpy()
 
     def features(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities of features."""

@@ -10,7 +10,7 @@ import pytest
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_exports import graph
+from ulfine_exports import affine_graph
 from ulfine_exports.export import export_onnx
 from ulfine_exports.onnx_classifier import OnnxClassifier
 from ulfine_fast.run import load_run
@@ -134,17 +134,8 @@ def test_export_onnx__features_when_the_cache_is_gone(feature_run, tmp_path):
 
 
 def test_export_onnx__disagreement_writes_nothing(feature_run, tmp_path, monkeypatch):
-    build = graph.build_graph
-
-    def wrong(*arguments):
-        model, exporter = build(*arguments)
-        for tensor in model.graph.initializer:
-            values = onnx.numpy_helper.to_array(tensor)
-            if values.dtype == np.float32 and values.ndim == 2:
-                tensor.CopyFrom(onnx.numpy_helper.from_array(values[:, ::-1].copy(), tensor.name))
-        return model, exporter
-
-    monkeypatch.setattr(graph, "build_graph", wrong)
+    build = affine_graph.affine_graph
+    monkeypatch.setattr(affine_graph, "affine_graph", lambda weight, *rest: build(weight[:, ::-1], *rest))
     with pytest.raises(UlfineError, match="parity failed, nothing was written"):
         export_onnx(run=feature_run, onnx=tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -153,9 +144,9 @@ def test_export_onnx__disagreement_writes_nothing(feature_run, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input": "image"}, "not there yet"),
-        ({"input": "sound"}, "unknown input 'sound': choose features or pixels"),
-        ({"precision": "fp16"}, "not there yet"),
+        ({"input": "sound"}, "unknown input 'sound': choose features, pixels, image"),
+        ({"views": "ten-crop"}, "unknown views 'ten-crop': choose center or five-crop"),
+        ({"views": "five-crop"}, "needs --input image"),
         ({"precision": "fp8"}, "unknown precision 'fp8': choose fp32"),
         ({"opset": 11}, "choose 18 to 23"),
         ({"opset": "20"}, "opset"),

@@ -66,7 +66,7 @@ def test_build_graph__falls_back_to_torchscript(module, monkeypatch):
     def fail(*_):
         raise RuntimeError("cannot trace")
 
-    monkeypatch.setattr(graph, "_with_dynamo", fail)
+    monkeypatch.setattr(graph, "with_dynamo", fail)
     model, exporter = graph.build_graph(module, "pixels", (3, 24, 24), 20)
     assert exporter == "torchscript"
     for value in (*model.graph.input, *model.graph.output):
@@ -80,8 +80,8 @@ def test_build_graph__neither_exporter(module, monkeypatch):
     def fail(*_):
         raise RuntimeError("cannot trace\nsecond line")
 
-    monkeypatch.setattr(graph, "_with_dynamo", fail)
-    monkeypatch.setattr(graph, "_with_torchscript", fail)
+    monkeypatch.setattr(graph, "with_dynamo", fail)
+    monkeypatch.setattr(graph, "with_torchscript", fail)
     with pytest.raises(UlfineError, match=r"opset 20 \(cannot trace\): try another"):
         graph.build_graph(module, "pixels", (3, 24, 24), 20)
 
