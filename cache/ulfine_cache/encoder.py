@@ -35,6 +35,7 @@ class ClipEncoder:
         weights_hash: SHA-256 over the float32 state dict: for each name in sorted order the name, dtype, shape and
             bytes; 64 hexadecimal digits. The same weights give the same hash whatever file they came from.
         device: Where it runs.
+        has_text: Whether it encodes text; timm's models do not.
         precision: "fp32", "bf16" or "fp16": the type of weights and activations (the model is cast, because autocast
             gains nothing on CPUs).
 
@@ -49,6 +50,7 @@ class ClipEncoder:
         self.model_name = model_name
         self.pretrained = pretrained
         self.weights_hash = hash_weights(model)
+        self.has_text = not isinstance(model, TimmImageModel)
         self.device = device
         self.precision = precision
         self._dtype = DTYPES[precision]
@@ -89,11 +91,6 @@ class ClipEncoder:
         where = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{torch.get_num_threads()} threads"
         progress.note(f"encoder: {model} {origin} on {chosen} ({where}), {number_format}".replace("  ", " "))
         return encoder
-
-    @property
-    def has_text(self) -> bool:
-        """Whether it encodes text; timm's models do not."""
-        return not isinstance(self._model, TimmImageModel)
 
     @cached_property
     def n_features(self) -> int:

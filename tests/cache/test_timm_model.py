@@ -46,6 +46,7 @@ def test_load__pooled_features_of_pictures_as_timm_makes_them(checkpoints, name)
     expected = torch.nn.functional.normalize(pooled, dim=1).numpy()
     np.testing.assert_allclose(encoder.encode_images(pixels), expected, atol=1e-6)
     np.testing.assert_allclose(encoder.image_tower(batch).numpy(), expected, atol=1e-6)
+    assert not any(name.startswith("whole") for name, _ in encoder.image_tower.named_parameters())
     assert encoder.pretrained == str(file.resolve())
     assert encoder.n_features == expected.shape[1]
 
