@@ -138,8 +138,10 @@ def _relative(value: object) -> str:
         raise ValueError("no path")
     if os.sep != "/":
         value = value.replace(os.sep, "/")
-    if value.startswith("/") or Path(value).is_absolute() or Path(value).drive:
+    if value.startswith("/") or (os.name == "nt" and Path(value).drive):
         raise ValueError(f"{value} is absolute: paths are relative to the table's folder")
+    if "/." not in value and "//" not in value and value[0] != "." and value[-1] != "/":
+        return value
     parts = [part for part in value.split("/") if part not in ("", ".")]
     if ".." in parts or not parts:
         raise ValueError(f"{value} leaves the table's folder: put the table into a folder that holds the images")
