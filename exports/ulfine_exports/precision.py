@@ -113,21 +113,22 @@ def _converted(model: "ModelProto", precision: str, rows: "JudgedRows") -> "dict
         return {("fp16", ""): to_half(model)}
     from ulfine_exports.quantise import quantise, recipes_for
 
-    return {("int8", recipe): quantise(model, recipe, rows.calibration_batches()) for recipe in recipes_for(model)}
+    quantised = quantise(model, recipes_for(model), rows.calibration_batches)
+    return {("int8", recipe): converted for recipe, converted in quantised.items()}
 
 
 def _judge(candidates: "dict[tuple[str, str], ModelProto]", rows: "JudgedRows") -> tuple[Version, ...]:
     """Run all candidates on the same batches, in turn, so that a busy machine slows all of them."""
     from ulfine_fast.metrics import evaluate_predictions
 
-    contents = {name: model.SerializeToString() for name, model in candidates.items()}
-    sessions = {name: open_session(content, "cpu") for name, content in contents.items()}
+    sizes = {name: model.ByteSize() for name, model in candidates.items()}
+    sessions = {name: open_session(model.SerializeToString(), "cpu") for name, model in candidates.items()}
     found: dict[tuple[str, str], list[NDArray[np.float32]]] = {name: [] for name in candidates}
     seconds: dict[tuple[str, str], list[float]] = {name: [] for name in candidates}
-    labels, sizes = [], []
+    labels, lengths = [], []
     for batch, classes in rows.batches():
         labels.append(classes)
-        sizes.append(len(batch))
+        lengths.append(len(batch))
         for name, session in sessions.items():
             if not found[name]:
                 # The first run of a session allocates its memory.
@@ -151,8 +152,8 @@ def _judge(candidates: "dict[tuple[str, str], ModelProto]", rows: "JudgedRows") 
             "precision": precision,
             "recipe": recipe,
             **{key: metrics[key] for key in ("accuracy", "macro_accuracy", "ece")},
-            "bytes": len(contents[precision, recipe]),
-            "rows_per_second": round(_rate(sizes, seconds[precision, recipe]), 2),
+            "bytes": sizes[precision, recipe],
+            "rows_per_second": round(_rate(lengths, seconds[precision, recipe]), 2),
             "largest_difference": float(difference.max()),
             "mean_difference": float(difference.sum(axis=1).mean() / 2),
         }

@@ -9,13 +9,14 @@ import contextlib
 import logging
 import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from ulfine_exports.encoder_part import encoder_nodes, heavy_weight, large_weights
+from ulfine_exports.smoothing import smooth
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -25,17 +26,30 @@ RECIPES = ("static", "dynamic")
 its batch. dynamic: the range is taken from every batch as it comes; convolutions stay in fp32."""
 
 
-def quantise(model: "ModelProto", recipe: str, calibration: Iterable[NDArray[Any]]) -> "ModelProto":
+Calibration = Callable[[], Iterable[NDArray[Any]]]
+"""Gives batches for a graph's input, typical of what it will be fed, from the first one at every call."""
+
+
+def quantise(model: "ModelProto", recipes: Sequence[str], calibration: Calibration) -> "dict[str, ModelProto]":
     """Quantise the large layers of the encoder but the first, or of the classifier where there is no encoder.
 
     Args:
         model: An fp32 graph as `ulfine_exports.graph.build_graph` gives it; not changed.
-        recipe: One of `RECIPES`.
-        calibration: Batches for the graph's input, typical of what it will be fed; ``dynamic`` reads none.
+        recipes: Some of `RECIPES`.
+        calibration: What the activations are measured on.
 
     Returns:
-        A new model, about a quarter as large.
+        A new model for each recipe, about a quarter as large.
     """
+    prepared = _prepared(model)
+    layers = [node.name for node in quantised_nodes(prepared)]
+    smooth(prepared, layers, calibration())
+    _drop_unread(prepared)
+    return {recipe: _quantised(prepared, recipe, layers, calibration) for recipe in recipes}
+
+
+def _quantised(prepared: "ModelProto", recipe: str, layers: list[str], calibration: Calibration) -> "ModelProto":
+    import onnx
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,
@@ -44,8 +58,9 @@ def quantise(model: "ModelProto", recipe: str, calibration: Iterable[NDArray[Any
         quantize_static,
     )
 
-    prepared = _prepared(model)
-    name, batches = model.graph.input[0].name, iter(calibration)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(prepared)
+    name, batches = copy.graph.input[0].name, iter(calibration())
 
     class Reader(CalibrationDataReader):
         def get_next(self) -> Any:  # None at the end, which the base class does not say
@@ -53,10 +68,9 @@ def quantise(model: "ModelProto", recipe: str, calibration: Iterable[NDArray[Any
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "quantised.onnx"
-        layers = [node.name for node in quantised_nodes(prepared)]
         if recipe == "dynamic":
             quantize_dynamic(
-                prepared,
+                copy,
                 path,
                 op_types_to_quantize=["MatMul"],
                 nodes_to_quantize=layers,
@@ -67,7 +81,7 @@ def quantise(model: "ModelProto", recipe: str, calibration: Iterable[NDArray[Any
             )
         else:
             quantize_static(
-                prepared,
+                copy,
                 path,
                 Reader(),
                 quant_format=QuantFormat.QDQ,
@@ -80,8 +94,6 @@ def quantise(model: "ModelProto", recipe: str, calibration: Iterable[NDArray[Any
                 # The sum of a product is used as it is: rounding it to 8 bits would cost accuracy and gain nothing.
                 extra_options={"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": ["MatMul"]},
             )
-        import onnx
-
         return onnx.load(path)
 
 
@@ -126,12 +138,23 @@ def _prepared(model: "ModelProto") -> "ModelProto":
             nodes.extend(_as_matmul(node, bool(options.get("transB")), weights))
         else:
             nodes.append(node)
-    read = {name for node in nodes for name in node.input}
     del prepared.graph.node[:], prepared.graph.initializer[:]
     prepared.graph.node.extend(nodes)
-    prepared.graph.initializer.extend(tensor for name, tensor in weights.items() if name in read)
+    prepared.graph.initializer.extend(weights.values())
+    # A graph that was merged from two may import the same operator set twice, which the quantiser does not expect.
+    imports = {item.domain: item.version for item in model.opset_import}
+    del prepared.opset_import[:]
+    prepared.opset_import.extend(helper.make_opsetid(*item) for item in imports.items())
     onnx.helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})
     return prepared
+
+
+def _drop_unread(model: "ModelProto") -> None:
+    """Remove the weights that other ones have taken the place of."""
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
 
 
 def _as_matmul(node: "NodeProto", transposed: bool, weights: dict[str, Any]) -> "Iterator[NodeProto]":
