@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from ulfine_exports.serve.answering import answered
 from ulfine_exports.serve.classify_route import classify_route
 from ulfine_exports.serve.inference_routes import inference_routes
+from ulfine_exports.serve.metrics import CONTENT_TYPE
 from ulfine_exports.serve.openapi import openapi
 from ulfine_exports.serve.page_routes import page_routes
 from ulfine_exports.serve.service import Service
@@ -30,7 +31,7 @@ def build_app(service: Service, report: Callable[[str], None] = lambda line: Non
     document = openapi(service)
 
     async def metrics(request: Request) -> Response:
-        return Response(service.metrics_text(), media_type=service.metrics.content_type)
+        return Response(service.metrics_text(), media_type=CONTENT_TYPE)
 
     async def described(request: Request) -> Response:
         return JSONResponse(document)

@@ -6,15 +6,17 @@ Triton's extensions of it.
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from ulfine_exports.serve.refusal import Refusal
 from ulfine_exports.serve.served_model import ServedModel, Tensor
+
+_T = TypeVar("_T")
+_WORDS: dict[type, str] = {list: "a list", str: "text", dict: "a JSON object"}
 
 
 @dataclass(frozen=True)
@@ -47,31 +49,6 @@ class InferenceRequest:
     id: str | None = None
 
 
-class _Strict(BaseModel):
-    # Unknown keys are left alone: the protocol has extensions that do not concern this server.
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _Input(_Strict):
-    name: str
-    shape: list[int]
-    datatype: str
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    data: Any = None
-
-
-class _Output(_Strict):
-    name: str
-    parameters: dict[str, Any] = Field(default_factory=dict)
-
-
-class _Request(_Strict):
-    id: str | None = None
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    inputs: list[_Input]
-    outputs: list[_Output] = Field(default_factory=list)
-
-
 def read_inference_request(
     body: bytes | bytearray, json_length: int | None, model: ServedModel, max_rows: int
 ) -> InferenceRequest:
@@ -90,80 +67,99 @@ def read_inference_request(
         raise Refusal(400, f"Inference-Header-Content-Length is {json_length}, the body has {len(body)} bytes")
     text, binary = (body, b"") if json_length is None else (body[:json_length], memoryview(body)[json_length:])
     try:
-        request = _Request.model_validate(from_json(text, allow_inf_nan=False))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise Refusal(400, f"{'.'.join(map(str, first['loc'])) or 'the request'}: {first['msg']}") from None
+        request = from_json(text, allow_inf_nan=False)
     except ValueError as error:
         raise Refusal(400, f"the body is no JSON: {str(error).splitlines()[0]}") from None
-    names = [item.name for item in request.inputs]
+    # Unknown keys are left alone: the protocol has extensions that do not concern this server.
+    if not isinstance(request, dict):
+        raise Refusal(400, "the request is no JSON object")
+    inputs = _field(request, "inputs", list, "the request")
+    names = [_field(item, "name", str, "an input") for item in inputs]
     if names != [model.input.name]:
         raise Refusal(400, f"the inputs are {names}: {model.name} takes exactly one, {model.input.name!r}")
-    rows = _rows(request.inputs[0], binary, model.input, max_rows)
-    return InferenceRequest(rows, _outputs(request, model), request.id)
+    identity = request.get("id")
+    if identity is not None and not isinstance(identity, str):
+        raise Refusal(400, f"id is {identity!r}: it takes text")
+    return InferenceRequest(_rows(inputs[0], binary, model.input, max_rows), _outputs(request, model), identity)
 
 
-def _rows(item: _Input, binary: "bytes | memoryview", tensor: Tensor, max_rows: int) -> NDArray[Any]:
-    if item.datatype != tensor.datatype:
-        raise Refusal(400, f"{item.name} has datatype {item.datatype!r}: it takes {tensor.datatype}")
-    sizes = item.shape[1:]
-    fits = len(item.shape) == 1 + len(tensor.row_shape) and all(
-        (size > 0 if wanted == -1 else size == wanted) for size, wanted in zip(sizes, tensor.row_shape, strict=True)
-    )
-    if not fits or item.shape[0] < 0:
-        raise Refusal(400, f"{item.name} has shape {item.shape}: it takes {tensor.shape}, -1 being any size")
-    if item.shape[0] > max_rows:
-        raise Refusal(413, f"{item.name} has {item.shape[0]} rows: send at most {max_rows} at a time")
-    count = math.prod(item.shape)
-    length = item.parameters.get("binary_data_size")
+def _field(item: Any, name: str, kind: type[_T], where: str, default: _T | None = None) -> _T:
+    """The field of a JSON object, which has to be there unless it has a default."""
+    if not isinstance(item, dict):
+        raise Refusal(400, f"{where} is {str(item)[:50]!r}: it takes a JSON object")
+    value = item.get(name, default)
+    if not isinstance(value, kind):
+        found = f"is {str(value)[:50]!r}" if name in item else "is missing"
+        raise Refusal(400, f"{name} of {where} {found}: it takes {_WORDS[kind]}")
+    return value
+
+
+def _rows(item: dict[str, Any], binary: "bytes | memoryview", tensor: Tensor, max_rows: int) -> NDArray[Any]:
+    name, shape = tensor.name, _field(item, "shape", list, tensor.name)
+    datatype = _field(item, "datatype", str, name)
+    if datatype != tensor.datatype:
+        raise Refusal(400, f"{name} has datatype {datatype!r}: it takes {tensor.datatype}")
+    fits = len(shape) == len(tensor.shape) and all(type(size) is int for size in shape)
+    if not fits or not all(
+        size > 0 if wanted == -1 else size == wanted for size, wanted in zip(shape[1:], tensor.row_shape, strict=True)
+    ):
+        raise Refusal(400, f"{name} has shape {shape}: it takes {tensor.shape}, -1 being any size")
+    if not 0 <= shape[0] <= max_rows:
+        raise Refusal(413, f"{name} has {shape[0]} rows: send at most {max_rows} at a time")
+    count = math.prod(shape)
+    length = _field(item, "parameters", dict, name, {}).get("binary_data_size")
     if length is None:
-        values = _values(item, tensor, count)
+        values = _values(item, tensor, shape, count)
     else:
-        if item.data is not None:
-            raise Refusal(400, f"{item.name} comes both as data and as binary_data_size: send one")
+        if item.get("data") is not None:
+            raise Refusal(400, f"{name} comes both as data and as binary_data_size: send one")
         if length != len(binary) or length != count * tensor.dtype.itemsize:
             raise Refusal(
                 400,
-                f"{item.name} has binary_data_size {length}, {len(binary)} bytes follow the JSON, "
-                f"and shape {item.shape} of {tensor.datatype} takes {count * tensor.dtype.itemsize}",
+                f"{name} has binary_data_size {length}, {len(binary)} bytes follow the JSON, "
+                f"and shape {shape} of {tensor.datatype} takes {count * tensor.dtype.itemsize}",
             )
         values = np.frombuffer(binary, tensor.dtype.newbyteorder("<"))
     if tensor.dtype.kind == "f" and not np.isfinite(values).all():
-        raise Refusal(400, f"{item.name} holds NaN or infinite values")
-    return values.reshape(item.shape)
+        raise Refusal(400, f"{name} holds NaN or infinite values")
+    return values.reshape(shape)
 
 
-def _values(item: _Input, tensor: Tensor, count: int) -> NDArray[Any]:
+def _values(item: dict[str, Any], tensor: Tensor, shape: list[int], count: int) -> NDArray[Any]:
     """The numbers of ``data``, flat or nested as the shape says."""
-    if not isinstance(item.data, list):
-        raise Refusal(400, f"{item.name} has neither data nor binary_data_size")
+    name, data = tensor.name, item.get("data")
+    if not isinstance(data, list):
+        raise Refusal(400, f"{name} has neither data nor binary_data_size")
     try:
-        values = np.array(item.data) if item.data else np.zeros(0, tensor.dtype)
+        values = np.array(data) if data else np.zeros(0, tensor.dtype)
     except ValueError:
-        raise Refusal(400, f"{item.name} has data of uneven lengths: shape {item.shape} is asked for") from None
+        raise Refusal(400, f"{name} has data of uneven lengths: shape {shape} is asked for") from None
     if values.dtype.kind not in "iuf" or (tensor.dtype.kind == "u" and values.dtype.kind == "f"):
-        raise Refusal(400, f"{item.name} has data that are no {tensor.datatype} numbers")
-    if values.size != count or (values.ndim != 1 and list(values.shape) != item.shape):
-        raise Refusal(400, f"{item.name} has data of shape {list(values.shape)}: shape {item.shape} is asked for")
+        raise Refusal(400, f"{name} has data that are no {tensor.datatype} numbers")
+    if values.size != count or (values.ndim != 1 and list(values.shape) != shape):
+        raise Refusal(400, f"{name} has data of shape {list(values.shape)}: shape {shape} is asked for")
     if tensor.dtype.kind == "u" and values.size and not 0 <= values.min() <= values.max() <= 255:
-        raise Refusal(400, f"{item.name} has data outside 0 to 255")
+        raise Refusal(400, f"{name} has data outside 0 to 255")
     with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused
         return values.astype(tensor.dtype).ravel()
 
 
-def _outputs(request: _Request, model: ServedModel) -> tuple[WantedOutput, ...]:
+def _outputs(request: dict[str, Any], model: ServedModel) -> tuple[WantedOutput, ...]:
     known = [tensor.name for tensor in model.outputs]
-    binary = _flag(request.parameters, "binary_data_output", False)
-    if not request.outputs:
+    binary = _flag(_field(request, "parameters", dict, "the request", {}), "binary_data_output", False)
+    outputs = _field(request, "outputs", list, "the request", [])
+    if not outputs:
         return tuple(WantedOutput(name, binary) for name in known)
     wanted = []
-    for item in request.outputs:
-        if item.name not in known:
-            raise Refusal(400, f"there is no output {item.name!r}: choose from {', '.join(known)}")
-        top = item.parameters.get("classification", 0)
+    for item in outputs:
+        name = _field(item, "name", str, "an output")
+        if name not in known:
+            raise Refusal(400, f"there is no output {name!r}: choose from {', '.join(known)}")
+        parameters = _field(item, "parameters", dict, name, {})
+        top = parameters.get("classification", 0)
         if isinstance(top, bool) or not isinstance(top, int) or top < 0:
             raise Refusal(400, f"classification is {top!r}: it takes a whole number, how many classes are wanted")
-        wanted.append(WantedOutput(item.name, _flag(item.parameters, "binary_data", binary), top))
+        wanted.append(WantedOutput(name, _flag(parameters, "binary_data", binary), top))
     return tuple(wanted)
 
 

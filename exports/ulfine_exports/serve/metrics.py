@@ -1,14 +1,50 @@
 """What Prometheus scrapes at ``/metrics``."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+
+@dataclass
+class _Histogram:
+    """How many values fell up to each bound, and their sum."""
+
+    bounds: tuple[float, ...]
+    counts: list[int] = field(default_factory=list)
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Bounds as text and the counts up to them, as Prometheus wants them."""
+        seen, buckets = 0, []
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
+            seen += count
+            buckets.append((bound, float(seen)))
+        return buckets
 
 
 class Metrics:
-    """Counts of one server, in a registry of its own.
+    """Counts of one server. prometheus_client, which takes a while to import, writes them when they are asked for.
+
+    Attributes:
+        requests: Requests answered.
+        rows: Rows classified.
 
     Example:
         >>> metrics = Metrics()
@@ -17,35 +53,19 @@ class Metrics:
         True
     """
 
-    content_type = CONTENT_TYPE_LATEST
-
     def __init__(self) -> None:
-        own = CollectorRegistry()
-        self._registry = own
-        self._requests = Counter(
-            "ulfine_requests", "Requests, by where and with which answer.", ["where", "code"], registry=own
-        )
-        self._seconds = Histogram(
-            "ulfine_request_seconds", "From headers to answer.", ["where"], buckets=_SECONDS, registry=own
-        )
-        self._batch_rows = Histogram("ulfine_batch_rows", "Rows that ran together.", buckets=_ROWS, registry=own)
-        self._waited = Histogram(
-            "ulfine_queue_seconds", "How long the oldest row of a batch waited.", buckets=_SECONDS, registry=own
-        )
-        self._ran = Histogram(
-            "ulfine_run_seconds", "How long onnxruntime took for a batch.", buckets=_SECONDS, registry=own
-        )
-        self._waiting = Gauge("ulfine_waiting_rows", "Rows that wait for a batch.", registry=own)
-        self._decoding = Gauge("ulfine_decoding_pictures", "Pictures that wait or are being decoded.", registry=own)
-        ProcessCollector(registry=own)
         self.requests = 0
         self.rows = 0
+        self._answers: Counter[tuple[str, str]] = Counter()
+        self._seconds: dict[str, _Histogram] = {}
+        self._batch_rows, self._waited, self._ran = _Histogram(_ROWS), _Histogram(_SECONDS), _Histogram(_SECONDS)
+        self._queues = (0, 0)
 
     def request(self, where: str, code: int, seconds: float) -> None:
         """Count an answered request; `where` comes from a fixed list, never from the client."""
         self.requests += 1
-        self._requests.labels(where, str(code)).inc()
-        self._seconds.labels(where).observe(seconds)
+        self._answers[where, str(code)] += 1
+        self._seconds.setdefault(where, _Histogram(_SECONDS)).observe(seconds)
 
     def batch(self, rows: int, waited: float, ran: float) -> None:
         """Count a batch: its rows, how long the oldest waited, how long it ran, in seconds."""
@@ -56,6 +76,31 @@ class Metrics:
 
     def text(self, *, waiting: int = 0, decoding: int = 0) -> bytes:
         """Everything in Prometheus' text format, with the queues as they are now."""
-        self._waiting.set(waiting)
-        self._decoding.set(decoding)
-        return generate_latest(self._registry)
+        from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+        self._queues = (waiting, decoding)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        ProcessCollector(registry=registry)
+        return generate_latest(registry)
+
+    def collect(self) -> "Iterator[Metric]":
+        """What prometheus_client asks a collector for."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+        answers = CounterMetricFamily("ulfine_requests", "Requests, by where and answer.", labels=["where", "code"])
+        for labels, count in self._answers.items():
+            answers.add_metric(labels, count)
+        seconds = HistogramMetricFamily("ulfine_request_seconds", "From headers to answer.", labels=["where"])
+        for where, histogram in self._seconds.items():
+            seconds.add_metric([where], histogram.buckets(), histogram.total)
+        yield from (answers, seconds)
+        for name, text, histogram in (
+            ("ulfine_batch_rows", "Rows that ran together.", self._batch_rows),
+            ("ulfine_queue_seconds", "How long the oldest row of a batch waited.", self._waited),
+            ("ulfine_run_seconds", "How long onnxruntime took for a batch.", self._ran),
+        ):
+            yield HistogramMetricFamily(name, text, buckets=histogram.buckets(), sum_value=histogram.total)
+        waiting, decoding = self._queues
+        yield GaugeMetricFamily("ulfine_waiting_rows", "Rows that wait for a batch.", waiting)
+        yield GaugeMetricFamily("ulfine_decoding_pictures", "Pictures that wait or are decoded.", decoding)
