@@ -12,6 +12,14 @@ from ulfine_cache.regular_file import open_regular
 _BUFFER = 1 << 16
 _BLOCK = tarfile.BLOCKSIZE
 _COMPRESSED = ((b"\x1f\x8b", "gunzip"), (b"BZh", "bunzip2"), (b"\xfd7zXZ\0", "unxz"), (b"\x28\xb5\x2f\xfd", "unzstd"))
+_EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_MAX_EXTENDED = 1 << 16
 # What tarfile raises on damaged headers, found by flipping bytes.
 _DAMAGED = (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError, AttributeError, IndexError)
 
@@ -65,11 +73,35 @@ def tar_members(path: str, wanted: Callable[[str], bool], max_text: int) -> tupl
     return members, problem
 
 
+class _LeanInfo(tarfile.TarInfo):
+    """A header of which only name and size are read if it is that of a plain file: a listing takes half the time."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_LeanInfo":
+        # A prefix belongs to a long name; sizes above 8 GiB and negative ones are not octal.
+        if len(buf) == _BLOCK and buf[156:157] == tarfile.REGTYPE and not buf[345]:
+            try:
+                claimed, size = (int(buf[field].strip(b" \0"), 8) for field in (slice(148, 156), slice(124, 136)))
+            except ValueError:
+                claimed, size = -1, 0
+            # The checksum counts its own field as eight spaces.
+            if claimed == sum(buf) - sum(buf[148:156]) + 8 * 32:
+                info = cls()
+                info.name = buf[:100].partition(b"\0")[0].decode(encoding, errors)
+                info.size = size
+                return info
+        info = super().frombuf(buf, encoding, errors)
+        # tarfile would read it whole: damage to its size must not become gigabytes.
+        if info.type in _EXTENDED and not 0 <= info.size <= _MAX_EXTENDED:
+            raise tarfile.ReadError("enormous extended header")
+        return info
+
+
 def _walk(file: IO[bytes], end: int, wanted: Callable[[str], bool], max_text: int, members: list[TarMember]) -> str:
     """Append all members and return what is wrong with the file, or ""."""
     position = 0
     try:
-        with tarfile.TarFile(fileobj=file, encoding="utf-8", errors="surrogateescape") as tar:
+        with tarfile.TarFile(fileobj=file, tarinfo=_LeanInfo, encoding="utf-8", errors="surrogateescape") as tar:
             while (info := tar.next()) is not None:
                 # tarfile keeps every header otherwise.
                 tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]

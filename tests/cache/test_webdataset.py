@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tarfile
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -197,6 +198,17 @@ def test_webdataset__long_names_and_other_bytes(tmp_path, format):
     assert open_source(tar).items[0].label == 0
 
 
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_webdataset__finds_what_tarfile_finds(tmp_path, format):
+    names = ["/".join(["f" * 50] * 3 + ["n" * length]) + ".jpg" for length in (1, 90)]
+    names += ["n" * length + ".jpg" for length in (1, 94, 95, 96)]
+    tar = write_tar(tmp_path / "s.tar", *((name, name * 20) for name in names), format=format)
+    with tarfile.open(tar) as file:
+        expected = {f"s.tar/{member.name}": file.extractfile(member).read() for member in file}
+    assert read_all(open_source(tar)) == expected
+    assert len(expected) == len(names)
+
+
 def test_webdataset__sparse_members(tmp_path):
     sparse = tarfile.TarInfo("a.jpg")
     sparse.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "4"}
@@ -327,19 +339,47 @@ def test_webdataset__one_damaged_file_does_not_end_the_job(six, tmp_path):
     assert len(found) == 10
 
 
-def test_webdataset__headers_that_lead_backwards_come_to_an_end(six):
-    # A negative size in base 256; Python 3.11 and 3.12 go round in circles on it.
-    data = bytearray(six.read_bytes())
-    at = SAMPLE
-    data[at + 124 : at + 136] = (-SAMPLE).to_bytes(12, "big", signed=True)
-    data[at + 148 : at + 156] = b" " * 8
+def set_size(path, at, size, kind=b"0"):
+    """Write another size and type into the header at a byte, with a right checksum."""
+    data = bytearray(path.read_bytes())
+    # Base 256 is how tar writes what does not fit into 11 octal digits.
+    data[at + 124 : at + 136] = (
+        size.to_bytes(12, "big", signed=True) if size < 0 else b"\x80" + size.to_bytes(11, "big")
+    )
+    data[at + 148 : at + 157] = b" " * 8 + kind
     data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
-    six.write_bytes(data)
-    found = read_all(open_source(six))
-    assert found == {
+    path.write_bytes(data)
+
+
+def test_webdataset__headers_that_lead_backwards_come_to_an_end(six):
+    # Python 3.11 and 3.12 go round in circles on it.
+    set_size(six, SAMPLE, -SAMPLE)
+    assert read_all(open_source(six)) == {
         "six.tar/0.jpg": bytes(700),
         "six.tar": f"damaged header at byte {SAMPLE}: what follows is not read",
     }
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L"])
+def test_webdataset__extended_headers_are_not_read_whatever_their_size(six, kind):
+    # Sparse, so that there is something to read.
+    with six.open("rb+") as file:
+        file.truncate(1 << 30)
+    for at, problem in (
+        (SAMPLE, f"damaged header at byte {SAMPLE}: what follows is not read"),
+        (0, "not a tar file"),
+    ):
+        with six.open("rb+") as file:
+            head = six.with_suffix(".head")
+            head.write_bytes(file.read(6 * SAMPLE))
+            set_size(head, at, 1 << 29, kind)
+            file.seek(0)
+            file.write(head.read_bytes())
+        tracemalloc.start()
+        assert read_all(open_source(six))["six.tar"] == problem
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 10 << 20
 
 
 def test_webdataset__refusals(tmp_path, six):
