@@ -71,7 +71,7 @@ An image classifier of {len(metadata.class_names)} classes, fitted with ulfine-f
 
 ## Use
 
-`onnx/model.onnx` ({size / 1e6:.1f} MB, {metadata.precision}, opset {metadata.opset}) takes {takes}; it gives
+`onnx/model.onnx` ({_size(size)}, {metadata.precision}, opset {metadata.opset}) takes {takes}; it gives
 `probabilities` and `logits`, (batch, {len(metadata.class_names)}). Its metadata hold the class names and the
 preprocessing.
 
@@ -99,7 +99,7 @@ def _precision_section(comparison: "Comparison | None") -> str:
     shown = [version.figures for version in (comparison.versions[0], comparison.chosen)]
     rows = "\n".join(
         f"| {row['precision']} | {row['accuracy']:.4f} | {row['macro_accuracy']:.4f} | {row['ece']:.4f} | "
-        f"{row['bytes'] / 1e6:.1f} MB |"
+        f"{_size(row['bytes'])} |"
         for row in shown
     )
     return f"""
@@ -125,6 +125,10 @@ def _front(name: str, metadata: ExportMetadata, measured: dict[str, Any]) -> dic
         dataset = {"name": f"the run's own images, split {split}", "type": "private", "split": "test"}
         front["model-index"] = [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}]
     return front
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
 def _cell(text: str) -> str:
