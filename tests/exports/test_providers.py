@@ -24,6 +24,12 @@ def test_open_session__threads_are_the_cpus_of_this_process():
     assert options.inter_op_num_threads == 1
 
 
+def test_open_session__threads_and_spinning_as_asked():
+    options = open_session(MODEL, "cpu", threads=3, spinning=False).session.get_session_options()
+    assert options.intra_op_num_threads == 3
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
 def test_open_session__unknown_device():
     with pytest.raises(UsageError, match="auto, cpu, cuda"):
         open_session(MODEL, "tpu")
@@ -33,7 +39,7 @@ def test_open_session__cuda_that_silently_runs_on_the_cpu(monkeypatch, capfd):
     """As onnxruntime-gpu does where the driver is there and cuDNN is not: available, asked for, not used."""
     monkeypatch.setattr(providers, "_cuda_obstacle", lambda: "")
     create = providers._create
-    monkeypatch.setattr(providers, "_create", lambda model, _, threads: create(model, [providers._CPU], threads))
+    monkeypatch.setattr(providers, "_create", lambda model, _, *rest: create(model, [providers._CPU], *rest))
     with pytest.raises(UlfineError, match="cannot use CUDA"):
         open_session(MODEL, "cuda")
     opened = open_session(MODEL, "auto")

@@ -19,7 +19,9 @@ def serve(
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of onnxruntime; without it the CPUs that may be used.")
     ] = None,
-    max_batch: Annotated[int, typer.Option(help="Most rows that run together.")] = 32,
+    max_batch: Annotated[
+        int | None, typer.Option(help="Most rows that run together; without it what fits the file and the device.")
+    ] = None,
     max_delay_ms: Annotated[float, typer.Option(help="Longest time a row is held back so that others join it.")] = 5.0,
     max_queue: Annotated[int, typer.Option(help="Most rows that wait; more are refused (503).")] = 1024,
     max_body_mb: Annotated[int, typer.Option(help="Largest request; larger ones are refused (413).")] = 64,

@@ -18,6 +18,7 @@ from ulfine_cache.progress import Progress, Silent
 if TYPE_CHECKING:
     from uvicorn import Server
 
+    from ulfine_exports.serve.served_model import ServedModel
     from ulfine_exports.serve.service import Service
 
 _MAX_CONNECTIONS = 1000
@@ -33,7 +34,7 @@ class ServeConfig(StrictConfig):
     port: int = Field(8000, ge=0, le=65535)
     device: str = "auto"
     threads: int | None = Field(None, ge=1)
-    max_batch: int = Field(32, ge=1)
+    max_batch: int | None = Field(None, ge=1)
     max_delay_ms: float = Field(5.0, ge=0, le=60_000)
     max_queue: int = Field(1024, ge=1)
     max_body_mb: int = Field(64, ge=1, le=2048)
@@ -47,7 +48,7 @@ def serve(
     port: int = 8000,
     device: str = "auto",
     threads: int | None = None,
-    max_batch: int = 32,
+    max_batch: int | None = None,
     max_delay_ms: float = 5.0,
     max_queue: int = 1024,
     max_body_mb: int = 64,
@@ -66,7 +67,8 @@ def serve(
         port: Port to listen at; 0 takes a free one.
         device: ``"auto"`` takes CUDA where it works, else the CPU; ``"cpu"``; ``"cuda"`` insists.
         threads: CPU threads of onnxruntime; None takes the CPUs that this process may use.
-        max_batch: Most rows that run together.
+        max_batch: Most rows that run together; None takes 1024 rows of features, 64 pictures on CUDA, and on a CPU 8,
+            which are as fast as more and make nobody wait as long.
         max_delay_ms: Longest time in milliseconds for which a row is held back so that others can join it.
         max_queue: Most rows that wait; more are refused with 503.
         max_body_mb: Largest request in MB (2^20 bytes); larger ones are refused with 413.
@@ -164,7 +166,7 @@ def _opened(options: ServeConfig, progress: Progress) -> "Iterator[tuple[Server,
     with contextlib.closing(_listen(options.host, options.port)) as listener:
         served = ServedModel(options.model, options.device, options.threads)
         limits = Limits(
-            max_batch=options.max_batch,
+            max_batch=options.max_batch or _batch(served),
             max_delay=options.max_delay_ms / 1000,
             max_queue=options.max_queue,
             max_body=options.max_body_mb * 2**20,
@@ -192,6 +194,12 @@ def _opened(options: ServeConfig, progress: Progress) -> "Iterator[tuple[Server,
             f"on {served.device}{reason}, at {url} until Ctrl+C"
         )
         yield uvicorn.Server(config), listener, service, url
+
+
+def _batch(served: "ServedModel") -> int:
+    if served.metadata.input == "features":
+        return 1024
+    return 64 if served.device == "cuda" else 8
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -282,5 +282,5 @@ def colours(colours_onnx: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def trees(trees_onnx: Path) -> Any:
-    with serving(model=trees_onnx, device="cpu", threads=1) as url:
+    with serving(model=trees_onnx, device="cpu", threads=1, max_batch=32) as url:
         yield Server(url)
