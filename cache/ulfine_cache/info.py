@@ -16,10 +16,11 @@ def cache_info(path: Path) -> dict[str, Any]:
         path: The cache directory.
 
     Returns:
-        A JSON-able dict: kind ("cache"), path, rows, views, features, classes, labelled, unlabelled, val, test,
-        skipped, model, pretrained, weights_hash, precision, view_recipe, preprocess (dict), templates, text (bool),
-        prompts_per_class, index, index_quality (the dict of `IndexReport`), shards, bytes, created, source, versions,
-        fingerprint, splits (by name: its totals and its protocol), per_class (list of name, labelled, val, test).
+        A JSON-able dict: kind ("cache"), path, rows, views, features, features_pre (width before the projection, or 0),
+        classes, labelled, unlabelled, val, test, skipped, model, pretrained, weights_hash, precision, view_recipe,
+        preprocess (dict), templates, text (bool), prompts_per_class, index, index_quality (the dict of `IndexReport`),
+        shards, bytes, created, source, versions, fingerprint, splits (by name: its totals and its protocol), per_class
+        (list of name, labelled, val, test).
 
     Raises:
         UlfineError: There is no readable cache.
@@ -38,6 +39,7 @@ def cache_info(path: Path) -> dict[str, Any]:
         "rows": cache.n_rows,
         "views": cache.n_views,
         "features": cache.n_features,
+        "features_pre": cache.n_features_pre,
         "classes": cache.n_classes,
         **{part: len(getattr(own, part)) for part in ("labelled", "unlabelled", "val", "test")},
         "skipped": int(attributes.get("skipped", 0)),
