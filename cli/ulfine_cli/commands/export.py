@@ -24,7 +24,7 @@ def show(figures: dict[str, Any], output: Output) -> None:
                 percent(version["accuracy"]),
                 percent(version["macro_accuracy"]),
                 text(version["ece"]),
-                f"{version['bytes'] / 1e6:.2f}",
+                f"{version['bytes'] / 1e6:.3g}",
                 f"{version['rows_per_second']:.1f}",
                 f"{version['largest_difference']:.2g}",
                 f"{version['mean_difference']:.2g}",
