@@ -16,7 +16,7 @@ from ulfine_cache.shards import read_header
 
 _TRAINING_ROWS = 64
 """Rows per inverted list that its centroids are trained on; FAISS asks for at least 39."""
-_LEAST_TRAINING_ROWS = 65_536
+_LEAST_TRAINING_ROWS = 16_384
 _TIMED_QUERIES = 20
 
 

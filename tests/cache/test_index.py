@@ -161,7 +161,7 @@ def test_index_cache__a_single_row(tmp_path):
 
 
 def test_index_cache__duplicates_stand_for_each_other(tmp_path):
-    _, report = a_cache(tmp_path, np.tile(noise(20, 8), (50, 1)), "IVF16,Flat")
+    _, report = a_cache(tmp_path, np.tile(noise(20, 8), (50, 1)), "IVF16,PQ4x4fs,Refine(SQfp16)")
     assert report.quality["recall_at_10"] == 1.0
     assert report.quality["nprobe"] == 1
 
@@ -189,6 +189,20 @@ def test_search__more_neighbours_than_the_lists_hold(tmp_path):
     assert (rows[:, 1500:] == -1).all()
     assert np.isneginf(similarities[:, 1500:]).all()
     assert (rows[:, :1500] >= 0).all()
+
+
+def test_search__many_neighbours_are_exact(tmp_path):
+    cache, _ = a_cache(tmp_path, clustered(1500, 8), "IVF16,Flat")
+    queries = np.ascontiguousarray(cache.features()[:3])
+    np.testing.assert_array_equal(search(cache, queries, 120)[1], nearest(cache, queries, 120))
+
+
+def test_without_row__found_or_not():
+    rows = np.array([[4, 2, 9], [3, 5, 7]])
+    similarities = np.array([[1.0, 0.8, 0.6], [0.9, 0.7, 0.5]], np.float32)
+    similarities, rows = without_row((similarities, rows), np.array([2, 8]))
+    assert rows.tolist() == [[4, 9], [3, 5]]
+    np.testing.assert_allclose(similarities, [[1.0, 0.6], [0.9, 0.7]])
 
 
 def test_exact_search__ties_blocks_and_too_few_rows(tmp_path):
