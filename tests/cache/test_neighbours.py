@@ -125,6 +125,23 @@ def test_neighbours__what_cannot_be_asked(cache, tmp_path):
     assert ask(cache, "word " * 200)[0]
 
 
+def test_neighbours__words_for_an_encoder_without_text(photos, tmp_path):
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    weights = str(tmp_path / "weights.safetensors")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_file(timm.create_model("test_vit", num_classes=0).state_dict(), weights)
+    made = {"model": "timm:test_vit", "pretrained": weights, "precision": "fp32", "device": "cpu"}
+    cache_features(source=photos, out=tmp_path / "cache", **made)
+    (found,) = ask(tmp_path / "cache", str(photos / "zebra" / "01.png"), k=1)
+    assert found[0]["path"] == "zebra/01.png"
+    with pytest.raises(UlfineError, match="a red car: timm:test_vit has no text encoder: ask with a picture"):
+        ask(tmp_path / "cache", "a red car")
+
+
 def test_neighbours__a_path_of_the_cache_loads_no_torch(imported):
     code = (
         "import sys; from pathlib import Path; from ulfine_cache.neighbours import neighbours; "
