@@ -85,6 +85,7 @@ def test_stop__finishes_what_is_in_flight(served, colours_onnx, tmp_path, number
                 break
             time.sleep(0.02)
         assert refused
+        time.sleep(0.5)
         client.sendall(body[50:])
         status, answer = read_answer(client)
         assert (status, json.loads(answer)["images"][0]["label"]) == (200, "red")
