@@ -121,9 +121,10 @@ def test_decode__grey_with_alpha_and_palette_with_transparency():
 
 
 def test_decode__sixteen_bits_are_scaled():
-    values = np.array([[0, 257, 32896, 65535]], np.uint16)
-    assert np.asarray(decode(encoded(Image.fromarray(values))))[0, :, 0].tolist() == [0, 1, 128, 255]
-    assert np.asarray(decode(encoded(Image.fromarray(values), "TIFF")))[0, :, 0].tolist() == [0, 1, 128, 255]
+    values = np.array([[0, 128, 129, 257, 32896, 65406, 65407, 65535]], np.uint16)
+    expected = [0, 0, 1, 1, 128, 254, 255, 255]
+    for kind in ("PNG", "TIFF"):
+        assert np.asarray(decode(encoded(Image.fromarray(values), kind)))[0, :, 0].tolist() == expected
 
 
 def test_decode__floats_and_32_bits():
