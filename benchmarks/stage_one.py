@@ -77,17 +77,8 @@ def random_weights(model: str, folder: Path) -> Path:
 def ulfine(images: Path, folder: Path, model: str, weights: Path, precision: str) -> dict[str, Any]:
     figures = folder / "figures.json"
     command = [sys.executable, "-m", "ulfine_cli.main", "cache-features", str(images)]
-    command += [
-        "--model",
-        model,
-        "--pretrained",
-        str(weights),
-        "--precision",
-        precision,
-        "--quiet",
-        "--json",
-        str(figures),
-    ]
+    command += ["--out", str(folder / precision), "--model", model, "--pretrained", str(weights)]
+    command += ["--precision", precision, "--quiet", "--json", str(figures)]
     subprocess.run(command, check=True)
     return json.loads(figures.read_text())
 
