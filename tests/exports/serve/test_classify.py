@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from tests.exports.serve.conftest import png
+from ulfine_exports.export import export_onnx
 from ulfine_exports.onnx_classifier import OnnxClassifier
+from ulfine_fast.fitting import fit
 
 BOUNDARY = "frontier"
 MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -43,17 +45,34 @@ def test_several_files(colours):
     assert (last["name"], last["label"]) == ("c.png", "blue")
 
 
-def test_same_answer_as_the_classifier(start, pixel_onnx, photographs):
-    """With the embedded CLIP in it, on drawings: the same probabilities as without a server."""
-    server = start(pixel_onnx)
+@pytest.fixture(scope="module")
+def fused_onnx(pixel_run):
+    """The embedded CLIP with `ulfine` behind it, as the command line exports it."""
+    folder = pixel_run.parent
+    run = fit(cache=folder / "cache", out=folder / "fused", method="ulfine")
+    export_onnx(run=run.path, onnx=folder / "fused.onnx", input="pixels")
+    return folder / "fused.onnx"
+
+
+def test_same_answer_as_the_classifier(start, fused_onnx, photographs):
+    """On drawings, the same probabilities as without a server, and parts that add up."""
+    server = start(fused_onnx)
     files = sorted(photographs.rglob("*.png"))[:6]
     body = form(*((file.name, file.read_bytes()) for file in files))
     images = server.ask("POST", "/classify?top=99", body, MULTIPART).json["images"]
-    expected = OnnxClassifier(pixel_onnx, device="cpu")
-    for image, probabilities in zip(images, expected.predict_proba(files), strict=True):
+    classifier = OnnxClassifier(fused_onnx, device="cpu")
+    probabilities, logits = classifier.predict_both(files)
+    for image, row, fused in zip(images, probabilities, np.sort(logits), strict=True):
         found = {item["name"]: item["probability"] for item in image["classes"]}
-        assert [found[name] for name in expected.class_names] == pytest.approx(probabilities.tolist(), abs=1e-5)
-        assert "spoke" not in image
+        assert [found[name] for name in classifier.class_names] == pytest.approx(row.tolist(), abs=1e-5)
+        assert [part["name"] for part in image["spoke"]["parts"]] == ["text", "probe"]
+        lead = pytest.approx(float(fused[-1] - fused[-2]), abs=1e-3)
+        assert image["spoke"]["lead"] == lead
+        assert sum(part["lead"] for part in image["spoke"]["parts"]) == lead
+
+
+def test_nobody_spoke_where_nothing_was_fused(start, painting_onnx):
+    assert "spoke" not in start(painting_onnx).ask("POST", "/classify", png("red")).json["images"][0]
 
 
 def test_which_logits_spoke(colours):

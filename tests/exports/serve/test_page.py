@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from onnx import helper
 
-from tests.exports.serve.conftest import png
+from tests.exports.serve.conftest import CLASSES, png, value, write_model
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium import webdriver
@@ -147,6 +148,27 @@ def test_reaches_nothing_else(page, colours, pictures):
     assert page.get_log("browser") == []
     policy = colours.get("/").headers["content-security-policy"]
     assert policy.startswith("default-src 'none'")
+
+
+def test_checkpoint_without_its_folder(start, models):
+    """What a file says about itself is shown to strangers: not where things were on the machine that exported it."""
+    nodes = [
+        helper.make_node("Softmax", ["features"], ["probabilities"]),
+        helper.make_node("Identity", ["features"], ["logits"]),
+    ]
+    outputs = [value(name, ["batch", 3]) for name in ("probabilities", "logits")]
+    path = write_model(
+        models / "own.onnx",
+        nodes,
+        [value("features", ["batch", 3])],
+        outputs,
+        {},
+        input="features",
+        class_names=CLASSES,
+        model="ViT-B-32",
+        pretrained="/home/someone/secret/checkpoint.safetensors",
+    )
+    assert start(path).get("/model").json["encoder"] == "ViT-B-32 checkpoint.safetensors"
 
 
 def test_file_that_takes_features(browser, trees):
