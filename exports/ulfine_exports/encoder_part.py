@@ -20,8 +20,10 @@ LARGE = 1024
 def encoder_nodes(model: "ModelProto") -> list["NodeProto"]:
     """Find the nodes from the first layer with weights to the point where an image has become a single vector.
 
-    That point is the first tensor (batch, width) of floats that everything after it is computed from, such as the class
-    token of a vision transformer. A graph that takes vectors (``features``) has no encoder.
+    That point is the first tensor (rows, width) of floats that everything after it is computed from, once no tensor
+    with more axes goes into a layer any more. In between, encoders may write the tokens of all images one below the
+    other and take them apart again; after it, views of an image may still be averaged. A graph that takes vectors
+    (``features``) has no encoder.
 
     Args:
         model: A graph as `ulfine_exports.graph.build_graph` gives it: one input, nodes in topological order.
@@ -34,26 +36,52 @@ def encoder_nodes(model: "ModelProto") -> list["NodeProto"]:
     inferred = onnx.shape_inference.infer_shapes(model).graph
     if _rank(inferred.input[0]) == 2:
         return []
-    floats = {item.name: _rank(item) for item in (*inferred.value_info, *inferred.output) if _is_float(item)}
-    readers = Counter(name for node in model.graph.node for name in node.input)
+    items = (*inferred.input, *inferred.value_info, *inferred.output)
+    ranks = {item.name: _rank(item) for item in items if item.type.tensor_type.HasField("shape")}
+    shapes = {item.name for item in items if item.type.tensor_type.elem_type == onnx.TensorProto.INT64}
+    nodes, start = list(model.graph.node), model.graph.input[0].name
+    depends = _dependent(nodes, start)
+    weights = large_weights(model, 0)
+    first = next((place for place, node in enumerate(nodes) if heavy_weight(node, weights)), len(nodes))
+    values = depends - shapes
+    last = _last_with_axes(nodes, values, ranks)
+    readers = Counter(name for node in nodes for name in node.input)
     readers.update(item.name for item in model.graph.output)
     # What depends on the input and is still to be read; shapes travel beside the image and do not count.
-    alive = {model.graph.input[0].name}
-    weights, depends = large_weights(model, 0), set(alive)
-    found: list[NodeProto] = []
-    for node in model.graph.node:
-        dependent = any(name in depends for name in node.input)
-        if dependent and (found or heavy_weight(node, weights)):
-            found.append(node)
+    alive = {start}
+    for place, node in enumerate(nodes):
         for name in node.input:
             readers[name] -= 1
             if not readers[name]:
                 alive.discard(name)
-        if dependent:
-            depends.update(node.output)
-            alive.update(name for name in node.output if name in floats and readers[name])
-        if found and len(alive) == 1 and floats.get(next(iter(alive))) == 2:
-            return found
+        alive.update(name for name in node.output if name in values and readers[name])
+        if place >= max(first, last) and len(alive) == 1 and ranks.get(next(iter(alive))) == 2:
+            return [node for node in nodes[first : place + 1] if depends & set(node.output)]
+    return [node for node in nodes[first:] if depends & set(node.output)]
+
+
+def _dependent(nodes: "list[NodeProto]", start: str) -> set[str]:
+    """The tensors that are computed from one."""
+    found = {start}
+    for node in nodes:
+        if found & set(node.input):
+            found.update(node.output)
+    return found
+
+
+def _last_with_axes(nodes: "list[NodeProto]", values: set[str], ranks: dict[str, int]) -> int:
+    """Place of the last node whose result has more than two axes and goes into a layer; -1 where there is none."""
+    wanted: set[str] = set()
+    found = -1
+    for place in range(len(nodes) - 1, -1, -1):
+        node = nodes[place]
+        results = wanted & set(node.output) & values
+        if results and found < 0 and any(ranks.get(name) != 2 for name in results):
+            found = place
+        # A layer multiplies by something that does not come from the image.
+        layer = node.op_type in HEAVY_OPERATORS and len(values & set(node.input)) == 1
+        if layer or results:
+            wanted.update(values & set(node.input))
     return found
 
 
@@ -77,8 +105,3 @@ def large_weights(model: "ModelProto", size: int = LARGE) -> set[str]:
 
 def _rank(item: "ValueInfoProto") -> int:
     return len(item.type.tensor_type.shape.dim)
-
-
-def _is_float(item: "ValueInfoProto") -> bool:
-    tensor = item.type.tensor_type
-    return tensor.elem_type == 1 and tensor.HasField("shape")

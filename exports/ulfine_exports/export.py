@@ -13,6 +13,7 @@ from ulfine_exports.metadata import VIEWS, ExportMetadata, InputKind
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from ulfine_exports.judged_rows import JudgedRows
     from ulfine_exports.precision import Comparison
     from ulfine_fast.run import Run
 
@@ -103,12 +104,14 @@ def export_onnx(
 
     from ulfine_exports.opsets import DEFAULT_OPSET
     from ulfine_exports.parity import TOLERANCES
+    from ulfine_exports.precision import lower_precision
     from ulfine_exports.run_graph import build_run_graph
     from ulfine_fast.run import load_run
 
     chosen = DEFAULT_OPSET if options.opset is None else options.opset
     loaded = load_run(options.run)
     _check_places(options)
+    judged = None if options.precision == "fp32" else _judged(loaded, options, progress)
     progress.update("exporting", 0, _STEPS)
     built = build_run_graph(loaded, cast(InputKind, options.input), chosen, options.views)
     model = built.model
@@ -118,8 +121,8 @@ def export_onnx(
     parity = built.check(model, TOLERANCES["fp32"])
     progress.update("exporting", 2, _STEPS)
     comparison = None
-    if options.precision != "fp32":
-        comparison = _lowered(model, loaded, options, progress)
+    if judged is not None:
+        comparison = lower_precision(model, options.precision, judged, max_drop=options.max_drop)
         model = comparison.chosen.model
         # Fewer bits give other probabilities; here the outputs' shapes and finiteness are judged, and the difference
         # is recorded.
@@ -238,16 +241,16 @@ def _check_places(options: ExportConfig) -> None:
         make_directory(options.onnx.parent)
 
 
-def _lowered(model: "ModelProto", run: "Run", options: ExportConfig, progress: Progress) -> "Comparison":
+def _judged(run: "Run", options: ExportConfig, progress: Progress) -> "JudgedRows":
+    """The rows that tell what a lower precision costs; found before the long work begins, for they may be gone."""
     from ulfine_exports.judged_rows import judged_rows
-    from ulfine_exports.precision import lower_precision
 
     rows = judged_rows(run, cast(InputKind, options.input))
     if rows.source != "test rows":
         progress.note(
             f"{options.precision} is judged on {rows.source}, which flatter the run: its split has no test rows"
         )
-    return lower_precision(model, options.precision, rows, max_drop=options.max_drop)
+    return rows
 
 
 def _write(

@@ -1,14 +1,14 @@
 """Labelled rows on which two versions of a graph are compared, and rows to calibrate on: real ones, or none."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
+from ulfine_exports.source_images import source_reader
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -37,6 +37,7 @@ class JudgedRows:
         judged: int64 (n,) rows with known classes.
         calibration: int64 (m,) rows to calibrate on, labelled ones.
         source: What the judged rows are: ``"test rows"``, or ``"labelled rows"`` where there are no test rows.
+        read: Gives the bytes of the image of a row; not called for features.
     """
 
     input: "InputKind"
@@ -44,6 +45,7 @@ class JudgedRows:
     judged: NDArray[np.int64]
     calibration: NDArray[np.int64]
     source: str
+    read: Callable[[int], bytes]
 
     def batches(self) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
         """Batches for the graph and the true classes of their rows; images that cannot be read are left out."""
@@ -68,10 +70,10 @@ class JudgedRows:
         from ulfine_cache.preprocess import Preprocess
 
         preprocess = Preprocess.from_json(self.cache.attributes["preprocess"])
-        folder, pixels, readable = Path(self.cache.attributes["source"]), [], []
+        pixels, readable = [], []
         for row in rows:
             try:
-                picture = decode((folder / self.cache.paths[row]).read_bytes())
+                picture = decode(self.read(row))
             except (OSError, UlfineError):
                 continue
             if self.input == "image":
@@ -101,13 +103,20 @@ def judged_rows(run: "Run", input: "InputKind") -> JudgedRows:
     known = np.flatnonzero(cache.labels >= 0)
     labelled = split.labelled if len(split.labelled) else known
     judged, source = (split.test, "test rows") if len(split.test) else (labelled, "labelled rows")
-    rows = JudgedRows(input, cache, _spread(judged, limit), _spread(labelled, MAX_CALIBRATION), source)
+    judged, calibration = _spread(judged, limit), _spread(labelled, MAX_CALIBRATION)
+    remedy = "what a lower precision costs cannot be measured: bring them back, or export with --precision fp32"
+    try:
+        read = _no_images if input == "features" else source_reader(cache, [*judged, *calibration])
+    except UlfineError as error:
+        raise UlfineError(f"the images of the cache {cache.path} are gone ({error}), so {remedy}") from error
+    rows = JudgedRows(input, cache, judged, calibration, source, read)
     if not len(judged) or next(rows.batches(), None) is None or next(rows.calibration_batches(), None) is None:
-        raise UlfineError(
-            f"the images of the cache {cache.path} are gone, so what a lower precision costs cannot be measured: "
-            "bring them back, or export with --precision fp32"
-        )
+        raise UlfineError(f"the images of the cache {cache.path} are gone, so {remedy}")
     return rows
+
+
+def _no_images(row: int) -> bytes:
+    raise FileNotFoundError(row)
 
 
 def _spread(rows: NDArray[np.int64], limit: int) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from ulfine_exports.export import export_onnx
 from ulfine_exports.half_precision import to_half
 from ulfine_exports.onnx_classifier import OnnxClassifier
 from ulfine_exports.providers import open_session
-from ulfine_exports.quantise import quantise, quantised_nodes, recipes_for
+from ulfine_exports.quantise import RECIPES, quantise, quantised_nodes, recipes_for
 from ulfine_exports.untrusted_model import read_model
 from ulfine_fast.fitting import fit
 
@@ -244,9 +244,13 @@ def test_export__features(run_on_features, tmp_path, precision):
     assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "low.onnx").read_bytes()
 
 
-def test_export__same_pixels_same_bytes(pixel_run, exported, tmp_path):
-    export_onnx(run=pixel_run, onnx=tmp_path / "again.onnx", input="pixels", precision="int8")
-    assert (tmp_path / "again.onnx").read_bytes() == exported["int8"][0].read_bytes()
+def test_conversion__same_graph_same_bytes(pixel_onnx, photographs):
+    model, pixels = onnx.load(pixel_onnx), pixels_of(photographs)
+    first, second = (quantise(model, RECIPES, lambda: [pixels]) for _ in range(2))
+    assert set(first) == {"static", "dynamic"}
+    for recipe, converted in first.items():
+        assert converted.SerializeToString() == second[recipe].SerializeToString()
+    assert to_half(model).SerializeToString() == to_half(model).SerializeToString()
 
 
 def test_export__a_drop_beyond_the_bar_writes_nothing(tmp_path):
