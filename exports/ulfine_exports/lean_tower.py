@@ -1,6 +1,6 @@
-"""A vision transformer written so that its ONNX graph runs fast, with the same weights and the same features.
+"""Image towers written so that their ONNX graphs run fast, with the same features.
 
-What differs from open_clip's own, which was written for training:
+What differs from open_clip's own vision transformer, which was written for training:
 
 - Tokens stay rows of one matrix (batch * length, width), so every layer is a plain matrix product with its bias in it
   (Gemm). Exported as it is, torch's attention swaps batch and length and back: twice as many transpositions.
@@ -15,6 +15,7 @@ attention (not a standard operator). Nine tenths of the time that is left are th
 processor: only fewer bits would help.
 """
 
+import copy
 from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
@@ -25,16 +26,31 @@ if TYPE_CHECKING:
 
 
 def lean(tower: nn.Module) -> nn.Module:
-    """Rewrite an image tower for speed where it is a vision transformer of the plain kind.
+    """Rewrite an image tower for speed where it is of a kind that is known here.
+
+    Those are open_clip's vision transformers of the plain kind, and timm's convolutions with several branches in
+    training that are one convolution later (FastViT, which is MobileCLIP's tower, and RepVGG and kin); timm adds up
+    their branches.
 
     Args:
-        tower: An `ulfine_cache.image_tower.ImageTower`.
+        tower: An `ulfine_cache.image_tower.ImageTower`; not changed.
 
     Returns:
         A module with the same inputs and outputs; `tower` itself where it is of another kind.
     """
     visual = getattr(tower, "visual", None)
-    return LeanTower(visual).eval() if visual is not None and _is_plain(visual) else tower
+    if visual is None:
+        return tower
+    if _is_plain(visual):
+        return LeanTower(visual).eval()
+    if any(hasattr(module, "reparameterize") for module in visual.modules()):
+        from timm.utils.model import reparameterize_model
+
+        rewritten = copy.copy(tower)
+        rewritten._modules = dict(tower._modules)
+        rewritten.visual = reparameterize_model(visual)
+        return rewritten.eval()
+    return tower
 
 
 class LeanTower(nn.Module):
@@ -42,23 +58,24 @@ class LeanTower(nn.Module):
 
     def __init__(self, visual: "VisionTransformer") -> None:
         super().__init__()
-        self.visual = visual
         blocks = cast("list[ResidualAttentionBlock]", list(visual.transformer.resblocks))
-        class_only = visual.pool_type == "tok"
+        self.class_only = visual.pool_type == "tok"
         self.blocks = nn.ModuleList(
-            _LeanBlock(block, class_only=class_only and block is blocks[-1]) for block in blocks
+            _LeanBlock(block, class_only=self.class_only and block is blocks[-1]) for block in blocks
         )
-        self.class_only = class_only
+        # What is before and after the blocks, without them: a weight that is held twice counts twice.
+        self.ends = copy.copy(visual)
+        self.ends._modules = {name: module for name, module in visual._modules.items() if name != "transformer"}
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode float32 (n, 3, H, W) to float32 (n, D), unit norm."""
-        tokens = self.visual._embeds(pixels)
+        tokens = self.ends._embeds(pixels)
         batch, length, width = tokens.shape
         rows = tokens.reshape(batch * length, width)
         for block in self.blocks:
             rows = block(rows, batch, length)
-        pooled, _ = self.visual._pool(rows.reshape(batch, 1 if self.class_only else length, width))
-        return normalize(pooled @ cast(Tensor, self.visual.proj), dim=-1)
+        pooled, _ = self.ends._pool(rows.reshape(batch, 1 if self.class_only else length, width))
+        return normalize(pooled @ cast(Tensor, self.ends.proj), dim=-1)
 
 
 class _LeanBlock(nn.Module):
@@ -66,13 +83,14 @@ class _LeanBlock(nn.Module):
 
     def __init__(self, block: "ResidualAttentionBlock", *, class_only: bool) -> None:
         super().__init__()
-        self.block = block
         self.class_only = class_only
         attention = block.attn
+        self.heads, self.out_proj = attention.num_heads, attention.out_proj
+        self.ln_1, self.ls_1, self.ln_2, self.mlp, self.ls_2 = block.ln_1, block.ls_1, block.ln_2, block.mlp, block.ls_2
         scale = attention.head_dim**-0.5
         for name, weight, bias, factor in zip(
             ("query", "key", "value"),
-            attention.in_proj_weight.detach().chunk(3),
+            cast(Tensor, attention.in_proj_weight).detach().chunk(3),
             cast(Tensor, attention.in_proj_bias).detach().chunk(3),
             (scale, 1.0, 1.0),
             strict=True,
@@ -82,8 +100,8 @@ class _LeanBlock(nn.Module):
 
     def forward(self, rows: Tensor, batch: int, length: int) -> Tensor:
         """Map (batch * length, width) to the same, or to (batch, width) where only the class token is wanted."""
-        block, width = self.block, rows.shape[-1]
-        normed = block.ln_1(rows)
+        width = rows.shape[-1]
+        normed = self.ln_1(rows)
         key = self._heads("key", normed, batch, length).transpose(2, 3)
         value = self._heads("value", normed, batch, length)
         if self.class_only:
@@ -92,13 +110,13 @@ class _LeanBlock(nn.Module):
             length = 1
         query = self._heads("query", normed, batch, length)
         attended = ((query @ key).softmax(dim=-1) @ value).transpose(1, 2).reshape(batch * length, width)
-        rows = rows + block.ls_1(linear(attended, block.attn.out_proj.weight, block.attn.out_proj.bias))
-        return rows + block.ls_2(block.mlp(block.ln_2(rows)))
+        rows = rows + self.ls_1(linear(attended, self.out_proj.weight, self.out_proj.bias))
+        return rows + self.ls_2(self.mlp(self.ln_2(rows)))
 
     def _heads(self, name: str, rows: Tensor, batch: int, length: int) -> Tensor:
         """(batch, heads, length, width / heads) of the rows' queries, keys or values."""
         mapped = linear(rows, getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias"))
-        return mapped.reshape(batch, length, self.block.attn.num_heads, -1).transpose(1, 2)
+        return mapped.reshape(batch, length, self.heads, -1).transpose(1, 2)
 
 
 def _is_plain(visual: nn.Module) -> bool:
