@@ -4,10 +4,19 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.preprocess import Preprocess
 from ulfine_exports import untrusted_model
+from ulfine_exports.affine_graph import affine_graph
+from ulfine_exports.graph import PixelGraph, build_graph
+from ulfine_exports.image_graph import prepend, preprocess_graph
+from ulfine_exports.metadata import ExportMetadata
+from ulfine_exports.onnx_classifier import OnnxClassifier
 from ulfine_exports.untrusted_model import read_model
+
+PREPROCESS = Preprocess((8, 8), (0.5,) * 3, (0.5,) * 3)
 
 
 def model_of(*nodes, initializers=(), imports=(("", 20),)):
@@ -107,3 +116,69 @@ def test_read_model__missing_directory_and_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr(untrusted_model, "_MAX_BYTES", 10)
     with pytest.raises(UlfineError, match="2 GB"):
         read_model(save(model_of(), tmp_path))
+
+
+def classifier_file(input, tmp_path, change):
+    """A file for `OnnxClassifier` that takes features, pixels or images, after a change to its graph."""
+    if input == "features":
+        weight = np.ones((6, 4), np.float32)
+        model = affine_graph(weight, np.zeros(4, np.float32), 20)
+    else:
+        module = PixelGraph(nn.Sequential(nn.AvgPool2d(4), nn.Flatten()), nn.Linear(12, 4))
+        name = "pixels" if input == "pixels" else "prepared"
+        model, _ = build_graph(module, name, (3, 8, 8), 20)
+        if input == "image":
+            model = prepend(preprocess_graph(PREPROCESS, 20), model)
+    said = ExportMetadata(input, ("ash", "birch", "cedar", "elm"), 6, preprocess=PREPROCESS.to_json())
+    helper.set_model_props(model, said.to_props())
+    change(model)
+    return save(model, tmp_path)
+
+
+def external(model):
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+
+
+def foreign(model):
+    model.graph.node[0].domain = "com.evil"
+    model.opset_import.add(domain="com.evil", version=1)
+
+
+def huge(model):
+    model.graph.initializer[0].dims[:] = [2**30, 2**30]
+
+
+def not_said(model):
+    model.graph.input[0].name = "other"
+    for node in model.graph.node:
+        node.input[:] = ["other" if name in ("features", "pixels", "image") else name for name in node.input]
+
+
+@pytest.mark.parametrize("input", ["features", "pixels", "image"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (external, "weights in other files"),
+        (foreign, r"domain 'com\.evil'"),
+        (huge, "onnxruntime cannot load the model"),
+        (not_said, "takes 'other', its metadata say"),
+    ],
+)
+def test_onnx_classifier__every_input_kind_refuses(input, change, message, tmp_path):
+    with pytest.raises(UlfineError, match=message) as caught:
+        OnnxClassifier(classifier_file(input, tmp_path, change), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("input", ["features", "pixels", "image"])
+def test_onnx_classifier__the_same_files_unchanged_are_run(input, tmp_path):
+    rows = {
+        "features": np.ones((2, 6), np.float32),
+        "pixels": np.ones((2, 3, 8, 8), np.float32),
+        "image": np.ones((2, 30, 20, 3), np.uint8),
+    }
+    classifier = OnnxClassifier(classifier_file(input, tmp_path, lambda model: None), device="cpu")
+    assert np.allclose(classifier.predict_proba(rows[input]).sum(axis=1), 1, atol=1e-6)
