@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
@@ -25,11 +24,6 @@ MAX_IMAGES = 128
 
 _TOP = 5
 _CHUNK = 2**20
-
-
-class _InMemory(MultiPartParser):
-    # The body is in memory already, and bounded: no temporary files.
-    spool_max_size = 2**40
 
 
 def classify_route(service: Service) -> BaseRoute:
@@ -101,8 +95,12 @@ async def _images(request: Request, body: bytearray) -> list[tuple[str, bytes]]:
     """Names and bytes of the image files in a request."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return [("", bytes(body))] if body else []
+    from starlette.formparsers import MultiPartException, MultiPartParser
+
     try:
-        parser = _InMemory(request.headers, _chunks(body), max_files=MAX_IMAGES, max_fields=MAX_IMAGES)
+        parser = MultiPartParser(request.headers, _chunks(body), max_files=MAX_IMAGES, max_fields=MAX_IMAGES)
+        # The body is in memory already, and bounded: no temporary files.
+        parser.spool_max_size = 2**40
         form = await parser.parse()
     except MultiPartException as error:
         raise Refusal(400, f"the form cannot be read: {error.message}") from None

@@ -3,18 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.pixels import decode
-from ulfine_cache.preprocess import Preprocess
 from ulfine_exports.metadata import ExportMetadata
 from ulfine_exports.providers import open_session
 from ulfine_exports.serve.refusal import Refusal
 from ulfine_exports.untrusted_model import read_model
+
+if TYPE_CHECKING:
+    from ulfine_cache.preprocess import Preprocess
 
 MAX_PIXELS = 50_000_000
 """Largest picture that is decoded, width times height: 150 MB of RGB."""
@@ -90,9 +91,7 @@ class ServedModel:
         self.outputs = tuple(found[name] for name in wanted if name in found)
         if [tensor.name for tensor in self.outputs[:2]] != wanted[:2]:
             raise UlfineError(f"{path} has no outputs 'probabilities' and 'logits': export it again")
-        self._preprocess: Preprocess | None = None
-        if self.metadata.input == "pixels":
-            self._preprocess = Preprocess.from_json(self.metadata.preprocess)
+        self._preprocess = _preprocess(self.metadata.preprocess) if self.metadata.input == "pixels" else None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -121,6 +120,9 @@ class ServedModel:
             Refusal: The file takes features.
             UndecodableImage: The bytes give no picture, or one over `MAX_PIXELS`.
         """
+        # Pillow takes a while to import, and is not needed for features.
+        from ulfine_cache.pixels import decode
+
         if not self.takes_pictures:
             raise Refusal(400, f"{self.name} takes features, not pictures: send them to v2/models/{self.name}/infer")
         picture = decode(data, max_pixels=MAX_PIXELS)
@@ -140,3 +142,9 @@ def _tensor(value: Any, path: Path) -> Tensor:
     datatype, dtype = _DATATYPES[value.type]
     sizes = tuple(size if isinstance(size, int) else -1 for size in value.shape[1:])
     return Tensor(value.name, datatype, np.dtype(dtype), sizes)
+
+
+def _preprocess(text: str) -> "Preprocess":
+    from ulfine_cache.preprocess import Preprocess
+
+    return Preprocess.from_json(text)
