@@ -5,8 +5,8 @@
 Two collections of small JPEG files (10,000 and 100,000; with --quick 1,000 and 10,000, in smaller shards) go through
 the real command in a process of its own, whose largest resident size the operating system reports. What may grow is
 the listing (a name, a size and a time for each image) and what the index needs; everything else is bounded by the
-batch and the shard. Without `--model` it is a CLIP as large as ViT-B/32 but with patches of 112 pixels: the same memory
-for its weights and a tenth of the time.
+batch and the shard. Without `--model` it is a CLIP as large as ViT-B/32 that sees one patch of 112 pixels: the same memory
+for its weights in a small part of the time.
 """
 
 import argparse
@@ -44,12 +44,12 @@ def photographs(folder: Path, count: int) -> Path:
 
 
 def coarse_clip(folder: Path) -> str:
-    """An open_clip model in a folder, ViT-B/32 but for its patches, with random weights."""
+    """An open_clip model in a folder, ViT-B/32 but for its single patch, with random weights."""
     import open_clip
     import torch
     from safetensors.torch import save_file
 
-    vision = {"image_size": 224, "layers": 12, "width": 768, "patch_size": 112}
+    vision = {"image_size": 112, "layers": 12, "width": 768, "patch_size": 112}
     text = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}
     model_cfg = {"embed_dim": 512, "vision_cfg": vision, "text_cfg": text}
     folder.mkdir()
@@ -85,7 +85,7 @@ def main() -> int:
     counts, shard_size = ((1_000, 10_000), 1024) if arguments.quick else ((10_000, 100_000), 8192)
     figures = []
     with tempfile.TemporaryDirectory() as folder:
-        name = arguments.model or "ViT-B/112, 512 features"
+        name = arguments.model or "a ViT-B of one patch, 512 features"
         arguments.model = arguments.model or coarse_clip(Path(folder) / "clip")
         for count in counts:
             images = photographs(Path(folder), count)
