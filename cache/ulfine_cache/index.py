@@ -45,7 +45,7 @@ class IndexReport:
 
     def attributes(self) -> dict[str, str]:
         """What `cache.h5` records of it."""
-        quality = json.dumps(self.quality, sort_keys=True)
+        quality = json.dumps(self.quality)
         return {"index": self.kind, "index_request": self.request, "index_quality": quality}
 
 

@@ -1,4 +1,4 @@
-"""Build a FAISS index from shards, one after the other, with the same bytes whenever it is built from the same rows."""
+"""Build a FAISS index from shards, one after the other; the same rows give the same bytes with as many threads."""
 
 import time
 from collections.abc import Sequence

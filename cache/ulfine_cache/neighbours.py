@@ -12,10 +12,10 @@ from pydantic import Field
 from ulfine_cache.atomic import reason
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_cache.exact_search import Found, exact_search
+from ulfine_cache.exact_search import exact_search
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.image_folder import EXTENSIONS
-from ulfine_cache.index import search
+from ulfine_cache.index import INDEX_FILE, search
 from ulfine_cache.pixels import UndecodableImage, decode
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress, Silent
@@ -59,7 +59,7 @@ def neighbours(
         progress: Receives notes.
 
     Returns:
-        Figures: cache, index (its kind, "none": exact search), queries (list of query, meaning ("row", "picture" or
+        Figures: cache, index (its kind; "none": exact search), queries (list of query, meaning ("row", "picture" or
         "words") and neighbours: a list of rank (from 1), row, similarity in [-1, 1], path and class, None where it is
         unlabelled).
 
@@ -79,10 +79,16 @@ def neighbours(
     meant = _meanings(opened, config.queries)
     features = _encoded(opened, meant, config.device, progress)
     # One more, for a row of the cache finds itself.
-    similarities, rows = _search(opened, features, min(config.k + 1, opened.n_rows), progress)
+    k = min(config.k + 1, opened.n_rows)
+    kind = str(opened.attributes.get("index", "none")) if (opened.path / INDEX_FILE).is_file() else "none"
+    if kind == "none":
+        progress.note("the cache has no index: every row is compared")
+        similarities, rows = exact_search(opened.shard_paths, features, k)
+    else:
+        similarities, rows = search(opened, features, k)
     return {
         "cache": str(config.cache),
-        "index": opened.attributes.get("index", "none"),
+        "index": kind,
         "queries": [
             {"query": query.text, "meaning": query.meaning, "neighbours": _named(opened, query, found, config.k)}
             for query, *found in zip(meant, similarities, rows, strict=True)
@@ -158,13 +164,6 @@ def _picture(cache: FeatureCache, encoder: "ClipEncoder", file: str) -> npt.NDAr
     except OSError as error:
         raise UlfineError(f"{file} cannot be read: {reason(error)}") from error
     return encoder.encode_images(np.stack([pixels]))[0]
-
-
-def _search(cache: FeatureCache, features: npt.NDArray[np.float32], k: int, progress: Progress) -> Found:
-    if cache.attributes.get("index", "none") == "none":
-        progress.note("the cache has no index: every row is compared")
-        return exact_search(cache.shard_paths, features, k)
-    return search(cache, features, k)
 
 
 def _named(cache: FeatureCache, query: _Query, found: Sequence[npt.NDArray[Any]], k: int) -> list[dict[str, Any]]:

@@ -118,17 +118,10 @@ def test_index_cache__settings_travel_with_the_file(large):
 
 
 def test_index_cache__same_bytes_again(large, tmp_path):
-    import faiss
-
     cache, report = large
     before = (cache.path / INDEX_FILE).read_bytes()
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(threads + 1)
-    try:
-        # By the name of its kind, as a repair does.
-        again = index_cache(tmp_path, cache.shard_paths, report.kind, progress=Silent())
-    finally:
-        faiss.omp_set_num_threads(threads)
+    # By the name of its kind, as a repair does.
+    again = index_cache(tmp_path, cache.shard_paths, report.kind, progress=Silent())
     assert again.quality["nprobe"] == report.quality["nprobe"]
     assert (tmp_path / INDEX_FILE).read_bytes() == before
 
