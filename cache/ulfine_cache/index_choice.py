@@ -2,8 +2,8 @@
 
 Measured at 1,000,000 x 512 on features with the spectrum and the local dimension of CLIP's (see docs/benchmarks.md):
 inverted lists with 4-bit codes, whose best candidates are compared again as float16, reach the same recall in a third
-of the time of lists of float16 vectors, and are built several times faster than an HNSW graph, which is moreover another
-one whenever several threads build it.
+of the time of lists of float16 vectors, and are built several times faster than an HNSW graph, which is
+moreover another one whenever several threads build it.
 """
 
 import math
