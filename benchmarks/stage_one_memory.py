@@ -5,8 +5,8 @@
 Two collections of small JPEG files (10,000 and 100,000; with --quick 1,000 and 10,000, in smaller shards) go through
 the real command in a process of its own, whose largest resident size the operating system reports. What may grow is
 the listing (a name, a size and a time for each image) and what the index needs; everything else is bounded by the
-batch and the shard. Without `--model` it is a CLIP as large as ViT-B/32 that sees one patch of 112 pixels: the same memory
-for its weights in a small part of the time.
+batch and the shard. Without `--model` it is a CLIP as large as ViT-B/32 that sees one patch of 112 pixels: the same
+memory for its weights in a small part of the time.
 """
 
 import argparse
