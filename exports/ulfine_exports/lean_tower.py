@@ -9,10 +9,9 @@ What differs from open_clip's own vision transformer, which was written for trai
 - The last block computes the class token alone, where nothing else is read: 10 of that block's 12 products of weights
   and tokens are not needed, a fourteenth of all arithmetic in 12 layers.
 
-On one core of an AMD EPYC (Zen 4) onnxruntime 1.31 then encodes ViT-B/32 1.1 to 1.2 times as fast as exported as it is.
-What was tried beside it: opset 23's Attention operator (as fast, but needs opset 23), and onnxruntime's own fused
-attention (not a standard operator). Nine tenths of the time that is left are the matrix products, at the speed of the
-processor: only fewer bits would help.
+On one core of an AMD EPYC (Zen 4) onnxruntime 1.31 then encodes ViT-B/32 1.1 to 1.25 times as fast as exported as it
+is. `docs/encoders.md` says what else was tried. Nine tenths of the time that is left are matrix products, at the speed
+of the processor: only fewer bits would help.
 """
 
 import copy

@@ -12,9 +12,12 @@ from ulfine_exports import preparation
 from ulfine_exports.export import export_onnx
 from ulfine_exports.metadata import ExportMetadata
 from ulfine_exports.onnx_classifier import OnnxClassifier
+from ulfine_exports.parity import BATCHES
+from ulfine_exports.parity_rows import picture_batches
 from ulfine_exports.pictures import by_size
 from ulfine_exports.predict import predict
 from ulfine_fast.fitting import fit
+from ulfine_fast.run import load_run
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +175,7 @@ def test_by_size__groups_and_bounds():
     ]
 
 
-def test_open_picture_modes_as_files(image_export):
-    """Sixteen bits and palettes are handled as everywhere."""
+def test_predict_proba__sixteen_bits(image_export):
     grey = Image.fromarray((np.arange(64 * 64).reshape(64, 64) * 16).astype(np.uint16))
     buffer = io.BytesIO()
     grey.save(buffer, format="PNG")
@@ -181,3 +183,14 @@ def test_open_picture_modes_as_files(image_export):
     classifier = OnnxClassifier(image_export[0], device="cpu")
     found = classifier.predict_proba([buffer.getvalue(), eight])
     assert np.abs(found[0] - found[1]).max() < 0.02
+
+
+def test_picture_batches__photographs_in_their_own_sizes_and_awkward_ones(fused_run):
+    found = picture_batches(load_run(fused_run), (32, 32))
+    assert found.rows == 8 + max(BATCHES) + 4
+    assert all(batch.dtype == np.uint8 for batch in found.batches)
+    assert [len(batch) for batch in found.batches[:8]] == [1] * 8
+    assert {batch.shape[1:] for batch in found.batches[:8]} == {(70, 90, 3)}
+    synthetic = {batch.shape[1:3] for batch in found.batches[8:]}
+    assert any(height < 32 and width < 32 for height, width in synthetic)
+    assert any(height > 16 * width for height, width in synthetic)
