@@ -27,6 +27,24 @@ def stratified_folds(labels: Tensor, n_folds: int, generator: torch.Generator) -
     return folds.to(labels.device)
 
 
+def folds_to_leave_out(labels: Tensor, n_folds: int, enough: int, generator: torch.Generator) -> Tensor:
+    """Deal the rows into folds, and choose the first folds to be left out until that many rows have been.
+
+    Args:
+        labels: int64 (N,).
+        n_folds: K, at least 2.
+        enough: Rows that are enough; where there are fewer, all folds are left out.
+        generator: Source of the order within each class (on the CPU).
+
+    Returns:
+        int64 (N,): 1 to K for a row of a fold that is left out, 0 for the others.
+    """
+    folds = stratified_folds(labels, n_folds, generator) + 1
+    sizes = torch.bincount(folds, minlength=n_folds + 1).cumsum(0)
+    needed = 1 + int((sizes[1:-1] < enough).sum())
+    return torch.where(folds <= needed, folds, 0)
+
+
 def balanced_weights(labels: Tensor, counts: Tensor, usable: Tensor) -> Tensor:
     """Weights of rows under which every class counts the same, for estimates of balanced figures from long-tailed rows.
 

@@ -7,7 +7,7 @@ weighted pseudo-labels. Classes with many images follow them; rare ones stay nea
 anchor and the pseudo-count are this project's decisions.
 
 All functions carry a leading axis of B independent problems (the whole fit and its cross-validation folds), so that one
-matrix product serves all of them.
+matrix product serves all of them, and compute in the dtype of the moments.
 """
 
 from __future__ import annotations
@@ -17,20 +17,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+BLOCK = 4096  # rows whose products are summed in the rows' own precision
+TILE = 128  # columns
+
 
 @dataclass(frozen=True)
 class Moments:
     """What a Gaussian model with shared covariance needs to know of weighted rows.
 
     Attributes:
-        counts: float64 (B, C), weight of each class.
-        sums: float64 (B, C, D), weighted sum of each class's features.
-        gram: float64 (B, D, D), weighted sum of outer products over all rows.
+        counts: float (B, C), weight of each class.
+        sums: float (B, C, D), weighted sum of each class's features.
+        gram: float (B, D, D), weighted sum of outer products over all rows.
     """
 
     counts: Tensor
     sums: Tensor
     gram: Tensor
+
+    def plus(self, other: Moments, weight: float) -> Moments:
+        """These moments and `weight` times others."""
+        return Moments(
+            self.counts + weight * other.counts,
+            self.sums + weight * other.sums,
+            torch.add(self.gram, other.gram, alpha=weight),
+        )
+
+    def of(self, problem: int) -> Moments:
+        """One of the problems, with B = 1."""
+        chosen = slice(problem, problem + 1)
+        return Moments(self.counts[chosen], self.sums[chosen], self.gram[chosen])
 
 
 @dataclass(frozen=True)
@@ -38,16 +54,18 @@ class Prototypes:
     """Fitted prototypes and the linear classifier they amount to.
 
     Attributes:
-        means: float64 (B, C, D), the prototypes in feature space.
-        anchors: float64 (B, C, D), where each would be without images.
-        covariance: float64 (B, D, D), shared by the classes, shrunk.
-        weight: float64 (B, C, D) and
-        bias: float64 (B, C): the log-likelihood of class k, up to a term all classes share, is `x . weight_k + bias_k`.
+        means: float (B, C, D), the prototypes in feature space.
+        anchors: float (B, C, D), where each would be without images.
+        covariance: float (B, D, D), shared by the classes, shrunk.
+        floor: float (B,), the variance in directions along which no row has any.
+        weight: float (B, C, D) and
+        bias: float (B, C): the log-likelihood of class k, up to a term all classes share, is `x . weight_k + bias_k`.
     """
 
     means: Tensor
     anchors: Tensor
     covariance: Tensor
+    floor: Tensor
     weight: Tensor
     bias: Tensor
 
@@ -74,12 +92,12 @@ def text_anchors(text: Tensor | None, moments: Moments, ridge: float) -> Tensor:
     Without text every anchor is the centre of the class means.
 
     Args:
-        text: float64 (C, D) unit text prototypes, or None.
+        text: float (C, D) unit text prototypes, or None.
         moments: Of the rows to learn from.
         ridge: Penalty in units of the mean squared length of the centred, trust-weighted texts.
 
     Returns:
-        float64 (B, C, D).
+        float (B, C, D).
     """
     means, trust, centre = class_means(moments)
     if text is None:
@@ -94,7 +112,8 @@ def text_anchors(text: Tensor | None, moments: Moments, ridge: float) -> Tensor:
     unit = kernel.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
     penalty = ridge * unit[:, None, None] * torch.eye(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
     coefficients = torch.linalg.solve(kernel + penalty, targets - slope * predictors)
-    return centre + slope * offsets + offsets @ (predictors.transpose(1, 2) @ coefficients)
+    # The texts' inner products are at hand: `offsets @ predictors^T` is the kernel without one of its roots.
+    return centre + slope * offsets + (offsets @ predictors.transpose(1, 2)) @ coefficients
 
 
 def movement_rates(counts: Tensor, pseudo_count: float) -> Tensor:
@@ -107,7 +126,13 @@ def movement_rates(counts: Tensor, pseudo_count: float) -> Tensor:
 
 
 def fit_prototypes(
-    text: Tensor | None, moments: Moments, *, pseudo_count: float, anchor_ridge: float, shrinkage: float
+    text: Tensor | None,
+    moments: Moments,
+    *,
+    pseudo_count: float,
+    anchor_ridge: float,
+    shrinkage: float,
+    width: int | None = None,
 ) -> Prototypes:
     """MAP prototypes and shared covariance from weighted moments.
 
@@ -116,34 +141,48 @@ def fit_prototypes(
     are Euclidean.
 
     Args:
-        text: float64 (C, D) or None.
+        text: float (C, D) or None.
         moments: Of labelled and pseudo-labelled rows.
         pseudo_count: kappa > 0, images that an anchor is worth.
         anchor_ridge: See `text_anchors`.
         shrinkage: s in (0, 1].
+        width: D where the rows are given in coordinates of a subspace that holds them; None where they are not.
 
     Returns:
         The prototypes with the linear classifier they amount to.
     """
     anchors = text_anchors(text, moments, anchor_ridge)
     counts, sums = moments.counts, moments.sums
-    means, _, _ = class_means(moments)
+    means, _, centre = class_means(moments)
     prototypes = anchors + movement_rates(counts, pseudo_count)[..., None] * (means - anchors)
-    cross = prototypes.transpose(1, 2) @ sums
-    scatter = moments.gram - cross - cross.transpose(1, 2)
-    scatter = scatter + prototypes.transpose(1, 2) @ (counts[..., None] * prototypes)
-    scatter = scatter / counts.sum(1).clamp_min(1e-12)[:, None, None]
-    width = scatter.shape[-1]
-    spread = (scatter.diagonal(dim1=1, dim2=2).sum(1) / width).clamp_min(1e-9)
-    identity = torch.eye(width, dtype=scatter.dtype, device=scatter.device)
-    covariance = (1 - shrinkage) * scatter + shrinkage * spread[:, None, None] * identity
-    factor = torch.linalg.cholesky(covariance)
-    weight = torch.cholesky_solve(prototypes.transpose(1, 2), factor).transpose(1, 2)
-    bias = -0.5 * (weight * prototypes).sum(-1)
-    return Prototypes(prototypes, anchors, covariance, weight, bias)
+    total = counts.sum(1).clamp_min(1e-12)
+    # Scatter is gram + H + H^T with H = c^T (N c / 2 - sums).
+    half = 0.5 * counts[..., None] * prototypes - sums
+    trace = moments.gram.diagonal(dim1=1, dim2=2).sum(1) + 2 * (prototypes * half).sum((1, 2))
+    spread = trace / total / (width or sums.shape[-1])
+    # Rows that are all copies have no scatter but rounding errors.
+    nothing = 8 * torch.finfo(sums.dtype).eps * moments.gram.diagonal(dim1=1, dim2=2).sum(1) / total
+    floor = shrinkage * torch.maximum(spread, nothing).clamp_min(1e-9)
+    # Offsets from the centre, because a solution's relative error would grow with the distance from the origin.
+    offsets = prototypes - centre
+    if shrinkage < 1:
+        covariance = prototypes.transpose(1, 2) @ half
+        covariance = covariance + covariance.transpose(1, 2)
+        covariance += moments.gram
+        covariance *= ((1 - shrinkage) / total)[:, None, None]
+        covariance.diagonal(dim1=1, dim2=2).add_(floor[:, None])
+        factor = torch.linalg.cholesky(covariance)
+        weight = torch.cholesky_solve(offsets.transpose(1, 2), factor).transpose(1, 2)
+    else:
+        covariance = torch.diag_embed(floor[:, None].expand(-1, sums.shape[-1]))
+        weight = offsets / floor[:, None, None]
+    bias = -(weight * (centre + 0.5 * offsets)).sum(-1)
+    return Prototypes(prototypes, anchors, covariance, floor, weight, bias)
 
 
-def labelled_moments(features: Tensor, labels: Tensor, n_classes: int, keep: Tensor) -> Moments:
+def labelled_moments(
+    features: Tensor, labels: Tensor, n_classes: int, keep: Tensor, dtype: torch.dtype = torch.float64
+) -> Moments:
     """Moments of B selections of the same labelled rows.
 
     Args:
@@ -151,19 +190,29 @@ def labelled_moments(features: Tensor, labels: Tensor, n_classes: int, keep: Ten
         labels: int64 (N,).
         n_classes: C.
         keep: bool (B, N), which rows each problem may see.
+        dtype: Of the result.
     """
+    every = second_moment(features, dtype)
     counts, sums, grams = [], [], []
     for chosen in keep:
-        rows, classes = features[chosen].double(), labels[chosen]
-        counts.append(torch.bincount(classes, minlength=n_classes).double())
+        rows, classes = features[chosen].to(dtype), labels[chosen]
+        counts.append(torch.bincount(classes, minlength=n_classes).to(dtype))
         sums.append(rows.new_zeros(n_classes, rows.shape[1]).index_add_(0, classes, rows))
-        grams.append(second_moment(rows))
+        # From whichever is fewer, the rows kept or those left out.
+        few = 2 * len(rows) < len(features)
+        grams.append(second_moment(rows, dtype) if few else every - second_moment(features[~chosen], dtype))
     return Moments(torch.stack(counts), torch.stack(sums), torch.stack(grams))
 
 
-def second_moment(rows: Tensor) -> Tensor:
-    """Sum of the outer products of rows (N, D), float64 (D, D), in blocks: no float64 copy of all rows is made."""
-    gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
-    for block in rows.split(16384):
-        gram += block.double().T @ block.double()
-    return gram
+def second_moment(rows: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Sum of the outer products of rows (N, D), (D, D), multiplied in `dtype` in blocks that are summed in float64."""
+    width = rows.shape[1]
+    gram = torch.zeros(width, width, dtype=torch.float64, device=rows.device)
+    for block in rows.split(BLOCK):
+        block = block.to(dtype)
+        # It is symmetric: of the blocks below the diagonal none is computed.
+        for start in range(0, width, TILE):
+            stop = start + TILE
+            gram[start:stop, start:] += block[:, start:stop].T @ block[:, start:]
+    upper = gram.triu().to(dtype)
+    return upper + upper.triu(1).T

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulfine_fast.folds import balanced_weights, stratified_folds
+from ulfine_fast.folds import balanced_weights, folds_to_leave_out, stratified_folds
 
 COUNTS = st.lists(st.integers(0, 12), min_size=1, max_size=8).filter(lambda counts: sum(counts) > 0)
 
@@ -31,6 +31,29 @@ def test_stratified_folds__order_comes_from_the_generator():
     first, again, other = (stratified_folds(labels, 5, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@given(counts=COUNTS, n_folds=st.integers(2, 7), enough=st.integers(1, 60), seed=st.integers(0, 99))
+def test_folds_to_leave_out__no_more_folds_than_needed(counts, n_folds, enough, seed):
+    labels = rows_of(counts, seed)
+    folds = stratified_folds(labels, n_folds, torch.Generator().manual_seed(seed)).numpy()
+    chosen = folds_to_leave_out(labels, n_folds, enough, torch.Generator().manual_seed(seed)).numpy()
+    left_out = chosen > 0
+    # They are the first folds as `stratified_folds` deals them, whole ones.
+    assert (chosen[left_out] == folds[left_out] + 1).all()
+    assert not set(folds[left_out]) & set(folds[~left_out])
+    assert left_out.sum() >= min(enough, len(labels))
+    if chosen.max() > 1:
+        assert (left_out & (chosen < chosen.max())).sum() < enough
+
+
+def test_folds_to_leave_out__written_out():
+    labels = torch.zeros(100, dtype=torch.int64)
+    counts = [
+        torch.bincount(folds_to_leave_out(labels, 5, enough, torch.Generator().manual_seed(0))).tolist()
+        for enough in (1, 20, 21, 1000)
+    ]
+    assert counts == [[80, 20], [80, 20], [60, 20, 20], [0, 20, 20, 20, 20, 20]]
 
 
 @given(counts=COUNTS, seed=st.integers(0, 99), data=st.data())

@@ -5,7 +5,14 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from ulfine_fast.gaussian_prototypes import Moments, fit_prototypes, labelled_moments, movement_rates, text_anchors
+from ulfine_fast.gaussian_prototypes import (
+    Moments,
+    fit_prototypes,
+    labelled_moments,
+    movement_rates,
+    second_moment,
+    text_anchors,
+)
 
 N_CLASSES, WIDTH = 4, 6
 COUNTS = (12, 7, 3, 1)
@@ -200,3 +207,58 @@ def test_fit_prototypes__problems_side_by_side_equal_problems_alone():
         alone = fit(rows[chosen], labels[chosen], text)
         for name in ("means", "anchors", "covariance", "weight", "bias"):
             assert getattr(together, name)[b].numpy() == pytest.approx(getattr(alone, name)[0].numpy(), abs=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_second_moment__of_more_rows_and_columns_than_a_block(dtype):
+    rows = np.random.default_rng(0).normal(size=(5000, 300)).astype(np.float32)
+    found = second_moment(torch.tensor(rows), dtype)
+    assert found.dtype == dtype
+    exact = rows.astype(np.float64).T @ rows.astype(np.float64)
+    assert found.numpy() == pytest.approx(exact, abs=1e-9 if dtype == torch.float64 else 0.02)
+
+
+def test_labelled_moments__of_few_and_of_most_rows():
+    rows, labels, _ = task()
+    keep = np.zeros((3, len(labels)), bool)
+    keep[0, :3], keep[1, 2:] = True, True
+    moments = moments_of(rows, labels, keep=torch.tensor(keep))
+    for b, chosen in enumerate(keep):
+        hot = np.eye(N_CLASSES)[labels[chosen]]
+        assert moments.counts[b].tolist() == hot.sum(0).tolist()
+        assert moments.sums[b].numpy() == pytest.approx(hot.T @ rows[chosen], abs=1e-9)
+        assert moments.gram[b].numpy() == pytest.approx(rows[chosen].T @ rows[chosen], abs=1e-9)
+
+
+def test_fit_prototypes__in_single_precision_far_from_the_origin():
+    rows, labels, text = task()
+    rows = rows + 30.0
+    exact = fit(rows, labels, text)
+    keep = torch.ones(1, len(labels), dtype=torch.bool)
+    moments = labelled_moments(torch.tensor(rows).float(), torch.tensor(labels), N_CLASSES, keep, torch.float32)
+    single = fit_prototypes(torch.tensor(text).float(), moments, **SETTINGS)
+    assert single.weight.dtype == torch.float32
+    scores = [rows @ found.weight[0].double().numpy().T + found.bias[0].double().numpy() for found in (exact, single)]
+    assert centred(scores[1]) == pytest.approx(centred(scores[0]), abs=0.05 * centred(scores[0]).std())
+
+
+def test_fit_prototypes__in_the_span_of_the_rows_equal_those_in_the_whole_space():
+    rows, labels, text = task(counts=(2, 1, 1))
+    wide = np.random.default_rng(8).normal(size=(WIDTH, 40)) / 40**0.5
+    rows, text = (rows @ wide).astype(np.float32).astype(np.float64), text @ wide
+    basis = np.linalg.qr(np.concatenate([rows, text]).T)[0]
+    keep = torch.ones(1, len(labels), dtype=torch.bool)
+    inside = labelled_moments(torch.tensor(rows @ basis).float(), torch.tensor(labels), 3, keep)
+    within = fit_prototypes(torch.tensor(text @ basis), inside, **SETTINGS, width=40)
+    whole = fit_prototypes(torch.tensor(text), moments_of(rows, labels, n_classes=3), **SETTINGS)
+    assert within.means[0].numpy() @ basis.T == pytest.approx(whole.means[0].numpy(), abs=1e-5)
+    assert float(within.floor) == pytest.approx(float(whole.floor), rel=1e-4)
+    lifted = basis @ within.covariance[0].numpy() @ basis.T + float(within.floor) * (np.eye(40) - basis @ basis.T)
+    assert lifted == pytest.approx(whole.covariance[0].numpy(), abs=1e-6)
+
+
+def test_fit_prototypes__of_copies_has_a_finite_covariance_in_single_precision():
+    rows = np.random.default_rng(0).normal(size=(1, 40)).repeat(30, 0).astype(np.float32)
+    keep = torch.ones(1, 30, dtype=torch.bool)
+    moments = labelled_moments(torch.tensor(rows), torch.zeros(30, dtype=torch.int64), 2, keep, torch.float32)
+    assert torch.isfinite(fit_prototypes(None, moments, **SETTINGS).weight).all()

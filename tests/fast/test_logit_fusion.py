@@ -79,3 +79,30 @@ def test_fit_fusion_weights__trust_the_part_that_knows():
     parts[0] = np.random.default_rng(9).normal(size=parts[0].shape)
     spread = fitted(parts, labels, row_weights, (3.0, 3.0)) * parts.std(axis=(1, 2))
     assert spread[1] > 3 * spread[0]
+
+
+def test_fit_fusion_weights__known_scales_are_not_looked_for_again():
+    parts, labels, row_weights = (torch.tensor(array) for array in task())
+    spread = torch.tensor([1.0, 0.3], dtype=torch.float64)
+    scales = align(parts, labels, row_weights)
+    found = fit_fusion_weights(parts, labels, row_weights, spread)
+    assert torch.equal(found, fit_fusion_weights(parts, labels, row_weights, spread, scales))
+    # Other scales are other expectations.
+    assert not torch.allclose(found, fit_fusion_weights(parts, labels, row_weights, spread, 3 * scales), rtol=0.05)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_align__finds_its_way_from_far_off(scale):
+    """Far from the maximum the posterior is not concave in the logarithm of the scale."""
+    parts, labels, row_weights = task()
+    parts, row_weights = scale * parts, 20 * row_weights
+    found = align(*(torch.tensor(array) for array in (parts, labels, row_weights))).numpy()
+    expected = [best_weights(part[None], labels, row_weights, [0.1], [2.0])[0] for part in parts]
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_fit_fusion_weights__single_precision_and_offsets_of_rows_hardly_matter():
+    parts, labels, row_weights = task()
+    shifted = parts + 100 * np.random.default_rng(2).normal(size=(2, len(labels), 1))
+    found = fitted(shifted.astype(np.float32), labels, row_weights)
+    assert found == pytest.approx(fitted(parts, labels, row_weights), rel=1e-3)

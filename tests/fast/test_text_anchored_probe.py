@@ -6,9 +6,10 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from ulfine_fast.text_anchored_probe import fit_text_anchored_probe
+from ulfine_fast.text_anchored_probe import fit_text_anchored_probes
 
 WIDTH = 5
+EXACT = {"max_iter": 400, "tolerance": 1e-9}
 
 
 def task(counts, width=WIDTH, seed=0):
@@ -41,7 +42,9 @@ def by_scipy(rows, labels, anchor, penalty, tau):
 
 
 def probe(rows, labels, anchor, **settings):
-    return fit_text_anchored_probe(torch.tensor(rows), torch.tensor(labels), torch.tensor(anchor), **settings)
+    everything = torch.ones(1, len(rows), dtype=torch.bool)
+    tensors = (torch.tensor(rows), torch.tensor(labels), torch.tensor(anchor), everything)
+    return fit_text_anchored_probes(*tensors, **EXACT | settings)[0]
 
 
 @pytest.mark.parametrize("tau", [0.0, 1.0])
@@ -50,7 +53,7 @@ def test_fit__against_scipy_with_more_rows_than_dimensions(tau, anchor_scale):
     rows, labels, text = task((20, 8, 3))
     anchor = anchor_scale * text
     expected, best = by_scipy(rows, labels, anchor, 0.1, tau)
-    found = probe(rows, labels, anchor, penalty=0.1, tau=tau, max_iter=200).double().numpy()
+    found = probe(rows, labels, anchor, penalty=0.1, tau=tau).double().numpy()
     loss, _ = objective((found - anchor) / 50, rows.astype(np.float64), labels, anchor.astype(np.float64), 0.1, tau)
     assert loss == pytest.approx(best, abs=2e-5)
     assert softmax(rows @ found.T, axis=1) == pytest.approx(softmax(rows @ expected.T, axis=1), abs=5e-3)
@@ -60,17 +63,42 @@ def test_fit__in_the_span_of_few_rows_equals_the_full_space():
     rows, labels, text = task((4, 2, 1), width=12)
     anchor = 30 * text
     expected, _ = by_scipy(rows, labels, anchor, 0.1, 1.0)
-    found = probe(rows, labels, anchor, penalty=0.1, max_iter=200).numpy()
+    found = probe(rows, labels, anchor, penalty=0.1).numpy()
     assert found == pytest.approx(expected, abs=0.05)
     # The departure lies in the span of the rows.
     inside = np.linalg.lstsq(rows.T, (found - anchor).T, rcond=None)[0]
     assert rows.T @ inside == pytest.approx((found - anchor).T, abs=1e-4)
 
 
-def test_fit__forty_iterations_are_enough():
+def test_fit__the_default_tolerance_is_close_enough():
     rows, labels, text = task((16, 8, 4, 2, 1, 1), width=64)
-    few, many = (probe(rows, labels, 30 * text, penalty=0.1, max_iter=n) for n in (40, 500))
-    assert (torch.tensor(rows) @ (few - many).T).abs().max() < 0.05
+    exact = probe(rows, labels, 30 * text, penalty=0.1)
+    everything = torch.ones(1, len(rows), dtype=torch.bool)
+    tensors = (torch.tensor(rows), torch.tensor(labels), torch.tensor(30 * text))
+    found = fit_text_anchored_probes(*tensors, everything, penalty=0.1)[0]
+    losses = [
+        objective((probe.numpy() - 30 * text) / 50, rows, labels, 30 * text, 0.1, 1.0)[0] for probe in (found, exact)
+    ]
+    assert losses[0] - losses[1] < 2e-5
+    assert (torch.tensor(rows) @ (found - exact).T).abs().max() < 0.3
+
+
+@pytest.mark.parametrize("width", [WIDTH, 40])
+def test_fit__selections_side_by_side_equal_selections_alone(width):
+    rows, labels, text = task((12, 8, 5, 2), width=width)
+    keep = np.concatenate([np.ones((1, len(rows)), bool), np.random.default_rng(1).random((3, len(rows))) < 0.7])
+    tensors = (torch.tensor(rows), torch.tensor(labels), torch.tensor(30 * text))
+    together = fit_text_anchored_probes(*tensors, torch.tensor(keep), penalty=0.1, **EXACT)
+    for b, chosen in enumerate(keep):
+        alone = probe(rows[chosen], labels[chosen], 30 * text, penalty=0.1)
+        assert rows @ together[b].numpy().T == pytest.approx(rows @ alone.numpy().T, abs=0.05)
+
+
+def test_fit__a_selection_of_no_rows_is_zero_shot():
+    rows, labels, text = task((4, 2, 1))
+    keep = torch.zeros(1, len(rows), dtype=torch.bool)
+    found = fit_text_anchored_probes(torch.tensor(rows), torch.tensor(labels), torch.tensor(text), keep, penalty=0.1)
+    assert torch.equal(found[0], torch.tensor(text))
 
 
 def test_fit__a_large_penalty_is_zero_shot():
@@ -80,12 +108,12 @@ def test_fit__a_large_penalty_is_zero_shot():
 
 def test_fit__duplicate_rows_change_nothing():
     rows, labels, text = task((4, 2, 1), width=12)
-    twice = probe(np.tile(rows, (2, 1)), np.tile(labels, 2), 30 * text, penalty=0.1, max_iter=200)
+    twice = probe(np.tile(rows, (2, 1)), np.tile(labels, 2), 30 * text, penalty=0.1)
     assert torch.isfinite(twice).all()
-    assert twice.numpy() == pytest.approx(probe(rows, labels, 30 * text, penalty=0.1, max_iter=200).numpy(), abs=0.05)
+    assert twice.numpy() == pytest.approx(probe(rows, labels, 30 * text, penalty=0.1).numpy(), abs=0.05)
 
 
 def test_fit__a_class_without_rows_keeps_a_finite_weight():
     rows, labels, text = task((20, 8, 0))
     expected, _ = by_scipy(rows, labels, 30 * text, 0.1, 1.0)
-    assert probe(rows, labels, 30 * text, penalty=0.1, max_iter=200).numpy() == pytest.approx(expected, abs=0.05)
+    assert probe(rows, labels, 30 * text, penalty=0.1).numpy() == pytest.approx(expected, abs=0.05)

@@ -232,3 +232,80 @@ def test_fit__the_model_gives_the_closed_form_s_logits():
     other = METHOD.build(model.architecture())
     other.load_state_dict(model.state_dict())
     assert torch.equal(other(rows), model(rows))
+
+
+def test_fit__of_fewer_rows_than_dimensions_is_that_of_the_whole_space():
+    """The closed form in all 60 dimensions, from 12 rows and 3 texts."""
+    from ulfine_fast.gaussian_prototypes import fit_prototypes, labelled_moments
+
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(3, 60))
+    labels = np.repeat(np.arange(3), (6, 4, 2))
+    data = make_training_data(
+        features=1.0 + centres[labels] + 0.5 * generator.normal(size=(12, 60)),
+        labels=labels,
+        unlabelled=np.empty((0, 60)),
+        text=centres,
+        class_names=NAMES[:3],
+    )
+    model = fit(data).model
+    moments = labelled_moments(data.features, data.labels, 3, torch.ones(1, 12, dtype=torch.bool))
+    whole = fit_prototypes(data.text.double(), moments, pseudo_count=3.0, anchor_ridge=10.0, shrinkage=0.5)
+    assert (model.adapter @ model.adapter).double().inverse().numpy() == pytest.approx(
+        whole.covariance[0].numpy(), abs=1e-2 * float(whole.floor)
+    )
+    assert model.centre.numpy() == pytest.approx(whole.means[0].mean(0).numpy(), abs=1e-5)
+    expected = (whole.means[0] - whole.means[0].mean(0)) @ model.adapter.double()
+    assert model.prototypes.numpy() == pytest.approx(expected.numpy(), rel=1e-2, abs=1e-2)
+    new = normalize(torch.as_tensor(1.0 + generator.normal(size=(40, 60))).float(), dim=-1)
+    fused = new.double() @ whole.weight[0].T + whole.bias[0]
+    found = (new - model.centre) @ model.adapter @ model.prototypes.T - 0.5 * model.prototypes.square().sum(-1)
+    difference = (fused - found).numpy()
+    # A term that all classes share is free.
+    assert difference - difference.mean(1, keepdims=True) == pytest.approx(0 * difference, abs=0.05)
+
+
+def test_fit__with_many_rows_samples_them_and_leaves_out_fewer_folds():
+    generator = np.random.default_rng(1)
+    centres = generator.normal(size=(N_CLASSES, WIDTH))
+
+    def draw(labels):
+        return centres[labels] + 2.2 * generator.normal(size=(len(labels), WIDTH))
+
+    labels, new_labels = np.repeat(np.arange(N_CLASSES), 250), np.repeat(np.arange(N_CLASSES), 300)
+    few = np.concatenate([np.flatnonzero(labels == k)[:3] for k in range(N_CLASSES)])
+    rows, unlabelled = draw(labels), draw(generator.choice(N_CLASSES, 3000, p=(0.05, 0.1, 0.15, 0.2, 0.2, 0.3)))
+    new = normalize(torch.as_tensor(draw(new_labels)).float(), dim=-1)
+
+    def result(chosen, unlabelled):
+        return fit(
+            make_training_data(
+                features=rows[chosen], labels=labels[chosen], unlabelled=unlabelled, text=None, class_names=NAMES
+            )
+        )
+
+    sampled = result(few, unlabelled)
+    assert sampled.diagnostics["unlabelled_used"]
+    assert macro(sampled.model, new, new_labels) > macro(result(few, unlabelled[:60]).model, new, new_labels) + 0.02
+    prior = np.array(sampled.diagnostics["unlabelled_prior"])
+    assert prior.sum() == pytest.approx(1.0)
+    assert np.abs(prior - (0.05, 0.1, 0.15, 0.2, 0.2, 0.3)).max() < 0.12
+    many = result(np.arange(len(labels)), unlabelled)
+    assert macro(many.model, new, new_labels) > macro(sampled.model, new, new_labels)
+    confidence, truth = (
+        torch.softmax(many.model.logits(new), dim=-1).max(1).values.mean(),
+        macro(many.model, new, new_labels),
+    )
+    assert abs(float(confidence) - truth) < 0.05
+
+
+def test_fit__tells_of_its_end():
+    class Told(Silent):
+        def update(self, stage, done, total, **figures):
+            steps.append((stage, done, total))
+
+    steps = []
+    data, *_ = world()
+    METHOD.fit(data, UlfineConfig(rounds=200), 0, Told())
+    assert steps[-1] == ("training", 201, 201)
+    assert len(steps) < 150

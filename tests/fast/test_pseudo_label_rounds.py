@@ -1,0 +1,132 @@
+"""Rounds of EM against the same written row by row in numpy, and a sample against all rows."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+
+from ulfine_fast.gaussian_prototypes import fit_prototypes, labelled_moments
+from ulfine_fast.pseudo_label_rounds import refine, sample_rows
+
+N_CLASSES, WIDTH, SHARE = 3, 5, 0.25
+SETTINGS = {"pseudo_count": 3.0, "anchor_ridge": 10.0, "shrinkage": 0.5}
+
+
+def task(n_unlabelled, seed=0):
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(N_CLASSES, WIDTH))
+    labels = np.repeat(np.arange(N_CLASSES), (8, 4, 2))
+    truth = generator.choice(N_CLASSES, size=n_unlabelled, p=(0.2, 0.3, 0.5))
+    draw = [centres[classes] + 0.7 * generator.normal(size=(len(classes), WIDTH)) for classes in (labels, truth)]
+    return draw[0].astype(np.float32), labels, draw[1].astype(np.float32), truth
+
+
+def fit(moments):
+    return fit_prototypes(None, moments, **SETTINGS)
+
+
+def run(rows, labels, unlabelled, keep, sample=None, rounds=3):
+    labelled = labelled_moments(torch.tensor(rows), torch.tensor(labels), N_CLASSES, torch.tensor(keep))
+    reports = []
+    refined = refine(
+        torch.tensor(unlabelled),
+        sample,
+        labelled,
+        fit(labelled),
+        classify=lambda prototypes: (prototypes.weight, prototypes.bias),
+        fit=fit,
+        share=SHARE,
+        rounds=rounds,
+        report=lambda round_, confidence: reports.append((round_, confidence)),
+    )
+    return refined, reports
+
+
+def fit_by_loop(rows, weights):
+    """Prototypes and covariance of rows with class weights (N, C), without text."""
+    counts = weights.sum(0)
+    means = (weights.T @ rows) / counts[:, None]
+    trust = counts / (counts + 1)
+    centre = (trust[:, None] * means).sum(0) / trust.sum()
+    rates = (counts / (counts + 3.0))[:, None]
+    prototypes = (1 - rates) * centre + rates * means
+    scatter = (
+        sum(
+            weights[n, k] * np.outer(rows[n] - prototypes[k], rows[n] - prototypes[k])
+            for n in range(len(rows))
+            for k in range(N_CLASSES)
+        )
+        / weights.sum()
+    )
+    return prototypes, 0.5 * scatter + 0.5 * np.trace(scatter) / WIDTH * np.eye(WIDTH)
+
+
+def by_loop(rows, labels, unlabelled, rounds):
+    hard, every = np.eye(N_CLASSES)[labels], np.concatenate([rows, unlabelled]).astype(np.float64)
+    prototypes, covariance = fit_by_loop(rows.astype(np.float64), hard)
+    prior = np.full(N_CLASSES, 1 / N_CLASSES)
+    for _ in range(rounds):
+        gaps = unlabelled[:, None].astype(np.float64) - prototypes
+        distances = np.einsum("nkd,de,nke->nk", gaps, np.linalg.inv(covariance), gaps)
+        soft = softmax(-0.5 * distances + np.log(prior), axis=1)
+        prior = (soft.sum(0) + 1) / (len(unlabelled) + N_CLASSES)
+        prototypes, covariance = fit_by_loop(every, np.concatenate([hard, SHARE * soft]))
+    return prototypes, covariance, prior, soft
+
+
+def test_refine__against_loops():
+    rows, labels, unlabelled, _ = task(40)
+    keep = np.ones((2, len(rows)), bool)
+    keep[1, ::3] = False
+    refined, reports = run(rows, labels, unlabelled, keep)
+    for b, chosen in enumerate(keep):
+        prototypes, covariance, prior, soft = by_loop(rows[chosen], labels[chosen], unlabelled, 3)
+        assert refined.prototypes.means[b].numpy() == pytest.approx(prototypes, abs=1e-4)
+        assert refined.prototypes.covariance[b].numpy() == pytest.approx(covariance, abs=1e-4)
+        if b == 0:
+            assert refined.prior.numpy() == pytest.approx(prior, abs=1e-4)
+            assert refined.confidence[-1] == pytest.approx(soft.max(1).mean(), abs=1e-4)
+    assert [round_ for round_, _ in reports] == [1, 2, 3]
+    assert [confidence for _, confidence in reports] == refined.confidence
+
+
+def test_refine__ends_where_pseudo_labels_stand_still():
+    rows, labels, unlabelled, _ = task(40)
+    keep = np.ones((1, len(rows)), bool)
+    refined, _ = run(rows, labels, unlabelled, keep, rounds=500)
+    assert 3 < len(refined.confidence) < 200
+    _, _, prior, _ = by_loop(rows, labels, unlabelled, 200)
+    assert refined.prior.numpy() == pytest.approx(prior, abs=0.02)
+
+
+def test_refine__a_sample_stands_for_all():
+    rows, labels, unlabelled, truth = task(6000)
+    keep = np.ones((2, len(rows)), bool)
+    keep[1, ::4] = False
+    full, _ = run(rows, labels, unlabelled, keep, rounds=8)
+    sample = torch.randperm(6000, generator=torch.Generator().manual_seed(0))[:600].sort().values
+    sampled, _ = run(rows, labels, unlabelled, keep, sample, rounds=8)
+    few, _ = run(rows, labels, unlabelled[sample.numpy()], keep, rounds=8)
+    spread = (full.prototypes.means[0][:, None] - full.prototypes.means[0]).norm(dim=-1).max()
+    # The last round over all rows brings each problem closer to the fit on all rows than its sample alone.
+    for b in range(2):
+        error = (sampled.prototypes.means[b] - full.prototypes.means[b]).norm(dim=-1).max()
+        assert error < 0.04 * spread
+        assert error < 0.7 * (few.prototypes.means[b] - full.prototypes.means[b]).norm(dim=-1).max()
+    assert sampled.prior.numpy() == pytest.approx(full.prior.numpy(), abs=0.02)
+    assert sampled.prior.numpy() == pytest.approx(np.bincount(truth) / 6000, abs=0.05)
+
+
+def test_sample_rows__size_order_and_seed():
+    def draw(n_rows, n_features, n_classes, seed=0):
+        return sample_rows(n_rows, n_features, n_classes, torch.Generator().manual_seed(seed))
+
+    assert draw(800, 100, 5) is None
+    assert draw(801, 100, 20) is not None
+    assert draw(801, 100, 21) is None
+    chosen = draw(5000, 100, 5)
+    assert len(chosen) == 800
+    assert (chosen.diff() > 0).all()
+    assert chosen.max() < 5000
+    assert torch.equal(chosen, draw(5000, 100, 5))
+    assert not torch.equal(chosen, draw(5000, 100, 5, seed=1))
