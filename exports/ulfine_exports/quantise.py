@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ulfine_exports.encoder_part import encoder_nodes, heavy_weight, large_weights
+from ulfine_exports.product_layers import drop_unread, plain_products, separate_biases
 from ulfine_exports.smoothing import smooth
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ def quantise(model: "ModelProto", recipes: Sequence[str], calibration: Calibrati
     Returns:
         A new model for each recipe, about a quarter as large.
     """
-    prepared = _prepared(model)
+    prepared = plain_products(model)
     layers = [node.name for node in quantised_nodes(prepared)]
     smooth(prepared, layers, calibration())
-    _drop_unread(prepared)
+    drop_unread(prepared)
     return {recipe: _quantised(prepared, recipe, layers, calibration) for recipe in recipes}
 
 
@@ -58,8 +59,7 @@ def _quantised(prepared: "ModelProto", recipe: str, layers: list[str], calibrati
         quantize_static,
     )
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(prepared)
+    copy = separate_biases(prepared, layers if recipe == "dynamic" else [])
     name, batches = copy.graph.input[0].name, iter(calibration())
 
     class Reader(CalibrationDataReader):
@@ -85,14 +85,14 @@ def _quantised(prepared: "ModelProto", recipe: str, layers: list[str], calibrati
                 path,
                 Reader(),
                 quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=["MatMul", "Conv"],
+                op_types_to_quantize=["MatMul", "Gemm", "Conv"],
                 nodes_to_quantize=layers,
                 per_channel=True,
                 reduce_range=False,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 # The sum of a product is used as it is: rounding it to 8 bits would cost accuracy and gain nothing.
-                extra_options={"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": ["MatMul"]},
+                extra_options={"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
             )
         return onnx.load(path)
 
@@ -101,7 +101,16 @@ def quantised_nodes(model: "ModelProto") -> "list[NodeProto]":
     """The layers that `quantise` converts; the encoder's first one reads pixels and stays in fp32."""
     large, weighted = large_weights(model), large_weights(model, 0)
     encoder = [node for node in encoder_nodes(model) if heavy_weight(node, weighted)]
-    return [node for node in encoder[1:] or model.graph.node if heavy_weight(node, large)]
+    layers = [node for node in encoder[1:] or model.graph.node if heavy_weight(node, large)]
+    return [node for node in layers if node.op_type != "Gemm" or _is_plain(node)]
+
+
+def _is_plain(node: "NodeProto") -> bool:
+    """Whether a Gemm is a product and a bias: neither factors nor a transposed first matrix."""
+    from onnx import helper
+
+    options = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+    return not options.get("transA") and options.get("alpha", 1.0) == options.get("beta", 1.0) == 1.0
 
 
 def recipes_for(model: "ModelProto") -> tuple[str, ...]:
@@ -110,65 +119,6 @@ def recipes_for(model: "ModelProto") -> tuple[str, ...]:
     layers = [(node.op_type, sizes[node.input[1]]) for node in quantised_nodes(model)]
     convolutions = sum(size for operator, size in layers if operator == "Conv")
     return ("static",) if 2 * convolutions > sum(size for _, size in layers) else RECIPES
-
-
-def _prepared(model: "ModelProto") -> "ModelProto":
-    """A copy in which every large product is a MatMul by a constant, and marked as prepared for the quantiser.
-
-    The quantiser knows MatMul well and Gemm only in its static form, and does not look through a Transpose.
-    """
-    import onnx
-    from onnx import helper, numpy_helper
-
-    prepared = onnx.ModelProto()
-    prepared.CopyFrom(model)
-    weights = {tensor.name: tensor for tensor in prepared.graph.initializer}
-    nodes: list[NodeProto] = []
-    for node in prepared.graph.node:
-        options = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-        if node.op_type == "Transpose" and node.input[0] in weights and len(weights[node.input[0]].dims) == 2:
-            turned = numpy_helper.from_array(numpy_helper.to_array(weights[node.input[0]]).T.copy(), node.output[0])
-            weights[node.output[0]] = turned
-        elif (
-            node.op_type == "Gemm"
-            and node.input[1] in weights
-            and not options.get("transA")
-            and options.get("alpha", 1.0) == options.get("beta", 1.0) == 1.0
-        ):
-            nodes.extend(_as_matmul(node, bool(options.get("transB")), weights))
-        else:
-            nodes.append(node)
-    del prepared.graph.node[:], prepared.graph.initializer[:]
-    prepared.graph.node.extend(nodes)
-    prepared.graph.initializer.extend(weights.values())
-    # A graph that was merged from two may import the same operator set twice, which the quantiser does not expect.
-    imports = {item.domain: item.version for item in model.opset_import}
-    del prepared.opset_import[:]
-    prepared.opset_import.extend(helper.make_opsetid(*item) for item in imports.items())
-    onnx.helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})
-    return prepared
-
-
-def _drop_unread(model: "ModelProto") -> None:
-    """Remove the weights that other ones have taken the place of."""
-    read = {name for node in model.graph.node for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-
-
-def _as_matmul(node: "NodeProto", transposed: bool, weights: dict[str, Any]) -> "Iterator[NodeProto]":
-    from onnx import helper, numpy_helper
-
-    weight = node.input[1]
-    if transposed:
-        weight = f"{weight}_transposed"
-        weights[weight] = numpy_helper.from_array(numpy_helper.to_array(weights[node.input[1]]).T.copy(), weight)
-    biased = len(node.input) > 2 and bool(node.input[2])
-    product = f"{node.output[0]}_product" if biased else node.output[0]
-    yield helper.make_node("MatMul", [node.input[0], weight], [product], name=f"{node.name}_matmul")
-    if biased:
-        yield helper.make_node("Add", [product, node.input[2]], [node.output[0]], name=f"{node.name}_bias")
 
 
 @contextlib.contextmanager

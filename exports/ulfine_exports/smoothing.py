@@ -51,7 +51,7 @@ def smooth(model: "ModelProto", layers: list[str], calibration: Iterable[NDArray
     """Even out the inputs of some layers, in place.
 
     Args:
-        model: A graph whose `layers` are MatMul nodes by a constant (K, M).
+        model: A graph whose `layers` are MatMul, or Gemm without a transposed matrix, by a constant (K, M).
         layers: Names of the nodes that will be quantised.
         calibration: Batches for the graph's input.
 
@@ -61,7 +61,7 @@ def smooth(model: "ModelProto", layers: list[str], calibration: Iterable[NDArray
     chosen = set(layers)
     inputs: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
-        if node.name in chosen and node.op_type == "MatMul":
+        if node.name in chosen and node.op_type in ("MatMul", "Gemm"):
             inputs.setdefault(node.input[0], []).append(node)
     uneven = {name: spread for name, spread in spreads(model, inputs, calibration).items() if spread.decibels < ENOUGH}
     for name, spread in uneven.items():
@@ -76,7 +76,7 @@ def spreads(
 
     Args:
         model: The graph; not changed.
-        inputs: Names of tensors, with the MatMul nodes that read each.
+        inputs: Names of tensors, with the layers that read each.
         calibration: Batches for the graph's input; at least one.
     """
     import onnx
