@@ -153,7 +153,7 @@ def fit_prototypes(
     """
     anchors = text_anchors(text, moments, anchor_ridge)
     counts, sums = moments.counts, moments.sums
-    means, _, centre = class_means(moments)
+    means, _, _ = class_means(moments)
     prototypes = anchors + movement_rates(counts, pseudo_count)[..., None] * (means - anchors)
     total = counts.sum(1).clamp_min(1e-12)
     # Scatter is gram + H + H^T with H = c^T (N c / 2 - sums).
@@ -163,8 +163,6 @@ def fit_prototypes(
     # Rows that are all copies have no scatter but rounding errors.
     nothing = 8 * torch.finfo(sums.dtype).eps * moments.gram.diagonal(dim1=1, dim2=2).sum(1) / total
     floor = shrinkage * torch.maximum(spread, nothing).clamp_min(1e-9)
-    # Offsets from the centre, because a solution's relative error would grow with the distance from the origin.
-    offsets = prototypes - centre
     if shrinkage < 1:
         covariance = prototypes.transpose(1, 2) @ half
         covariance = covariance + covariance.transpose(1, 2)
@@ -172,11 +170,11 @@ def fit_prototypes(
         covariance *= ((1 - shrinkage) / total)[:, None, None]
         covariance.diagonal(dim1=1, dim2=2).add_(floor[:, None])
         factor = torch.linalg.cholesky(covariance)
-        weight = torch.cholesky_solve(offsets.transpose(1, 2), factor).transpose(1, 2)
+        weight = torch.cholesky_solve(prototypes.transpose(1, 2), factor).transpose(1, 2)
     else:
         covariance = torch.diag_embed(floor[:, None].expand(-1, sums.shape[-1]))
-        weight = offsets / floor[:, None, None]
-    bias = -(weight * (centre + 0.5 * offsets)).sum(-1)
+        weight = prototypes / floor[:, None, None]
+    bias = -0.5 * (weight * prototypes).sum(-1)
     return Prototypes(prototypes, anchors, covariance, floor, weight, bias)
 
 

@@ -25,7 +25,7 @@ def fit(moments):
     return fit_prototypes(None, moments, **SETTINGS)
 
 
-def run(rows, labels, unlabelled, keep, sample=None, rounds=3):
+def run(rows, labels, unlabelled, keep, sample=None, rounds=3, fit=fit):
     labelled = labelled_moments(torch.tensor(rows), torch.tensor(labels), N_CLASSES, torch.tensor(keep))
     reports = []
     refined = refine(
@@ -115,6 +115,22 @@ def test_refine__a_sample_stands_for_all():
         assert error < 0.7 * (few.prototypes.means[b] - full.prototypes.means[b]).norm(dim=-1).max()
     assert sampled.prior.numpy() == pytest.approx(full.prior.numpy(), abs=0.02)
     assert sampled.prior.numpy() == pytest.approx(np.bincount(truth) / 6000, abs=0.05)
+
+
+def test_refine__a_sample_weighs_what_all_rows_weigh():
+    rows, labels, unlabelled, _ = task(500)
+    weights, squares = [], []
+
+    def told(moments):
+        weights.append(float(moments.counts[0].sum()))
+        squares.append(float(moments.gram[0].diagonal().sum()))
+        return fit(moments)
+
+    run(rows, labels, unlabelled, np.ones((1, len(rows)), bool), torch.arange(0, 500, 5), rounds=3, fit=told)
+    # Labelled rows alone, three rounds on the sample, one on all.
+    assert weights == pytest.approx([14] + 4 * [14 + SHARE * 500], rel=1e-5)
+    assert squares[-1] == pytest.approx((rows**2).sum() + SHARE * (unlabelled**2).sum(), rel=1e-5)
+    assert squares[1] == pytest.approx((rows**2).sum() + 5 * SHARE * (unlabelled[::5] ** 2).sum(), rel=1e-5)
 
 
 def test_sample_rows__size_order_and_seed():

@@ -290,13 +290,39 @@ def test_fit__with_many_rows_samples_them_and_leaves_out_fewer_folds():
     prior = np.array(sampled.diagnostics["unlabelled_prior"])
     assert prior.sum() == pytest.approx(1.0)
     assert np.abs(prior - (0.05, 0.1, 0.15, 0.2, 0.2, 0.3)).max() < 0.12
+    assert sampled.diagnostics["left_out_rows"] == len(few)
     many = result(np.arange(len(labels)), unlabelled)
+    # Four folds of 300 rows are enough.
+    assert many.diagnostics["left_out_rows"] == 1200
     assert macro(many.model, new, new_labels) > macro(sampled.model, new, new_labels)
     confidence, truth = (
         torch.softmax(many.model.logits(new), dim=-1).max(1).values.mean(),
         macro(many.model, new, new_labels),
     )
     assert abs(float(confidence) - truth) < 0.05
+
+
+def test_fit__learns_from_rows_that_no_fold_leaves_out():
+    generator = np.random.default_rng(2)
+    labels = np.repeat(np.arange(2), 900)
+    data = make_training_data(
+        features=generator.normal(size=(2, 8))[labels] + generator.normal(size=(1800, 8)),
+        labels=labels,
+        unlabelled=np.empty((0, 8)),
+        text=None,
+        class_names=NAMES[:2],
+    )
+    result = fit(data, pseudo_count=1e-6)
+    assert result.diagnostics["left_out_rows"] < 1800
+    means = torch.stack([data.features[data.labels == k].mean(0) for k in range(2)])
+    assert result.model.centre.numpy() == pytest.approx(means.mean(0).numpy(), abs=1e-5)
+
+
+def test_fit__pseudo_labels_of_all_parts_have_one_temperature():
+    data, *_ = world()
+    for temperature, confidence in ((1e6, 1 / N_CLASSES), (1e-6, 1.0)):
+        history = fit(data, pseudo_label_temperature=temperature, rounds=1).history
+        assert history[1]["confidence"] == pytest.approx(confidence, abs=1e-3)
 
 
 def test_fit__tells_of_its_end():

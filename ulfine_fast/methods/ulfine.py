@@ -140,7 +140,7 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
             shrinkage, prototypes, weights, losses = 1.0, plain, plain_weights, plain_losses
     progress.update("training", 1, config.rounds + 1, loss=_mean(losses, row_weights))
     history = [{"round": 0.0, "loss": _mean(losses, row_weights)}]
-    diagnostics: dict[str, Any] = {"shrinkage": shrinkage}
+    diagnostics: dict[str, Any] = {"shrinkage": shrinkage, "left_out_rows": len(row_weights)}
     if config.unlabelled and len(data.unlabelled):
         refined = _refine(problem, prototypes, weights, shrinkage, sample, progress)
         history += [{"round": float(i), "confidence": value} for i, value in enumerate(refined.confidence, start=1)]
