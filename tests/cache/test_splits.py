@@ -255,6 +255,7 @@ def test_read_split__missing_damaged_or_foreign(cache):
     opened = FeatureCache.open(cache)
     with pytest.raises(UlfineError, match=r"no split 'other' .*there are lt"):
         opened.read_split("other")
+    (cache / "splits" / "lt.h5.sha256").unlink()
     with h5py.File(cache / "splits" / "lt.h5", "r+") as file:
         file.attrs["fingerprint"] = "0"
     with pytest.raises(UlfineError, match="drawn from other features"):

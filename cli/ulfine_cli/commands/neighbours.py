@@ -32,7 +32,7 @@ def neighbours(
     k: Annotated[int, typer.Option(help="Neighbours of each query.")] = 10,
     device: Annotated[str, typer.Option(help="Where the encoder runs: auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
-    """Show the images that are nearest to a picture or to words.
+    """Show the images nearest to a picture or to words.
 
     A path of the cache needs no encoder. Put ./ before an image file whose path the cache has too.
     """
