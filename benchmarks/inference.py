@@ -241,6 +241,9 @@ def at_least(name: str, value: float, bar: float) -> dict:
 
 
 def measure(folder: Path, model: str, seconds: float, quick: bool) -> dict:
+    busy = os.getloadavg()[0]
+    if busy > 0.5:
+        print(f"other work runs on this machine (load {busy:.1f}); torch's threads wait for each other and suffer most")
     run = fitted_run(folder, model, 4 if quick else 25)
     written = exports(run, folder)
     speed: dict[str, dict] = {}
@@ -258,7 +261,7 @@ def measure(folder: Path, model: str, seconds: float, quick: bool) -> dict:
         http[input] = measure_http(Path(written[input]["fp32"]["onnx"]), seconds)
         print(f"\n{input} through HTTP: {http[input]['http']}")
     versions = {"python": platform.python_version(), "torch": torch.__version__, "onnxruntime": onnxruntime.__version__}
-    machine = {"cpus": os.cpu_count(), "processor": platform.processor() or platform.machine()}
+    machine = {"cpus": os.cpu_count(), "processor": platform.processor() or platform.machine(), "load": busy}
     return {
         "model": model,
         "machine": machine,
