@@ -44,6 +44,7 @@ VARIANTS: dict[str, dict] = {
     "probe_penalty 0.01": {"probe_penalty": 0.01},
     "probe_penalty 1": {"probe_penalty": 1.0},
 }
+SINGLE_PROMPT = replace(SOURCES[0], text="text_features_single_prompt")
 METRICS = ("macro_accuracy", "tail_accuracy", "ece")
 
 
@@ -58,7 +59,7 @@ def draws(folder: Path, data: Path, source: Source, shape: str, seeds: range) ->
     cache = FeatureCache.open(source.cache(folder, data))
     protocol = {
         "labelled_max": source.labelled_max,
-        "imbalance": float(source.imbalance),
+        "imbalance": float(source.imbalances[-1]),
         "unlabelled_max": source.unlabelled_max,
         "unlabelled": shape,
         "test_per_class": source.test_per_class,
@@ -80,7 +81,10 @@ def main() -> int:
     if not (arguments.data / "clip-features").is_dir():
         print(f"skipped: no clip-features in {arguments.data}; pass --data DIR")
         return 0
-    sources = [source for source in SOURCES if "rn50" not in source.name and "vit-l" not in source.name]
+    sources = [
+        SINGLE_PROMPT,
+        *(source for source in SOURCES if "rn50" not in source.name and "vit-l" not in source.name),
+    ]
     seeds, variants = range(100, 100 + arguments.seeds), VARIANTS
     if arguments.quick:
         sources, seeds, variants = sources[:1], range(100, 102), dict(list(VARIANTS.items())[:6])

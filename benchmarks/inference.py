@@ -150,19 +150,19 @@ def bare_product(width: int, classes: int, rows: np.ndarray) -> Contender:
 
 
 def timed(ways: dict[str, Contender], seconds: float, batch: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of a call, p50 and p99, and rows a second, each contender `seconds` long in `ROUNDS` turns."""
+    """Milliseconds of a call, p50 and p99, and rows a second, each contender `seconds` long in `ROUNDS` turns.
+
+    One that needs longer makes one call a turn. The first call of each is not counted.
+    """
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
+    for call in ways.values():
+        call()
+    for turn in range(1, ROUNDS + 1):
         for name, call in ways.items():
-            call()
-            until = time.perf_counter() + seconds / ROUNDS
-            while True:
+            while len(times[name]) < turn or sum(times[name]) < seconds * turn / ROUNDS:
                 began = time.perf_counter()
                 call()
-                ended = time.perf_counter()
-                times[name].append(ended - began)
-                if ended > until:
-                    break
+                times[name].append(time.perf_counter() - began)
     return {
         name: {
             "p50": 1000 * statistics.median(spent),
