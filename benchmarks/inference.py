@@ -157,12 +157,16 @@ def timed(ways: dict[str, Contender], seconds: float, batch: int) -> dict[str, d
     times: dict[str, list[float]] = {name: [] for name in ways}
     for call in ways.values():
         call()
-    for turn in range(1, ROUNDS + 1):
+    for _ in range(ROUNDS):
         for name, call in ways.items():
-            while len(times[name]) < turn or sum(times[name]) < seconds * turn / ROUNDS:
+            until = time.perf_counter() + seconds / ROUNDS
+            while True:
                 began = time.perf_counter()
                 call()
-                times[name].append(time.perf_counter() - began)
+                ended = time.perf_counter()
+                times[name].append(ended - began)
+                if ended > until:
+                    break
     return {
         name: {
             "p50": 1000 * statistics.median(spent),
