@@ -24,11 +24,14 @@ class FitResult:
             figures. Empty for closed forms without rounds.
         diagnostics: JSON-able facts about the fit (chosen weights, estimated priors). They must come from the
             `TrainingData` alone.
+        interrupted_at: The step or round after which `ulfine_fast.interruption.first_interrupt_noted` ended the fit;
+            None for a whole one. The model is then the best that there was.
     """
 
     model: LogitModel
     history: list[dict[str, float]] = field(default_factory=list)
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    interrupted_at: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,7 +42,15 @@ def choose_device(device: str) -> str:
     return str(choose_any_device(device))
 
 
-def train(method: Method, settings: StrictConfig, data: TrainingData, seed: int, progress: Progress) -> FitResult:
+def train(
+    method: Method,
+    settings: StrictConfig,
+    data: TrainingData,
+    seed: int,
+    progress: Progress,
+    *,
+    keep_interrupted: bool = False,
+) -> FitResult:
     """Fit a method and bring its model to the CPU, ready to predict.
 
     Deterministic: the same arguments on the same machine give the same bits.
@@ -52,19 +61,23 @@ def train(method: Method, settings: StrictConfig, data: TrainingData, seed: int,
         data: The rows to train on; their device is where the method trains.
         seed: Seed of everything random in the method.
         progress: Told about the steps.
+        keep_interrupted: Whether a fit that Ctrl-C ended early is handed back, with `FitResult.interrupted_at` set.
 
     Raises:
         UlfineError: The fit ended with NaN or infinite weights.
+        KeyboardInterrupt: Ctrl-C ended the fit, and half a fit is not wanted or there is none yet.
     """
     with _deterministic(data.features.device.type):
         result = method.fit(data, settings, seed, progress)
+    if result.interrupted_at is not None and not keep_interrupted:
+        raise KeyboardInterrupt
     model = result.model.to("cpu").eval().requires_grad_(False)
     for name, values in model.state_dict().items():
         if not torch.isfinite(values).all():
             raise UlfineError(
                 f"method {method.name} ended with NaN or infinite values in {name}: lower its learning rate or scale"
             )
-    return FitResult(model=model, history=result.history, diagnostics=result.diagnostics)
+    return replace(result, model=model)
 
 
 @contextmanager

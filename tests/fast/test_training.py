@@ -57,3 +57,13 @@ def test_choose_device__asked_for_but_absent(monkeypatch):
 def test_choose_device__unknown(device):
     with pytest.raises(UsageError, match="use auto"):
         choose_device(device)
+
+
+def test_train__half_a_fit_is_for_those_who_want_it():
+    def fit(data, settings, seed, progress):
+        return FitResult(PrototypeModel(n_features=3, n_classes=3, scale=1.0), interrupted_at=7)
+
+    method = Method(name="try", config=StrictConfig, fit=fit, build=lambda architecture: PrototypeModel(**architecture))
+    with pytest.raises(KeyboardInterrupt):
+        train(method, StrictConfig(), DATA, 0, Silent())
+    assert train(method, StrictConfig(), DATA, 0, Silent(), keep_interrupted=True).interrupted_at == 7
