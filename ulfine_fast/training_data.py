@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,9 @@ class TrainingData:
         text: float32 (C, D), unit length: one text prototype per class; None where no text is known. Where it is None,
             every class has at least one labelled row.
         class_names: C names.
+        strong_views: Reads the strong views of the unlabelled rows, float16 (n_unlabelled, K, D), unit length to 1e-3,
+            on the device of `unlabelled`, which then is the weak view; None where the cache holds none. A function,
+            because most methods want none of them.
     """
 
     features: Tensor
@@ -37,6 +41,7 @@ class TrainingData:
     unlabelled: Tensor
     text: Tensor | None
     class_names: tuple[str, ...]
+    strong_views: Callable[[], Tensor] | None = None
 
     @property
     def n_classes(self) -> int:
@@ -66,7 +71,7 @@ def load_training_data(cache: FeatureCache, split: Split, device: str = "cpu") -
         UlfineError: As in `make_training_data`.
     """
     labelled = split.labelled
-    return make_training_data(
+    data = make_training_data(
         features=cache.features(labelled),
         labels=np.asarray(cache.labels)[labelled],
         unlabelled=cache.features(split.unlabelled),
@@ -75,6 +80,16 @@ def load_training_data(cache: FeatureCache, split: Split, device: str = "cpu") -
         device=device,
         where=str(cache.path),
     )
+    if not str(cache.attributes.get("views", "")).startswith("weak-strong:"):
+        return data
+    return replace(data, strong_views=lambda: _read_strong_views(cache, split.unlabelled, device))
+
+
+def _read_strong_views(cache: FeatureCache, rows: NDArray[np.int64], device: str) -> Tensor:
+    views = torch.empty(len(rows), cache.n_views - 1, cache.n_features, dtype=torch.float16)
+    for view in range(1, cache.n_views):
+        views[:, view - 1] = torch.as_tensor(cache.features(rows, view))
+    return views.to(device)
 
 
 def make_training_data(

@@ -81,7 +81,7 @@ def test_load_training_data__cannot_reach_test_rows_or_the_truth(opened: Feature
     split = opened.read_split("lt")
     before = load_training_data(opened, split)
     assert {field.name for field in dataclasses.fields(TrainingData)} == {
-        *("features", "labels", "unlabelled", "text", "class_names"),
+        *("features", "labels", "unlabelled", "text", "class_names", "strong_views"),
     }
     hidden = np.concatenate([split.unlabelled, split.val, split.test])
     changed = FeatureCache.open(opened.path)
@@ -93,3 +93,19 @@ def test_load_training_data__cannot_reach_test_rows_or_the_truth(opened: Feature
     rows = torch.cat([before.features, before.unlabelled])
     test = torch.as_tensor(opened.features(split.test))
     assert (rows @ test.T).max() < 0.9999
+
+
+def test_load_training_data__strong_views_of_the_unlabelled_rows_alone(make_cache):
+    generator = np.random.default_rng(0)
+    labels = np.array([0, 1, 0, 1, -1, -1, -1])
+    features = generator.normal(size=(7, 3, 4)).astype(np.float32)
+    cache = FeatureCache.open(make_cache("views", features=features, labels=labels))
+    assert load_training_data(cache, cache.read_split(None)).strong_views is None
+    cache.attributes["views"] = "weak-strong:2"
+    data = load_training_data(cache, cache.read_split(None))
+    assert data.strong_views is not None
+    strong = data.strong_views()
+    unit = features[4:] / np.linalg.norm(features[4:], axis=2, keepdims=True)
+    assert (strong.dtype, strong.shape) == (torch.float16, (3, 2, 4))
+    assert strong.float().numpy() == pytest.approx(unit[:, 1:], abs=2e-3)
+    assert data.unlabelled.numpy() == pytest.approx(unit[:, 0], abs=2e-3)

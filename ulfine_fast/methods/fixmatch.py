@@ -5,10 +5,11 @@ loss is `l_s + lambda_u mean([max q >= threshold] CE(strong, argmax q))` with la
 labelled one. The head is that of `lp-la`: cosine, from the text prototypes, the labelled loss logit-adjusted; the
 pseudo-labels come from the head itself, which the adjustment leaves unbiased.
 
-This project's choices: a row of a cache is one view, so the weak view is the feature, and the strong view is the
-feature with Gaussian noise, brought back to unit length. FixMatch's threshold is 0.95. The default here is 0.7, because
-with CLIP 0.6 to 0.7 is better (LoFT: Parameter-Efficient Fine-Tuning for Long-tailed Semi-Supervised Learning, 2025,
-on CIFAR-100-LT: 0.6 gives 78.8, 0.95 gives 75.3); `threshold=0.95` is the published one.
+The weak view is the first of the cache. Of a cache made with ``--views weak-strong:K`` the strong view is one of its K,
+drawn anew in each step; where the cache holds one view, it is the feature with Gaussian noise, brought back to unit
+length, which is this project's choice (`ulfine_fast.strong_views`). FixMatch's threshold is 0.95. The default here is
+0.7, because with CLIP 0.6 to 0.7 is better (LoFT: Parameter-Efficient Fine-Tuning for Long-tailed Semi-Supervised
+Learning, 2025, on CIFAR-100-LT: 0.6 gives 78.8, 0.95 gives 75.3); `threshold=0.95` is the published one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from ulfine_fast.linear_head import batches, build, new_head, optimiser_and_sche
 from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from ulfine_fast.method import FitResult, Method
 from ulfine_fast.methods.lp_la import LogitAdjustedProbeConfig
-from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy, strong_view
+from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
+from ulfine_fast.strong_views import Source, strong_views
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -37,12 +39,14 @@ class FixMatchConfig(LogitAdjustedProbeConfig):
         threshold: Confidence from which a pseudo-label counts.
         unlabelled_weight: lambda_u.
         unlabelled_ratio: Unlabelled rows per labelled row of a batch.
+        strong_views: ``"cached"``, ``"noise"``, or ``"auto"``: cached ones where there are some.
         strong_noise: Expected length of the noise in the strong view; a feature has length 1.
     """
 
     threshold: float = Field(default=0.7, ge=0, le=1)
     unlabelled_weight: float = Field(default=1.0, ge=0)
     unlabelled_ratio: int = Field(default=7, ge=1)
+    strong_views: Source = "auto"
     strong_noise: float = Field(default=0.25, ge=0)
 
 
@@ -60,7 +64,9 @@ def fit(data: TrainingData, config: FixMatchConfig, seed: int, progress: Progres
     optimiser, schedule = optimiser_and_schedule(model.parameters(), config)
     rows = batches(len(data.labels), config.batch_size, generator)
     # Streams of their own, so that the labelled batches are those of `lp-la`.
-    noise = torch.Generator().manual_seed(seed + 1)
+    strong, decided = strong_views(
+        data, config.strong_views, config.strong_noise, torch.Generator().manual_seed(seed + 1)
+    )
     unlabelled_size = config.unlabelled_ratio * min(config.batch_size, len(data.labels))
     unlabelled = batches(len(data.unlabelled), unlabelled_size, torch.Generator().manual_seed(seed + 2))
     history: list[dict[str, float]] = []
@@ -69,10 +75,10 @@ def fit(data: TrainingData, config: FixMatchConfig, seed: int, progress: Progres
         loss = logit_adjusted_cross_entropy(model.logits(data.features[row]), data.labels[row], prior, config.tau)
         entry = {"step": float(step), "loss": float(loss.detach())}
         if len(data.unlabelled):
-            weak = data.unlabelled[next(unlabelled).to(data.labels.device)]
+            drawn = next(unlabelled)
             with torch.no_grad():
-                weak_logits = model.logits(weak)
-            strong_logits = model.logits(strong_view(weak, config.strong_noise, noise))
+                weak_logits = model.logits(data.unlabelled[drawn.to(data.labels.device)])
+            strong_logits = model.logits(strong(drawn))
             consistency, used = unlabelled_loss(weak_logits, strong_logits, config.threshold)
             loss = loss + config.unlabelled_weight * consistency
             entry |= {"unlabelled_loss": float(consistency.detach()), "pseudo_labels": float(used)}
@@ -83,7 +89,7 @@ def fit(data: TrainingData, config: FixMatchConfig, seed: int, progress: Progres
         if step % 20 == 0 or step == config.steps:
             history.append(entry)
             progress.update("training", step, config.steps, loss=entry["loss"])
-    return FitResult(model=model.eval(), history=history)
+    return FitResult(model=model.eval(), history=history, diagnostics=decided)
 
 
 METHOD = Method(name="fixmatch", config=FixMatchConfig, fit=fit, build=build)

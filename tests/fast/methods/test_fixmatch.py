@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Silent
 from ulfine_fast.methods import fixmatch, lp_la
 from ulfine_fast.methods.fixmatch import FixMatchConfig, unlabelled_loss
@@ -69,3 +70,42 @@ def test_fit__depends_on_what_the_unlabelled_rows_show(long_tailed):
     data = long_tailed()
     other = replace(data, unlabelled=data.unlabelled.roll(1, dims=1))
     assert not torch.equal(weights(data, threshold=0.3), weights(other, threshold=0.3))
+
+
+def with_strong_views(data, strong):
+    """The data as a cache of weak and strong views gives it; `strong` is (n, K, D)."""
+    return replace(data, strong_views=lambda: strong.half())
+
+
+def test_fit__takes_cached_strong_views_where_there_are_some(long_tailed):
+    data = long_tailed()
+    strong = torch.stack([data.unlabelled.roll(1, dims=1), data.unlabelled.roll(2, dims=1)], dim=1)
+    seen = with_strong_views(data, strong)
+    cached = fixmatch.fit(seen, FixMatchConfig(steps=50, threshold=0.3), 3, Silent())
+    assert cached.diagnostics == {"strong_views": "cached", "cached_strong_views": 2}
+    assert not torch.equal(cached.model.state_dict()["weight"], weights(data, threshold=0.3))
+    # Both of the two views are looked at, and none is where noise is asked for.
+    for view in range(2):
+        other = strong.clone()
+        other[:, view] = data.unlabelled
+        changed = weights(with_strong_views(data, other), threshold=0.3)
+        assert not torch.equal(changed, cached.model.state_dict()["weight"])
+    assert torch.equal(weights(seen, threshold=0.3, strong_views="noise"), weights(data, threshold=0.3))
+
+
+def test_fit__strong_views_belong_to_their_rows(long_tailed):
+    """Strong views that equal the weak ones are what noise of length 0 gives, up to their storage in 16 bits."""
+    data = long_tailed()
+    seen = with_strong_views(data, data.unlabelled[:, None])
+    found = weights(seen, threshold=0.3, unlabelled_ratio=1)
+    expected = weights(data, threshold=0.3, unlabelled_ratio=1, strong_noise=0.0)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    shuffled = with_strong_views(data, data.unlabelled.flip(0)[:, None])
+    assert (weights(shuffled, threshold=0.3, unlabelled_ratio=1) - expected).abs().max() > 2e-2
+
+
+def test_fit__cached_strong_views_that_are_not_there(long_tailed):
+    with pytest.raises(UlfineError, match="--views weak-strong:2"):
+        weights(long_tailed(), strong_views="cached")
+    result = fixmatch.fit(long_tailed(), FixMatchConfig(steps=1), 0, Silent())
+    assert result.diagnostics == {"strong_views": "noise", "cached_strong_views": 0}
