@@ -41,9 +41,8 @@ def measure(name: str, opset: int) -> dict:
     import torch
 
     from ulfine_cache.errors import UlfineError
-    from ulfine_cache.image_tower import ImageTower
+    from ulfine_cache.image_tower import ImageTower, lean_tower
     from ulfine_exports.graph import PixelGraph, build_graph
-    from ulfine_exports.lean_tower import lean
     from ulfine_exports.parity import check_parity
     from ulfine_fast.affine_model import AffineModel
 
@@ -71,8 +70,8 @@ def measure(name: str, opset: int) -> dict:
     classifier.bias.copy_(-logits.mean(dim=0) * scale)
 
     original = PixelGraph(tower, classifier, ("features",)).eval()
-    traced = PixelGraph(lean(tower), classifier, ("features",)).eval()
-    figures = {"model": name, "opset": opset, "rewritten": lean(tower) is not tower}
+    traced = PixelGraph(lean_tower(tower), classifier, ("features",)).eval()
+    figures = {"model": name, "opset": opset, "rewritten": lean_tower(tower) is not tower}
     start = time.perf_counter()
     try:
         graph, exporter = build_graph(traced, "pixels", (3, height, width), opset, traced.outputs)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from ulfine_cache.device import DTYPES, choose_device, choose_precision
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.image_tower import ImageTower
+from ulfine_cache.lean_tower import lean
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.projection import Projection, split_projection
@@ -57,9 +58,14 @@ class ClipEncoder:
         # GPUs convolve faster with the channels last; other layers do not care.
         last = device.type == "cuda" and _is_convolutional(model.visual)  # pyright: ignore
         self._layout = torch.channels_last if last else torch.contiguous_format
-        model = model.eval().requires_grad_(False).to(device=device, dtype=self._dtype)
+        model = model.eval().requires_grad_(False)
+        preprocess = model.visual.preprocess_cfg  # pyright: ignore
+        # What is exported is compared with the model as its authors wrote it.
+        self._own_tower = ImageTower(model).eval() if device.type == "cpu" and precision == "fp32" else None
+        model.visual = lean(model.visual)  # pyright: ignore
+        model = model.to(device=device, dtype=self._dtype)
         self._model = model.to(memory_format=self._layout) if last else model
-        self.preprocess_with(Preprocess.from_open_clip(model.visual.preprocess_cfg))  # pyright: ignore
+        self.preprocess_with(Preprocess.from_open_clip(preprocess))  # pyright: ignore
 
     @classmethod
     def load(
@@ -174,19 +180,19 @@ class ClipEncoder:
 
     def release(self) -> None:
         """Let go of the weights and of the memory they take; nothing can be encoded after that."""
-        self._model = nn.Identity()
+        self._model, self._own_tower = nn.Identity(), None
         self.__dict__.pop("_projection", None)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     @cached_property
-    def image_tower(self) -> nn.Module:
+    def image_tower(self) -> ImageTower:
         """The image encoder for export: float32 pixels (n, 3, H, W), normalised -> float32 (n, D), unit norm.
 
         It is on the CPU in fp32 whatever this encoder runs in.
         """
-        if self.device.type == "cpu" and self.precision == "fp32":
-            return ImageTower(self._model).eval()
+        if self._own_tower is not None:
+            return self._own_tower
         model, _ = load_model(self.model_name, self.pretrained, progress=Silent())
         return ImageTower(model.eval().requires_grad_(False)).eval()
 

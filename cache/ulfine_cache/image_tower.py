@@ -1,9 +1,12 @@
 """The image half of an encoder as one module, for export."""
 
+import copy
+
 import torch
 from torch import nn
 from torch.nn import functional
 
+from ulfine_cache.lean_tower import lean
 from ulfine_cache.timm_model import TimmImageModel
 
 
@@ -23,3 +26,14 @@ class ImageTower(nn.Module):
         """Encode float32 (n, 3, H, W) to float32 (n, D), unit norm."""
         features = self.visual(pixels) if self.whole is None else self.whole.encode_image(pixels)  # pyright: ignore
         return functional.normalize(features, dim=-1)
+
+
+def lean_tower(tower: ImageTower) -> ImageTower:
+    """The same tower with its encoder rewritten by `ulfine_cache.lean_tower.lean`; itself where nothing changes."""
+    visual = tower.visual
+    rewritten = lean(visual) if isinstance(visual, nn.Module) else visual
+    if rewritten is visual:
+        return tower
+    leaner = copy.copy(tower)
+    leaner._modules = {**tower._modules, "visual": rewritten}
+    return leaner

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
+    from ulfine_cache.image_tower import ImageTower
     from ulfine_cache.preprocess import Preprocess
     from ulfine_exports.preparation import Preparation
     from ulfine_fast.run import Run
@@ -102,26 +103,26 @@ def _features(run: "Run", opset: int) -> RunGraph:
     return RunGraph(model, exporter, None, pairs, len(rows.rows), rows.source, rows.obstacle)
 
 
-def _pixels(run: "Run", tower: "nn.Module", preprocess: "Preprocess", opset: int) -> RunGraph:
+def _pixels(run: "Run", tower: "ImageTower", preprocess: "Preprocess", opset: int) -> RunGraph:
+    from ulfine_cache.image_tower import lean_tower
     from ulfine_exports.graph import PixelGraph, build_graph
-    from ulfine_exports.lean_tower import lean
     from ulfine_exports.parity import batches_of
     from ulfine_exports.parity_rows import picture_rows
 
     parts = _parts(run)
     rows = picture_rows(run, preprocess)
-    traced = PixelGraph(lean(tower), run.model, parts).eval()
+    traced = PixelGraph(lean_tower(tower), run.model, parts).eval()
     model, exporter = build_graph(traced, "pixels", rows.rows.shape[1:], opset, traced.outputs)
     # torch answers with the tower as open_clip wrote it, so that the gate also judges the rewritten one.
     pairs = _answered(batches_of(rows.rows), _classify(PixelGraph(tower, run.model, parts).eval()))
     return RunGraph(model, exporter, preprocess.to_json(), pairs, len(rows.rows), rows.source, rows.obstacle)
 
 
-def _image(run: "Run", tower: "nn.Module", preprocess: "Preprocess", opset: int, views: str) -> RunGraph:
+def _image(run: "Run", tower: "ImageTower", preprocess: "Preprocess", opset: int, views: str) -> RunGraph:
+    from ulfine_cache.image_tower import lean_tower
     from ulfine_cache.views import first_view
     from ulfine_exports.graph import PixelGraph, ViewsGraph, build_graph
     from ulfine_exports.image_graph import prepend, preprocess_graph
-    from ulfine_exports.lean_tower import lean
     from ulfine_exports.parity_rows import picture_batches
     from ulfine_exports.preparation import judge_preparation, prepare
     from ulfine_exports.providers import open_session
@@ -132,7 +133,7 @@ def _image(run: "Run", tower: "nn.Module", preprocess: "Preprocess", opset: int,
     session = open_session(preparing.SerializeToString(), "cpu").session
     made = [np.asarray(session.run(None, {"image": batch})[0]) for batch in pictures.batches]
     kind = PixelGraph if views == "center" else ViewsGraph
-    traced = kind(lean(tower), run.model, parts).eval()
+    traced = kind(lean_tower(tower), run.model, parts).eval()
     model, exporter = build_graph(traced, "prepared", made[0].shape[1:], opset, traced.outputs)
     classify = _classify(kind(tower, run.model, parts).eval())
     # Torch answers for the pixels that the graph made; what those change is judged by itself, with its own tolerance.

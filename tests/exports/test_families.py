@@ -12,9 +12,9 @@ from timm.models.fastvit import FastVit
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from ulfine_cache.image_tower import ImageTower
+from ulfine_cache.image_tower import ImageTower, lean_tower
+from ulfine_cache.lean_tower import LeanTransformer
 from ulfine_exports.graph import PixelGraph, build_graph
-from ulfine_exports.lean_tower import LeanTower, lean
 from ulfine_exports.parity import check_parity
 from ulfine_exports.untrusted_model import read_model
 from ulfine_fast.affine_model import AffineModel
@@ -97,7 +97,7 @@ def family(request, tmp_path_factory):
     logits = (features - features.mean(dim=0)) @ directions.T
     weight = directions * 3 / logits.std()
     classifier = AffineModel.of(weight, -weight @ features.mean(dim=0))
-    return request.param, tower, pixels, PixelGraph(tower, classifier), PixelGraph(lean(tower), classifier)
+    return request.param, tower, pixels, PixelGraph(tower, classifier), PixelGraph(lean_tower(tower), classifier)
 
 
 @pytest.fixture(scope="module")
@@ -137,10 +137,10 @@ def test_export__same_bytes_again(family, exported):
     assert again.SerializeToString(deterministic=True) == exported[0].SerializeToString(deterministic=True)
 
 
-def test_lean__same_features_where_it_rewrites_and_the_tower_itself_elsewhere(family):
+def test_lean_tower__same_features_where_it_rewrites_and_the_tower_itself_elsewhere(family):
     name, tower, pixels, _, _ = family
-    rewritten = lean(tower)
-    assert isinstance(rewritten, LeanTower) == (name in TRANSFORMERS)
+    rewritten = lean_tower(tower)
+    assert isinstance(rewritten.visual, LeanTransformer) == (name in TRANSFORMERS)
     assert (rewritten is tower) == (name not in (*TRANSFORMERS, "mobileclip"))
     before = {key: value.clone() for key, value in tower.state_dict().items()}
     with torch.no_grad():

@@ -1,59 +1,59 @@
-"""Image towers written so that their ONNX graphs run fast, with the same features.
+"""Image encoders written so that they and their ONNX graphs run fast, with the same features.
 
 What differs from open_clip's own vision transformer, which was written for training:
 
 - Tokens stay rows of one matrix (batch * length, width), so every layer is a plain matrix product with its bias in it
-  (Gemm). Exported as it is, torch's attention swaps batch and length and back: twice as many transpositions.
+  (Gemm). As it is, torch's attention swaps batch and length and back: twice as many transpositions.
 - Query, key and value are three products. One product of three times the width has to be split again, which copies.
 - The scale of the attention is in the query's weights.
 - The last block computes the class token alone, where nothing else is read: 10 of that block's 12 products of weights
   and tokens are not needed, a fourteenth of all arithmetic in 12 layers.
 
-On one core of an AMD EPYC (Zen 4) onnxruntime 1.31 then encodes ViT-B/32 1.1 to 1.25 times as fast as exported as it
-is. `docs/encoders.md` says what else was tried. Nine tenths of the time that is left are matrix products, at the speed
-of the processor: only fewer bits would help.
+On one core of an AMD EPYC (Zen 4) torch then encodes ViT-B/32 in bf16 1.12 times as fast, and onnxruntime 1.31 in fp32
+1.1 to 1.25 times as fast as exported as it is. `docs/encoders.md` says what else was tried. Nine tenths of the time
+that is left are matrix products, at the speed of the processor: only fewer bits would help.
 """
 
 import copy
 from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, normalize
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 if TYPE_CHECKING:
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
 
-def lean(tower: nn.Module) -> nn.Module:
-    """Rewrite an image tower for speed where it is of a kind that is known here.
+def lean(visual: nn.Module) -> nn.Module:
+    """Rewrite an image encoder for speed where it is of a kind that is known here.
 
     Those are open_clip's vision transformers of the plain kind, and timm's convolutions with several branches in
     training that are one convolution later (FastViT, which is MobileCLIP's tower, and RepVGG and kin); timm adds up
     their branches.
 
     Args:
-        tower: An `ulfine_cache.image_tower.ImageTower`; not changed.
+        visual: Maps normalised pixels to features; not changed, the parts that stay are shared. In float32, so that
+            branches add up precisely.
 
     Returns:
-        A module with the same inputs and outputs; `tower` itself where it is of another kind.
+        A module with the same inputs and outputs; `visual` itself where it is of another kind.
     """
-    visual = getattr(tower, "visual", None)
-    if visual is None:
-        return tower
     if _is_plain(visual):
-        return LeanTower(visual).eval()
+        return LeanTransformer(cast("VisionTransformer", visual)).eval()
     if any(hasattr(module, "reparameterize") for module in visual.modules()):
         from timm.utils.model import reparameterize_model
 
-        rewritten = copy.copy(tower)
-        rewritten._modules = dict(tower._modules)
-        rewritten.visual = reparameterize_model(visual)
-        return rewritten.eval()
-    return tower
+        return reparameterize_model(visual).eval()
+    return visual
 
 
-class LeanTower(nn.Module):
-    """Normalised pixels to unit-norm features, as an `ImageTower` with an open_clip `VisionTransformer`."""
+class LeanTransformer(nn.Module):
+    """Normalised pixels to features, as open_clip's `VisionTransformer`.
+
+    Attributes:
+        proj: (width, D), the last step; None leaves it out.
+    """
 
     def __init__(self, visual: "VisionTransformer") -> None:
         super().__init__()
@@ -62,19 +62,21 @@ class LeanTower(nn.Module):
         self.blocks = nn.ModuleList(
             _LeanBlock(block, class_only=self.class_only and block is blocks[-1]) for block in blocks
         )
+        self.proj = visual.proj
         # What is before and after the blocks, without them: a weight that is held twice counts twice.
         self.ends = copy.copy(visual)
         self.ends._modules = {name: module for name, module in visual._modules.items() if name != "transformer"}
+        self.ends._parameters = {name: value for name, value in visual._parameters.items() if name != "proj"}
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Encode float32 (n, 3, H, W) to float32 (n, D), unit norm."""
+        """Encode (n, 3, H, W) to (n, D)."""
         tokens = self.ends._embeds(pixels)
         batch, length, width = tokens.shape
         rows = tokens.reshape(batch * length, width)
         for block in self.blocks:
             rows = block(rows, batch, length)
         pooled, _ = self.ends._pool(rows.reshape(batch, 1 if self.class_only else length, width))
-        return normalize(pooled @ cast(Tensor, self.ends.proj), dim=-1)
+        return pooled if self.proj is None else pooled @ self.proj
 
 
 class _LeanBlock(nn.Module):
@@ -101,14 +103,14 @@ class _LeanBlock(nn.Module):
         """Map (batch * length, width) to the same, or to (batch, width) where only the class token is wanted."""
         width = rows.shape[-1]
         normed = self.ln_1(rows)
-        key = self._heads("key", normed, batch, length).transpose(2, 3)
+        key = self._heads("key", normed, batch, length)
         value = self._heads("value", normed, batch, length)
         if self.class_only:
             rows = rows.reshape(batch, length, width)[:, 0]
             normed = normed.reshape(batch, length, width)[:, 0]
             length = 1
         query = self._heads("query", normed, batch, length)
-        attended = ((query @ key).softmax(dim=-1) @ value).transpose(1, 2).reshape(batch * length, width)
+        attended = _attend(query, key, value).transpose(1, 2).reshape(batch * length, width)
         rows = rows + self.ls_1(linear(attended, self.out_proj.weight, self.out_proj.bias))
         return rows + self.ls_2(self.mlp(self.ln_2(rows)))
 
@@ -116,6 +118,14 @@ class _LeanBlock(nn.Module):
         """(batch, heads, length, width / heads) of the rows' queries, keys or values."""
         mapped = linear(rows, getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias"))
         return mapped.reshape(batch, length, self.heads, -1).transpose(1, 2)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention whose scale is in the query already: (batch, heads, length of the query, width of a head)."""
+    if torch.compiler.is_exporting() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+        # Written out: exported, torch's own would scale once more.
+        return (query @ key.transpose(2, 3)).softmax(dim=-1) @ value
+    return scaled_dot_product_attention(query, key, value, scale=1.0)
 
 
 def _is_plain(visual: nn.Module) -> bool:
