@@ -31,7 +31,9 @@ class ImageTower(nn.Module):
 def lean_tower(tower: ImageTower) -> ImageTower:
     """The same tower with its encoder rewritten by `ulfine_cache.lean_tower.lean`; itself where nothing changes."""
     visual = tower.visual
-    rewritten = lean(visual) if isinstance(visual, nn.Module) else visual
+    if not isinstance(visual, nn.Module):
+        return tower
+    rewritten = lean(visual)
     if rewritten is visual:
         return tower
     leaner = copy.copy(tower)
