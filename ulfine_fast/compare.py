@@ -116,6 +116,7 @@ def _draws(cache: FeatureCache, split: str, seeds: int) -> list[Split]:
 
 def _fit_and_judge(cache: FeatureCache, split: Split, name: str, seed: int, device: str) -> dict[str, Any]:
     from ulfine_fast.evaluation import judge
+    from ulfine_fast.five_crops import FIVE_CROPS, choose_views
     from ulfine_fast.registry import get_method
     from ulfine_fast.training import choose_device, train
     from ulfine_fast.training_data import load_training_data
@@ -126,7 +127,8 @@ def _fit_and_judge(cache: FeatureCache, split: Split, name: str, seed: int, devi
     # The bar shows the comparison; the steps inside each fit would only flicker.
     result = train(method, method.config(), data, seed, Silent())
     seconds = time.perf_counter() - start
-    metrics = judge(result.model, cache, split, data.labelled_counts.cpu().numpy()).metrics
+    views = choose_views("auto", FIVE_CROPS if method.five_crops else "center", cache)
+    metrics = judge(result.model, cache, split, data.labelled_counts.cpu().numpy(), views=views).metrics
     return {**{key: metrics[key] for key in SCALARS}, "seconds": seconds}
 
 

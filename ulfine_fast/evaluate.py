@@ -58,6 +58,7 @@ def evaluate(
     import numpy as np
 
     from ulfine_fast.evaluation import judge
+    from ulfine_fast.five_crops import choose_views
     from ulfine_fast.run import load_run
 
     start = time.perf_counter()
@@ -77,6 +78,7 @@ def evaluate(
         rows,
         np.asarray(loaded.labelled_counts),
         threshold=threshold if isinstance(threshold, float) else None,
+        views=choose_views("auto", loaded.views, opened),
     )
     return {
         "run": str(loaded.path),

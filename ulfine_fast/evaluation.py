@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ulfine_fast.five_crops import mean_logits, read_views
 from ulfine_fast.metrics import evaluate_predictions
 from ulfine_fast.pseudo_label_quality import THRESHOLD, pseudo_label_quality
 
@@ -43,6 +44,7 @@ def judge(
     split: Split,
     labelled_counts: NDArray[np.integer],
     threshold: float | None = None,
+    views: str = "center",
 ) -> Judgement:
     """Judge a model on the test rows of a split, and its pseudo-labels on the unlabelled rows whose truth is known.
 
@@ -52,17 +54,18 @@ def judge(
         split: Of that cache.
         labelled_counts: (C,) labelled images that the model was fitted on; they define the class groups.
         threshold: Confidence from which a pseudo-label counts as used; None takes `THRESHOLD`.
+        views: What the model looks at in each image, as `ulfine_fast.five_crops.choose_views` says.
     """
     names = cache.class_names
     probabilities = np.empty((len(split.test), len(names)), dtype=np.float32)
-    for place, block in _blocks(model, cache, split.test):
+    for place, block in _blocks(model, cache, split.test, views):
         probabilities[place] = block
     metrics = evaluate_predictions(probabilities, cache.labels[split.test], labelled_counts, names)
     metrics["pseudo_labels"] = None
     unlabelled = split.unlabelled[cache.labels[split.unlabelled] >= 0]
     if len(unlabelled):
         predicted, confidence = np.empty(len(unlabelled), dtype=np.int64), np.empty(len(unlabelled), dtype=np.float32)
-        for place, block in _blocks(model, cache, unlabelled):
+        for place, block in _blocks(model, cache, unlabelled, views):
             predicted[place], confidence[place] = block.argmax(axis=1), block.max(axis=1)
         metrics["pseudo_labels"] = pseudo_label_quality(
             predicted,
@@ -75,9 +78,10 @@ def judge(
 
 
 def _blocks(
-    model: LogitModel, cache: FeatureCache, rows: NDArray[np.int64]
+    model: LogitModel, cache: FeatureCache, rows: NDArray[np.int64], views: str
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Probabilities of rows, block after block, so that memory holds one block of features."""
     for start in range(0, len(rows), BLOCK_ROWS):
         place = slice(start, start + BLOCK_ROWS)
-        yield place, model.probabilities(torch.as_tensor(cache.features(rows[place]))).numpy()
+        read = map(torch.as_tensor, read_views(cache, rows[place], views))
+        yield place, torch.softmax(mean_logits(model, read), dim=-1).numpy()

@@ -13,6 +13,7 @@ from pydantic import Field
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_fast.five_crops import Views
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,7 @@ class FitConfig(StrictConfig):
     set: list[str] = Field(default=[])
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: str = "auto"
+    views: Views = "auto"
     text_only_classes: bool = False
     overwrite: bool = False
 
@@ -50,6 +52,7 @@ def fit(
     set: list[str] = [],  # noqa: B006
     seed: int = 0,
     device: str = "auto",
+    views: Views = "auto",
     text_only_classes: bool = False,
     overwrite: bool = False,
     progress: Progress = Silent(),  # noqa: B008
@@ -69,6 +72,9 @@ def fit(
         set: ``"key=value"`` settings, which win over `config`.
         seed: Of everything random in the method.
         device: Where to train, see `choose_device`; ``"auto"`` takes a GPU if there is one.
+        views: What is looked at in an image when it is classified, here and later: ``"center"``, the first view of the
+            cache; ``"five-crop"``, the mean of the logits of five crops; ``"auto"``: five crops where the cache has
+            them and the method is published with them, as `lift` is.
         text_only_classes: Accept classes without a labelled row, which then live on their text prototype alone.
         overwrite: Replace the run that stands at `out`.
         progress: Told about the steps.
@@ -95,10 +101,12 @@ def fit(
         set=set,
         seed=seed,
         device=device,
+        views=views,
         text_only_classes=text_only_classes,
         overwrite=overwrite,
     )
     from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_fast.five_crops import FIVE_CROPS, choose_views
     from ulfine_fast.registry import get_method
     from ulfine_fast.run import new_run_directory
     from ulfine_fast.settings import resolve_settings
@@ -110,6 +118,7 @@ def fit(
     used_device = choose_device(options.device)
     opened = FeatureCache.open(options.cache)
     rows = opened.read_split(options.split)
+    used_views = choose_views(options.views, FIVE_CROPS if chosen.five_crops else "center", opened)
     with new_run_directory(options.out, overwrite=options.overwrite) as folder:
         data = load_training_data(opened, rows, used_device)
         if not options.text_only_classes:
@@ -128,6 +137,7 @@ def fit(
             "seed": options.seed,
             "split": options.split,
             "device": used_device,
+            "views": used_views,
             "settings": settings.model_dump(mode="json"),
         }
         return _write(folder, options.out, opened, rows, data, result, resolved, seconds)
@@ -161,7 +171,14 @@ def _write(
 
     counts = data.labelled_counts.cpu().numpy()
     threshold = resolved["settings"].get("threshold")
-    judged = judge(result.model, cache, split, counts, threshold=threshold if isinstance(threshold, float) else None)
+    judged = judge(
+        result.model,
+        cache,
+        split,
+        counts,
+        threshold=threshold if isinstance(threshold, float) else None,
+        views=resolved["views"],
+    )
     run = Run(
         path=out,
         model=result.model,

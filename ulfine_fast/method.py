@@ -49,9 +49,12 @@ class Method:
             that it seeds itself; trains on ``data.features.device``; reports steps with
             ``progress.update("training", step, total, loss=...)``.
         build: Re-creates the untrained module from `LogitModel.architecture`; `load_state_dict` then fills it.
+        five_crops: Whether the method judges an image by its five crops where a cache holds them
+            (`ulfine_fast.five_crops`), unless it is told otherwise.
     """
 
     name: str
     config: type[StrictConfig]
     fit: Callable[[TrainingData, Any, int, Progress], FitResult]
     build: Callable[[dict[str, Any]], LogitModel]
+    five_crops: bool = False

@@ -35,7 +35,8 @@ class Run:
         path: The run directory.
         model: torch module, features (N, D) to logits (N, C), on the CPU.
         method: Name of the method.
-        config: What ``config.yaml`` holds: ``method``, ``seed``, ``split``, ``device`` and, resolved, ``settings``.
+        config: What ``config.yaml`` holds: ``method``, ``seed``, ``split``, ``device``, ``views`` and, resolved,
+            ``settings``.
         class_names: C names; column k of every output is class k.
         labelled_counts: Labelled training images of each class.
         n_features: Feature width D.
@@ -61,11 +62,16 @@ class Run:
         cache: dict[str, Any] | None = self.provenance.get("cache")
         return cache
 
+    @property
+    def views(self) -> str:
+        """What the run looks at in an image: ``"center"`` or ``"five-crop"`` (`ulfine_fast.five_crops`)."""
+        return str(self.config.get("views", "center"))
+
     def predict_proba(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Class probabilities of features from the encoder that the run was fitted on.
 
         Args:
-            features: float (N, D), of any length but zero.
+            features: float (N, D), of any length but zero; or (N, views, D), whose logits are averaged over the views.
 
         Returns:
             float32 (N, C), rows sum to 1.
@@ -80,14 +86,19 @@ class Run:
         """
         import torch
 
-        if features.ndim != 2 or features.shape[1] != self.n_features:
+        from ulfine_fast.five_crops import mean_logits
+
+        if features.ndim not in (2, 3) or features.shape[-1] != self.n_features or 0 in features.shape[1:]:
             raise UlfineError(
                 f"features of shape {features.shape} do not fit the run {self.path}, which takes "
                 f"(N, {self.n_features}): they come from another model"
             )
         if not np.isfinite(features).all():
             raise UlfineError("the features hold NaN or infinite values: compute them again")
-        return self.model.probabilities(torch.as_tensor(np.ascontiguousarray(features, dtype=np.float32))).numpy()
+        rows = torch.as_tensor(np.ascontiguousarray(features, dtype=np.float32))
+        if rows.ndim == 3:
+            return torch.softmax(mean_logits(self.model, rows.unbind(1)), dim=-1).numpy()
+        return self.model.probabilities(rows).numpy()
 
     def figures(self) -> dict[str, Any]:
         """What the command line prints and writes with ``--json``: the path, the method and the metrics."""

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ulfine_cache.errors import UlfineError
+from ulfine_cache.errors import UlfineError, UsageError
 
 TEXT_FEATURES = "text_features"
 """The array of text prototypes that is read unless another is named."""
 _POOL = ("pool_features", "pool_labels", "eval_features", "eval_labels")
-_READ = {"features", "image_features", "labels", "class_names", "split", "paths", *_POOL}
+_READ = {"features", "image_features", "labels", "class_names", "split", "paths", "views", *_POOL}
 _SETS = ("", "train", "val", "test")
 
 
@@ -29,6 +29,7 @@ class FeatureFile:
         paths: N names, unique within the file or made from the row number.
         class_names: C names, unique.
         text_features: float32 (C, D) of unit norm, or None.
+        views: Recipe of the views as in `ulfine_cache.views`, or "imported" for several of unknown recipe.
         ignored: Names of arrays in the file that were not read.
     """
 
@@ -38,6 +39,7 @@ class FeatureFile:
     paths: Sequence[str]
     class_names: Sequence[str]
     text_features: npt.NDArray[np.float32] | None
+    views: str
     ignored: Sequence[str]
 
 
@@ -46,7 +48,8 @@ def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> Feat
 
     Arrays: `features` (or `image_features`) (N, D) or (N, views, D) and `labels` (N,), -1 = unlabelled; or, for a pool
     and a test set, `pool_features`, `pool_labels`, `eval_features`, `eval_labels`. Optional: `text_features` (C, D),
-    `class_names` (C,), `split` (N,) of "train", "val", "test" or "", `paths` (N,).
+    `class_names` (C,), `split` (N,) of "train", "val", "test" or "", `paths` (N,), and `views`, one string,
+    "five-crop" or "weak-strong:K", which says what the views of each row are.
 
     Args:
         path: The file.
@@ -62,7 +65,7 @@ def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> Feat
 
     features, labels, set_names = _rows(arrays, fail)
     features = _checked_features(features, "features", fail)
-    n_rows, _, width = features.shape
+    n_rows, n_views, width = features.shape
     labels = _checked_labels(labels, n_rows, fail)
     set_names = _strings(arrays, "split", n_rows, fail) if "split" in arrays else set_names
     for row, name in enumerate(set_names):
@@ -77,7 +80,8 @@ def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> Feat
         raise fail(f"{text_features} has {len(text)} rows for {len(class_names)} classes")
     paths = _strings(arrays, "paths", n_rows, fail) if "paths" in arrays else [f"row {row}" for row in range(n_rows)]
     ignored = sorted(set(arrays) - _READ - {text_features})
-    return FeatureFile(features, labels, set_names, paths, class_names, text, ignored)
+    views = _views(arrays, n_views, fail)
+    return FeatureFile(features, labels, set_names, paths, class_names, text, views, ignored)
 
 
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -156,6 +160,23 @@ def _checked_labels(labels: npt.NDArray[Any], n_rows: int, fail: Any) -> npt.NDA
         row = int(np.argmax(labels < -1))
         raise fail(f"label of row {row} is {labels[row]}: use a class index, or -1 for unlabelled")
     return labels
+
+
+def _views(arrays: Mapping[str, npt.NDArray[Any]], n_views: int, fail: Any) -> str:
+    if "views" not in arrays:
+        return "imported" if n_views > 1 else "center"
+    if arrays["views"].dtype.kind != "U" or arrays["views"].size != 1:
+        raise fail("views must be one string, such as five-crop or weak-strong:2")
+    from ulfine_cache.views import check_views
+
+    recipe = str(arrays["views"].item())
+    try:
+        expected = check_views(recipe)
+    except UsageError as error:
+        raise fail(str(error)) from error
+    if expected != n_views:
+        raise fail(f"views {recipe!r} makes {expected} views of an image, features hold {n_views}")
+    return recipe
 
 
 def _text(arrays: Mapping[str, npt.NDArray[Any]], name: str, width: int, fail: Any) -> npt.NDArray[np.float32] | None:

@@ -117,7 +117,7 @@ def _write(config: ImportFeaturesConfig, content: FeatureFile, plan: dict[str, A
         "weights_hash": "",
         "preprocess": "",
         "precision": "",
-        "views": "imported" if content.features.shape[1] > 1 else "center",
+        "views": content.views,
         "source": str(config.file.resolve()),
         "request": json.dumps(
             {"file": str(config.file.resolve()), "sha256": plan["file"], "text_features": config.text_features}

@@ -62,6 +62,27 @@ def test_import_features__views(tmp_path):
     assert cache.n_views == 3
     for view in range(3):
         np.testing.assert_allclose(cache.features(view=view), unit(views[:, view]), atol=1e-3)
+    assert cache.attributes["views"] == "imported"
+
+
+def test_import_features__says_what_the_views_are(tmp_path):
+    views = RNG.normal(size=(12, 3, 5))
+    imported(tmp_path, features=views, labels=LABELS, views=np.array("weak-strong:2"))
+    assert FeatureCache.open(tmp_path / "cache").attributes["views"] == "weak-strong:2"
+
+
+@pytest.mark.parametrize(
+    ("views", "words"),
+    [
+        (np.array("five-crop"), "makes 5 views of an image, features hold 3"),
+        (np.array("ten-crop"), "no views 'ten-crop'"),
+        (np.array(["weak-strong:2"] * 2), "one string"),
+        (np.array(3), "one string"),
+    ],
+)
+def test_import_features__refuses_views_that_do_not_fit(tmp_path, views, words):
+    with pytest.raises(UlfineError, match=words):
+        imported(tmp_path, features=RNG.normal(size=(12, 3, 5)), labels=LABELS, views=views)
 
 
 def test_import_features__pool_and_eval(tmp_path, recorder):

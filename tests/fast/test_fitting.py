@@ -52,6 +52,7 @@ def test_fit__writes_a_run(text_cache, tmp_path):
         "seed": 3,
         "split": "lt",
         "device": "cpu",
+        "views": "center",
         "settings": {"scale": 20.0},
     }
     assert any("training" in update for update in listener.updates)

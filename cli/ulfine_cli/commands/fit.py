@@ -8,6 +8,7 @@ import typer
 from ulfine_cli.command import command
 from ulfine_cli.metrics_table import show_metrics
 from ulfine_cli.output import Output
+from ulfine_fast.five_crops import Views
 from ulfine_fast.registry import METHODS
 
 
@@ -32,6 +33,13 @@ def fit(
     set: Annotated[list[str], typer.Option(help="One value for the method, as key=value; may be repeated.")] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same bytes on the same machine.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    views: Annotated[
+        Views,
+        typer.Option(
+            help="What is looked at in an image: center; five-crop, the mean of the logits of five crops; auto, five "
+            "crops where the cache has them and the method is published with them."
+        ),
+    ] = "auto",
     text_only_classes: Annotated[
         bool, typer.Option("--text-only-classes", help="Accept classes without labelled images, for their text alone.")
     ] = False,
