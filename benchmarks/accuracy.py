@@ -187,7 +187,7 @@ def main() -> int:
     if not (arguments.data / "clip-features").is_dir():
         print(f"skipped: no clip-features in {arguments.data}; pass --data DIR")
         return 0
-    tasks, seeds, methods = TASKS, arguments.seeds, arguments.methods
+    tasks, seeds, methods = TASKS, arguments.seeds, str(arguments.methods)
     if arguments.quick:
         tasks = [Task(SOURCES[0], 8, "reversed"), Task(SOURCES[3], 8, "reversed")]
         seeds, methods = 2, "zero-shot,lp,lp-la,lft,lift,ulfine"
@@ -198,13 +198,13 @@ def main() -> int:
                 continue
 
             first = results.get(replace(task, shape=SHAPES[0]).name)
-            fitted = [name for name in methods.split(",") if first is None or name in UNLABELLED]
+            fitted: list[str] = [name for name in methods.split(",") if first is None or name in UNLABELLED]
             results[task.name] = kept(arguments.keep, task, Path(folder), arguments.data, fitted, seeds)
             if first is not None:
                 known = [entry for entry in first["methods"] if entry["method"] not in UNLABELLED]
                 results[task.name]["methods"] = [*known, *results[task.name]["methods"]]
             show(task.name, results[task.name])
-    names = methods.split(",")
+    names: list[str] = methods.split(",")
     show_table(results, names)
     bars = bars_of(results, names) if seeds > 1 else []
     print()
