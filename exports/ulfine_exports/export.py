@@ -31,7 +31,7 @@ class ExportConfig(StrictConfig):
     input: str = "features"
     precision: str = "fp32"
     max_drop: float = MAX_DROP
-    views: str = "center"
+    views: str = "auto"
     opset: int | None = None
     triton: Path | None = None
     to_hub: Path | None = None
@@ -44,7 +44,7 @@ def export_onnx(
     input: str = "features",
     precision: str = "fp32",
     max_drop: float = MAX_DROP,
-    views: str = "center",
+    views: str = "auto",
     opset: int | None = None,
     triton: Path | None = None,
     to_hub: Path | None = None,
@@ -64,7 +64,8 @@ def export_onnx(
         precision: ``"fp32"``; ``"fp16"``: half the size; ``"int8"``: a quarter, and faster on CPUs. What the last two
             cost is measured on the run's test rows (`ulfine_exports.precision`).
         max_drop: Points of macro accuracy, 0 to 100, that fp16 and int8 may cost.
-        views: ``"center"``, or for ``image`` ``"five-crop"``: the mean of the logits of five crops, inside the graph.
+        views: ``"center"``, or for ``image`` ``"five-crop"``: the mean of the logits of five crops, inside the graph;
+            ``"auto"``: for ``image`` what the run was judged by when it was fitted, otherwise ``"center"``.
         opset: Version of the ONNX operator set; None takes `ulfine_exports.opsets.DEFAULT_OPSET`.
         triton: A Triton model repository to put a model into, named after `onnx` or else after the run.
         to_hub: A folder to write in the layout of the Hugging Face Hub; nothing is uploaded.
@@ -111,9 +112,10 @@ def export_onnx(
     chosen = DEFAULT_OPSET if options.opset is None else options.opset
     loaded = load_run(options.run)
     _check_places(options)
+    views = _views(loaded, options, progress)
     judged = None if options.precision == "fp32" else _judged(loaded, options, progress)
     progress.update("exporting", 0, _STEPS)
-    built = build_run_graph(loaded, cast(InputKind, options.input), chosen, options.views)
+    built = build_run_graph(loaded, cast(InputKind, options.input), chosen, views)
     model = built.model
     progress.update("exporting", 1, _STEPS)
     if built.obstacle:
@@ -148,7 +150,7 @@ def export_onnx(
         "triton": None if options.triton is None else str(options.triton / _triton_name(options)),
         "to_hub": None if options.to_hub is None else str(options.to_hub),
         "input": options.input,
-        "views": options.views,
+        "views": views,
         "outputs": [output.name for output in model.graph.output],
         "precision": options.precision,
         "opset": chosen,
@@ -208,9 +210,9 @@ def _check(options: ExportConfig) -> None:
 
     if options.input not in get_args(InputKind):
         raise UsageError(f"unknown input {options.input!r}: choose {', '.join(get_args(InputKind))}")
-    if options.views not in VIEWS:
-        raise UsageError(f"unknown views {options.views!r}: choose {' or '.join(VIEWS)}")
-    if options.views != "center" and options.input != "image":
+    if options.views not in ("auto", *VIEWS):
+        raise UsageError(f"unknown views {options.views!r}: choose auto, {' or '.join(VIEWS)}")
+    if options.views == "five-crop" and options.input != "image":
         raise UsageError(f"--views {options.views} needs --input image: {options.input} hold one view")
     if options.precision not in PRECISIONS:
         raise UsageError(f"unknown precision {options.precision!r}: choose {', '.join(PRECISIONS)}")
@@ -225,6 +227,17 @@ def _check(options: ExportConfig) -> None:
         raise UsageError(f"cannot write {options.onnx}: the name must end in .onnx")
     elif options.onnx.is_dir():
         raise UlfineError(f"{options.onnx} is a directory: name a file")
+
+
+def _views(run: "Run", options: ExportConfig, progress: Progress) -> str:
+    """What the graph looks at, with a note where that is less than the run does."""
+    if options.views != "auto":
+        return options.views
+    if options.input != "image" and run.views != "center":
+        progress.note(
+            f"the run averages five crops of each image, {options.input} hold one: --input image gives its answers"
+        )
+    return run.views if options.input == "image" else "center"
 
 
 def _check_places(options: ExportConfig) -> None:

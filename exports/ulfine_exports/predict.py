@@ -26,7 +26,7 @@ class PredictConfig(StrictConfig):
 
     model: Path
     inputs: tuple[Path, ...]
-    views: str = "center"
+    views: str = "auto"
     out: Path | None = None
 
 
@@ -81,7 +81,7 @@ def predict(
     *,
     model: Path,
     inputs: Sequence[Path],
-    views: str = "center",
+    views: str = "auto",
     out: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Predictions:
@@ -94,8 +94,8 @@ def predict(
         model: A run directory or an exported ``.onnx`` file.
         inputs: Images and folders, searched with all their subfolders; or features: a cache directory, or an ``.npz``
             file with an array ``features`` (N, D) and, if wanted, ``paths``. Not both kinds at once.
-        views: What a run looks at in an image: ``"center"``, or ``"five-crop"``, the mean of the logits of five crops.
-            An exported file has its views inside.
+        views: What a run looks at in an image: ``"center"``; ``"five-crop"``, the mean of the logits of five crops; or
+            ``"auto"``, what it was judged by when it was fitted. An exported file has its views inside.
         out: Write all probabilities to this ``.csv`` or ``.parquet`` file.
         progress: Told about the images.
 
@@ -131,7 +131,11 @@ def predict(
     found = _Found()
     if features:
         for path in features:
-            for names, rows in feature_blocks(path, predictor.weights_hash):
+            strict = options.views != "auto"
+            blocks = feature_blocks(path, predictor.weights_hash, predictor.views, strict=strict)
+            for number, (names, rows) in enumerate(blocks):
+                if not number and rows.ndim == 2 and predictor.views != "center":
+                    progress.note(f"{path} holds no five crops, so {options.model} looks at its first view alone")
                 found.add(names, predictor.features(rows))
                 progress.update("predicting", len(found.paths), None)
     else:

@@ -23,11 +23,13 @@ class Predictor(Protocol):
         class_names: C names.
         device: What it runs on.
         weights_hash: The encoder whose features it takes; ``""`` where that is unknown.
+        views: What it looks at in an image, one of `ulfine_exports.metadata.VIEWS`.
     """
 
     class_names: tuple[str, ...]
     device: str
     weights_hash: str
+    views: str
 
     def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
         """A function that reads a picture into the array that `images` takes of it.
@@ -42,7 +44,7 @@ class Predictor(Protocol):
         ...
 
     def features(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (n, C) of features (n, D).
+        """Probabilities (n, C) of features (n, D), or of (n, views, D) where it looks at several views.
 
         Raises:
             UlfineError: It takes images only, or features of another width.
@@ -50,28 +52,30 @@ class Predictor(Protocol):
         ...
 
 
-def open_predictor(model: Path, views: str = "center") -> Predictor:
+def open_predictor(model: Path, views: str = "auto") -> Predictor:
     """Open a run directory or an exported file.
 
     Args:
         model: The directory or file.
-        views: What a run looks at in an image, one of `ulfine_exports.metadata.VIEWS`.
+        views: What a run looks at in an image, one of `ulfine_exports.metadata.VIEWS`; ``"auto"``: what it was judged
+            by when it was fitted.
 
     Raises:
         UsageError: `views` is unknown, or an exported file was to look at other views than it does.
         UlfineError: It is neither, or cannot be used.
     """
-    if views not in VIEWS:
-        raise UsageError(f"unknown views {views!r}: choose {' or '.join(VIEWS)}")
+    if views not in ("auto", *VIEWS):
+        raise UsageError(f"unknown views {views!r}: choose auto, {' or '.join(VIEWS)}")
     if model.is_dir():
         return RunPredictor(model, views)
     if model.suffix.lower() == ".onnx" or model.is_file():
-        if views != "center":
+        exported = OnnxPredictor(model)
+        if views not in ("auto", exported.views):
             raise UsageError(
-                f"--views {views} is for runs: what {model} looks at is inside it; export it with "
+                f"--views {views} is for runs: what {model} looks at ({exported.views}) is inside it; export it with "
                 f"--input image --views {views}"
             )
-        return OnnxPredictor(model)
+        return exported
     raise UlfineError(f"no model at {model}: give the directory of a run or an exported .onnx file")
 
 
@@ -85,6 +89,7 @@ class OnnxPredictor:
         self.class_names = self._classifier.class_names
         self.device = f"{self._classifier.device} (onnxruntime, {self._classifier.device_reason})"
         self.weights_hash = self._classifier.metadata.weights_hash
+        self.views = self._classifier.metadata.views or "center"
 
     def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
         """Pixels for a ``pixels`` file; the whole picture for an ``image`` file."""
@@ -115,11 +120,11 @@ class OnnxPredictor:
 class RunPredictor:
     """A run directory; see `Predictor`. The encoder is loaded when the first image comes."""
 
-    def __init__(self, path: Path, views: str = "center") -> None:
+    def __init__(self, path: Path, views: str = "auto") -> None:
         from ulfine_fast.run import load_run
 
         self._run = load_run(path)
-        self._views = views
+        self.views = self._run.views if views == "auto" else views
         self._encoder: ClipEncoder | None = None
         self.class_names = self._run.class_names
         self.device = "cpu (torch)"
@@ -130,22 +135,15 @@ class RunPredictor:
         from ulfine_cache.views import make_views
 
         preprocess = self._loaded().preprocess
-        return lambda picture: make_views(to_picture(picture), preprocess, self._views)
+        return lambda picture: make_views(to_picture(picture), preprocess, self.views)
 
     def images(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Probabilities of pictures: those of the mean logits of their views."""
-        import torch
-
-        views = len(pictures[0])
         features = self._loaded().encode_images(np.concatenate(pictures))
-        if views == 1:
-            return self._run.predict_proba(features)
-        with torch.no_grad():
-            logits = self._run.model(torch.from_numpy(features)).unflatten(0, (-1, views)).mean(dim=1)
-        return logits.softmax(dim=-1).numpy()
+        return self._run.predict_proba(features.reshape(len(pictures), -1, features.shape[1]))
 
     def features(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities of features."""
+        """Probabilities of features; with several views those of their mean logits."""
         return self._run.predict_proba(rows)
 
     def _loaded(self) -> "ClipEncoder":

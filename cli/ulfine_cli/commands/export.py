@@ -61,8 +61,12 @@ def export(
         float, typer.Option(help="Points of macro accuracy that fp16 or int8 may cost on the test rows.")
     ] = 0.5,
     views: Annotated[
-        str, typer.Option(help="center, or for --input image five-crop: the mean of the logits of five crops.")
-    ] = "center",
+        str,
+        typer.Option(
+            help="center; for --input image also five-crop, the mean of the logits of five crops; auto, as the run "
+            "was fitted."
+        ),
+    ] = "auto",
     opset: Annotated[int | None, typer.Option(help="ONNX operator set; without it a proven one.")] = None,
     triton: Annotated[
         Path | None, typer.Option(help="A Triton model repository to put the model into, with its configuration.")

@@ -39,8 +39,11 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Directory of a run, or an exported .onnx file.")],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Images, or folders of images.")],
     views: Annotated[
-        str, typer.Option(help="What a run looks at: center, or five-crop, the mean of the logits of five crops.")
-    ] = "center",
+        str,
+        typer.Option(
+            help="What a run looks at: center; five-crop, the mean of the logits of five crops; auto, as it was fitted."
+        ),
+    ] = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Write all probabilities to this .csv file, or .parquet with the extra parquet.")
     ] = None,
