@@ -20,7 +20,8 @@ def import_features(
         Path,
         typer.Argument(
             metavar="FILE",
-            help=".npz with features, labels (-1: unlabelled); text_features, class_names, split, paths if known.",
+            help=".npz with features, labels (-1: unlabelled); text_features, class_names, split, paths, views if "
+            "known.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory of the cache.")],
