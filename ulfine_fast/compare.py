@@ -17,6 +17,7 @@ from ulfine_fast.metrics import SCALARS
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
+    from ulfine_fast.method import Method
 
 
 class CompareConfig(StrictConfig):
@@ -26,6 +27,7 @@ class CompareConfig(StrictConfig):
     split: str
     methods: str
     seeds: int = Field(default=5, ge=1)
+    ablation: bool = False
     device: str = "auto"
 
 
@@ -35,6 +37,7 @@ def compare(
     split: str,
     methods: str,
     seeds: int = 5,
+    ablation: bool = False,
     device: str = "auto",
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
@@ -48,6 +51,7 @@ def compare(
         split: Name of a split that `ulfine split` drew; its protocol counts, not its rows.
         methods: Names of methods, separated by commas; the differences are to the first.
         seeds: Number of draws.
+        ablation: Fit the one method that `methods` names, and the same without each of its parts (`Method.switches`).
         device: Where to train.
         progress: Told about every fit.
 
@@ -55,10 +59,14 @@ def compare(
         ``{"split", "protocol", "seeds": [...], "methods": [...]}``. Each method has ``method``; for every name in
         `SCALARS` and for ``seconds`` (of training) ``{"mean", "std", "per_seed"}``, std over the seeds with n - 1; and
         ``difference`` ``{"mean", "stderr"}``, paired by seed, in macro accuracy, to the first method. std and stderr
-        are None for one seed; all is None where the figure is not defined.
+        are None for one seed; all is None where the figure is not defined. ``pseudo_labels`` holds for ``all``, ``head``,
+        ``medium`` and ``tail`` the same spreads of what `ulfine_fast.pseudo_label_quality` says of the fitted model's
+        pseudo-labels; None where the truth of no unlabelled row is known. With `ablation` the entries after the first
+        are named ``"ulfine without paf"`` and so on.
 
     Raises:
-        UsageError: A method is unknown or named twice.
+        UsageError: A method is unknown or named twice, or an ablation is asked of several methods or of one without
+            switches.
         UlfineError: The split was not drawn from a protocol, or yields no test rows.
 
     Example:
@@ -66,7 +74,9 @@ def compare(
         >>> figures["methods"][1]["difference"]
         {'mean': 0.148, 'stderr': 0.004}
     """
-    options = CompareConfig.checked(cache=cache, split=split, methods=methods, seeds=seeds, device=device)
+    options = CompareConfig.checked(
+        cache=cache, split=split, methods=methods, seeds=seeds, ablation=ablation, device=device
+    )
     names = [name.strip() for name in options.methods.split(",")]
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_fast.registry import get_method
@@ -75,25 +85,39 @@ def compare(
         raise UsageError(f"methods {options.methods!r} holds an empty name: write them as zero-shot,lp,ulfine")
     if len(set(names)) < len(names):
         raise UsageError(f"a method is named twice in {options.methods}: name each once")
-    for name in names:
-        get_method(name)
+    found = [get_method(name) for name in names]
+    contenders = _ablation(found) if options.ablation else {method.name: (method, method.config()) for method in found}
     opened = FeatureCache.open(options.cache)
     draws = _draws(opened, options.split, options.seeds)
-    collected: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    total = len(draws) * len(names)
+    collected: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
+    total = len(draws) * len(contenders)
     for seed, draw in enumerate(draws):
-        for name in names:
-            figures = _fit_and_judge(opened, draw, name, seed, options.device)
+        for name, (method, settings) in contenders.items():
+            figures = _fit_and_judge(opened, draw, method, settings, seed, options.device)
             collected[name].append(figures)
             done = sum(map(len, collected.values()))
             progress.update("comparing", done, total, macro_accuracy=figures["macro_accuracy"])
     protocol = {key: value for key, value in draws[0].protocol.items() if key not in ("seed", "drawn")}
-    first = [figures["macro_accuracy"] for figures in collected[names[0]]]
+    first = [figures["macro_accuracy"] for figures in next(iter(collected.values()))]
     return {
         "split": options.split,
         "protocol": protocol,
         "seeds": list(range(options.seeds)),
-        "methods": [_summary(name, collected[name], first) for name in names],
+        "methods": [_summary(name, per_seed, first) for name, per_seed in collected.items()],
+    }
+
+
+def _ablation(methods: list[Method]) -> dict[str, tuple[Method, StrictConfig]]:
+    """The whole method and the method without each of its parts, by name."""
+    if len(methods) != 1 or not methods[0].switches:
+        from ulfine_fast.registry import METHODS, get_method
+
+        able = ", ".join(name for name in METHODS if get_method(name).switches)
+        raise UsageError(f"--ablation takes one method that has parts to turn off: --methods is one of {able}")
+    (method,) = methods
+    return {
+        method.name if part is None else f"{method.name} without {part}": (method, method.config(**changes))
+        for part, changes in method.ablations().items()
     }
 
 
@@ -114,22 +138,22 @@ def _draws(cache: FeatureCache, split: str, seeds: int) -> list[Split]:
     return draws
 
 
-def _fit_and_judge(cache: FeatureCache, split: Split, name: str, seed: int, device: str) -> dict[str, Any]:
+def _fit_and_judge(
+    cache: FeatureCache, split: Split, method: Method, settings: StrictConfig, seed: int, device: str
+) -> dict[str, Any]:
     from ulfine_fast.evaluation import judge
     from ulfine_fast.five_crops import FIVE_CROPS, choose_views
-    from ulfine_fast.registry import get_method
     from ulfine_fast.training import choose_device, train
     from ulfine_fast.training_data import load_training_data
 
-    method = get_method(name)
     data = load_training_data(cache, split, choose_device(device))
     start = time.perf_counter()
     # The bar shows the comparison; the steps inside each fit would only flicker.
-    result = train(method, method.config(), data, seed, Silent())
+    result = train(method, settings, data, seed, Silent())
     seconds = time.perf_counter() - start
     views = choose_views("auto", FIVE_CROPS if method.five_crops else "center", cache)
     metrics = judge(result.model, cache, split, data.labelled_counts.cpu().numpy(), views=views).metrics
-    return {**{key: metrics[key] for key in SCALARS}, "seconds": seconds}
+    return {**{key: metrics[key] for key in SCALARS}, "seconds": seconds, "pseudo_labels": metrics["pseudo_labels"]}
 
 
 def _summary(name: str, per_seed: list[dict[str, Any]], first: list[float]) -> dict[str, Any]:
@@ -137,7 +161,20 @@ def _summary(name: str, per_seed: list[dict[str, Any]], first: list[float]) -> d
     differences = np.array([entry["macro_accuracy"] for entry in per_seed]) - np.array(first)
     n_seeds = len(differences)
     stderr = float(differences.std(ddof=1) / np.sqrt(n_seeds)) if n_seeds > 1 else None
-    return {"method": name, **figures, "difference": {"mean": float(differences.mean()), "stderr": stderr}}
+    difference = {"mean": float(differences.mean()), "stderr": stderr}
+    return {"method": name, **figures, "difference": difference, "pseudo_labels": _pseudo_labels(per_seed)}
+
+
+def _pseudo_labels(per_seed: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Spreads of the pseudo-labels' figures, for each group of classes."""
+    qualities = [entry["pseudo_labels"] for entry in per_seed if entry["pseudo_labels"] is not None]
+    if not qualities:
+        return None
+    names = ("used", "false_used", "false", "false_confidence")
+    return {
+        group: {name: _spread([quality[group][name] for quality in qualities]) for name in names}
+        for group in ("all", "head", "medium", "tail")
+    }
 
 
 def _spread(values: list[float | None]) -> dict[str, Any]:

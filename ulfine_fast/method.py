@@ -51,6 +51,8 @@ class Method:
         build: Re-creates the untrained module from `LogitModel.architecture`; `load_state_dict` then fills it.
         five_crops: Whether the method judges an image by its five crops where a cache holds them
             (`ulfine_fast.five_crops`), unless it is told otherwise.
+        switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `config`
+            that are on by default.
     """
 
     name: str
@@ -58,3 +60,13 @@ class Method:
     fit: Callable[[TrainingData, Any, int, Progress], FitResult]
     build: Callable[[dict[str, Any]], LogitModel]
     five_crops: bool = False
+    switches: tuple[str, ...] = ()
+
+    def ablations(self) -> dict[str | None, dict[str, bool]]:
+        """What an ablation fits: settings of the whole method, under None, then of the method without each part.
+
+        Example:
+            >>> get_method("ulfine").ablations()["paf"]
+            {'paf': False}
+        """
+        return {None: {}} | {switch: {switch: False} for switch in self.switches}

@@ -86,3 +86,33 @@ def test_compare__needs_test_rows(make_cache, clusters):
     assert len(FeatureCache.open(cache).read_split("lt").test) == 0
     with pytest.raises(UlfineError, match="no test rows to compare on"):
         compare(cache=cache, split="lt", methods="zero-shot", seeds=1)
+
+
+def test_compare__says_how_many_pseudo_labels_are_false(text_cache, opened, means_method):
+    figures = compare(cache=text_cache, split="lt", methods="zero-shot", seeds=2)["methods"][0]["pseudo_labels"]
+    import torch
+
+    false = []
+    for seed in (0, 1):
+        protocol = opened.read_split("lt").protocol | {"seed": seed}
+        draw = draw_split(opened.labels, opened.set_names, protocol, class_names=opened.class_names)
+        model = zero_shot.METHOD.fit(load_training_data(opened, draw), zero_shot.METHOD.config(), seed, Silent()).model
+        predicted = model(torch.as_tensor(opened.features(draw.unlabelled))).argmax(1).numpy()
+        false.append((predicted != opened.labels[draw.unlabelled]).mean())
+    assert figures["all"]["false"]["per_seed"] == pytest.approx(false)
+    assert set(figures) == {"all", "head", "medium", "tail"}
+
+
+def test_compare__ablation_turns_parts_off_one_by_one(text_cache):
+    figures = compare(cache=text_cache, split="lt", methods="ulfine", seeds=1, ablation=True)["methods"]
+    parts = registry.get_method("ulfine").switches
+    assert [entry["method"] for entry in figures] == ["ulfine", *(f"ulfine without {part}" for part in parts)]
+    whole = compare(cache=text_cache, split="lt", methods="ulfine", seeds=1)["methods"][0]
+    assert figures[0]["nll"] == whole["nll"]
+    assert all(entry["nll"] != whole["nll"] for entry in figures[1:])
+
+
+@pytest.mark.parametrize("methods", ["ulfine,ulfine-paper", "zero-shot"])
+def test_compare__ablation_of_nothing(text_cache, methods):
+    with pytest.raises(UsageError, match="one of ulfine, ulfine-paper"):
+        compare(cache=text_cache, split="lt", methods=methods, ablation=True)

@@ -59,7 +59,7 @@ def test_fit__learns_more_than_the_text_knows():
 def test_fit__first_step_of_paf_by_hand():
     """One step without adapter, gradient or orthogonality: only the prototypes move, by the published rules."""
     data, *_ = world()
-    result = fit(data, steps=1, adapter=False, learning_rate=1e-9, weight_decay=0.0, orthogonality=0.0, mu=0.5)
+    result = fit(data, steps=1, adapter=False, learning_rate=1e-9, weight_decay=0.0, orthogonality=False, mu=0.5)
     x, y, text = data.features.double().numpy(), data.labels.numpy(), data.text.double().numpy()
     # Probe and prototypes are the text at first, and so is their fusion.
     predicted = (data.unlabelled.double().numpy() @ text.T).argmax(1)
@@ -77,7 +77,7 @@ def test_fit__first_step_of_paf_by_hand():
 
 def test_fit__switches_do_what_they_say():
     data, rows, _ = world()
-    assert torch.equal(fit(data, paf=False, orthogonality=0.0).model.prototypes, data.text)
+    assert torch.equal(fit(data, paf=False).model.prototypes, data.text)
     assert not torch.equal(fit(data).model.prototypes, data.text)
     assert fit(data, adapter=False).model.adapter is None
     alone = fit(data, dlf=False).model
@@ -86,26 +86,28 @@ def test_fit__switches_do_what_they_say():
     few = dataclasses.replace(data, unlabelled=data.unlabelled[:3])
     assert torch.equal(fit(data, unlabelled=False).model(rows), fit(few, unlabelled=False).model(rows))
     assert not torch.equal(fit(data).model(rows), fit(few).model(rows))
-    assert not torch.equal(fit(data, tau=0.0).model(rows), fit(data).model(rows))
+    assert not torch.equal(fit(data, logit_adjustment=False).model(rows), fit(data).model(rows))
+    assert torch.equal(fit(data, logit_adjustment=False).model(rows), fit(data, tau=0.0).model(rows))
 
 
 def test_fit__orthogonality_keeps_prototypes_further_apart():
     from ulfine_fast.prototype_fitting import orthogonality
 
     data, *_ = world()
-    terms = [float(orthogonality(fit(data, orthogonality=step).model.prototypes)) for step in (0.0, 1e-3, 1e-2)]
+    settings = ({"orthogonality": False}, {}, {"orthogonality_step": 1e-2})
+    terms = [float(orthogonality(fit(data, **changes).model.prototypes)) for changes in settings]
     assert terms[0] > terms[1] > terms[2]
 
 
 def test_fit__logit_adjustment_serves_the_tail():
-    def tail_recall(tau):
+    def tail_recall(adjusted):
         recalls = []
         for data, rows, labels in map(world, range(3)):
-            predicted = fit(data, tau=tau).model(rows).argmax(1).numpy()
+            predicted = fit(data, logit_adjustment=adjusted).model(rows).argmax(1).numpy()
             recalls.append((predicted[labels == 4] == 4).mean())
         return np.mean(recalls)
 
-    assert tail_recall(1.0) > tail_recall(0.0) + 0.03
+    assert tail_recall(True) > tail_recall(False) + 0.03
 
 
 def test_fit__nothing_counts_at_a_threshold_of_one():
@@ -140,7 +142,7 @@ def test_fit__a_class_with_text_and_no_labelled_rows_stays_at_its_text():
     data, rows, _ = world()
     kept = data.labels != 4
     data = dataclasses.replace(data, features=data.features[kept], labels=data.labels[kept])
-    result = fit(data, orthogonality=0.0)
+    result = fit(data, orthogonality=False)
     assert result.diagnostics["movement_rates"][4] == 0.0
     assert result.model.prototypes[4].numpy() == pytest.approx(data.text[4].numpy(), abs=1e-5)
     assert torch.isfinite(result.model(rows)).all()

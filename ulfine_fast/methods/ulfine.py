@@ -54,7 +54,8 @@ class UlfineConfig(StrictConfig):
         anchor_ridge: Penalty of the map from text to anchors.
         dlf: Whether the probe and the raw text take part; without it the fitted prototypes decide alone.
         probe_penalty: Penalty on the probe's distance from the text prototypes.
-        tau: Strength of the logit adjustment in the probe's loss.
+        logit_adjustment: Whether the probe's loss is logit-adjusted.
+        tau: Strength of that adjustment.
         unlabelled: Whether unlabelled rows are used.
         unlabelled_weight: What a pseudo-labelled row counts, relative to a labelled one.
         pseudo_label_temperature: Pseudo-labels are the softmax of the fused logits over this. Below 1 sharpens, as in
@@ -70,6 +71,7 @@ class UlfineConfig(StrictConfig):
     anchor_ridge: float = Field(default=10.0, ge=0)
     dlf: bool = True
     probe_penalty: float = Field(default=0.1, ge=0)
+    logit_adjustment: bool = True
     tau: float = Field(default=1.0, ge=0)
     unlabelled: bool = True
     unlabelled_weight: float = Field(default=0.25, ge=0, le=1)
@@ -173,7 +175,7 @@ def _problem(data: TrainingData, config: UlfineConfig, width: int, generator: to
         data.features.new_zeros(data.n_classes, data.n_features) if text is None else text,
         keep,
         penalty=config.probe_penalty,
-        tau=config.tau,
+        tau=config.tau if config.logit_adjustment else 0.0,
     )
     dtype = torch.float32 if config.shrinkage >= SAFE_SHRINKAGE else torch.float64
     moments = labelled_moments(data.features, data.labels, data.n_classes, keep, dtype)
@@ -253,4 +255,10 @@ def _model(problem: _Problem, prototypes: Prototypes, weights: Tensor, basis: Te
     return model
 
 
-METHOD = Method(name="ulfine", config=UlfineConfig, fit=fit, build=lambda architecture: FusedModel(**architecture))
+METHOD = Method(
+    name="ulfine",
+    config=UlfineConfig,
+    fit=fit,
+    build=lambda architecture: FusedModel(**architecture),
+    switches=("adapter", "paf", "dlf", "logit_adjustment", "unlabelled"),
+)

@@ -26,7 +26,7 @@ rate 1e-3 and mu 0.01 unless said otherwise:
 
 Learning rate 5e-4 gave Caltech-54 92.7 | 91.7 and DTD 50.4 | 26.8, and then mu 0.003 Caltech-54 93.5 | 92.4 and DTD
 50.2 | 26.7. Within half a point of each other, so that one draw cannot tell them apart: prototypes that move or stay,
-with or without the shift across the gap, orthogonality 0 to 0.003, 200 or 400 steps.
+with or without the shift across the gap, an orthogonality step of 0 to 0.003, 200 or 400 steps.
 """
 
 from __future__ import annotations
@@ -66,10 +66,12 @@ class UlfinePaperConfig(StrictConfig):
         paf: Whether prototypes move; without it they stay at the text (labelled class means without text).
         mu: Movement rate of the class predicted most often, per step.
         momentum: Of the running means: visual prototypes, `P_u` and the scale.
-        orthogonality: Step of the orthogonality term on the prototypes, per step; 0 switches it off.
+        orthogonality: Whether the orthogonality term keeps the prototypes apart while they move; it is part of PAF.
+        orthogonality_step: Length of its gradient step, per step.
         dlf: Whether the probe takes part; without it the fitted prototypes decide alone.
         text_weight: Share of the prototypes' logits in the fusion.
-        tau: Strength of the logit adjustment of both losses; 0 switches it off.
+        logit_adjustment: Whether both losses are logit-adjusted.
+        tau: Strength of that adjustment.
         unlabelled: Whether unlabelled rows are used.
         unlabelled_weight: Weight of their loss.
         threshold: Confidence from which a pseudo-label counts.
@@ -86,9 +88,11 @@ class UlfinePaperConfig(StrictConfig):
     paf: bool = True
     mu: float = Field(default=0.003, ge=0, le=1)
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    orthogonality: float = Field(default=1e-3, ge=0)
+    orthogonality: bool = True
+    orthogonality_step: float = Field(default=1e-3, gt=0)
     dlf: bool = True
     text_weight: float = Field(default=0.5, ge=0, le=1)
+    logit_adjustment: bool = True
     tau: float = Field(default=1.0, ge=0)
     unlabelled: bool = True
     unlabelled_weight: float = Field(default=0.25, ge=0)
@@ -125,7 +129,7 @@ class _PrototypeFitting:
         """The prototypes after one batch of labelled rows, float32 (C, D)."""
         self.visual, self.seen = visual_prototypes(self.visual, self.seen, adapted, labels, self.config.momentum)
         moved = move_prototypes(prototypes, across_gap(self.visual, self.seen, self.text), self.rates())
-        return separate(moved, self.config.orthogonality) if self.config.orthogonality else moved
+        return separate(moved, self.config.orthogonality_step) if self.config.orthogonality else moved
 
 
 def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Progress) -> FitResult:
@@ -147,6 +151,7 @@ def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Prog
     uses_unlabelled = config.unlabelled and len(data.unlabelled) > 0
     fitting = _PrototypeFitting(data, config, text, uses_unlabelled)
     prior = log_prior(data.labelled_counts)
+    tau = config.tau if config.logit_adjustment else 0.0
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
     # Streams of their own, so that labelled batches do not depend on the unlabelled rows.
@@ -169,10 +174,10 @@ def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Prog
                 ratio = spread_ratio(*model.unscaled_logits(adapted))
                 kept = config.momentum if step > 1 else 0.0
                 model.text_scale.copy_(kept * model.text_scale + (1 - kept) * ratio)
-        loss = sum(logit_adjusted_cross_entropy(part, labels, prior, config.tau) for part in _parts(model, adapted))
+        loss = sum(logit_adjusted_cross_entropy(part, labels, prior, tau) for part in _parts(model, adapted))
         if uses_unlabelled:
             strong = model.adapt(strong_view(weak, config.strong_noise, other))
-            pseudo_prior = config.tau * log_prior(fitting.distribution * len(data.unlabelled))
+            pseudo_prior = tau * log_prior(fitting.distribution * len(data.unlabelled))
             losses = [masked_cross_entropy(part + pseudo_prior, pseudo_labels, used) for part in _parts(model, strong)]
             loss = loss + config.unlabelled_weight * sum(losses)
         assert isinstance(loss, Tensor)
@@ -202,5 +207,9 @@ def _parts(model: DualLogitModel, adapted: Tensor) -> list[Tensor]:
 
 
 METHOD = Method(
-    name="ulfine-paper", config=UlfinePaperConfig, fit=fit, build=lambda architecture: DualLogitModel(**architecture)
+    name="ulfine-paper",
+    config=UlfinePaperConfig,
+    fit=fit,
+    build=lambda architecture: DualLogitModel(**architecture),
+    switches=("adapter", "paf", "dlf", "orthogonality", "logit_adjustment", "unlabelled"),
 )

@@ -22,6 +22,26 @@ def show(figures: dict[str, Any], output: Output) -> None:
         f"percent over {len(figures['seeds'])} draws of {figures['split']}: mean ± standard deviation; "
         "paired difference ± standard error"
     )
+    _show_pseudo_labels(methods, output)
+
+
+def _show_pseudo_labels(methods: list[dict[str, Any]], output: Output) -> None:
+    """Print how many pseudo-labels of unlabelled rows are false, and how confident the false ones are."""
+    known = [method for method in methods if method["pseudo_labels"] is not None]
+    if not known:
+        return
+    groups = ("head", "medium", "tail")
+    columns = [f"{what} {group}" for what in ("false", "confidence") for group in groups]
+    rows = [
+        [
+            method["method"],
+            *(percent(method["pseudo_labels"][group]["false"]["mean"]) for group in groups),
+            *(percent(method["pseudo_labels"][group]["false_confidence"]["mean"]) for group in groups),
+        ]
+        for method in known
+    ]
+    output.table(["method", *columns], rows)
+    output.line("pseudo-labels of the fitted models: percent that are false, and the mean confidence of the false ones")
 
 
 def _mean(summary: dict[str, Any], spread: str) -> str:
@@ -40,6 +60,9 @@ def compare(
     split: Annotated[str, typer.Option(help="Named split, whose protocol is drawn anew for every seed.")],
     methods: Annotated[str, typer.Option(help="Methods, separated by commas; differences are to the first.")],
     seeds: Annotated[int, typer.Option(help="How many draws.")] = 5,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="The one method named, and the same without each of its parts.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
 ) -> None:
     """Train several methods on the same draws, side by side.
