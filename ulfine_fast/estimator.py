@@ -1,30 +1,37 @@
-"""The same methods for scikit-learn: `fit(X, y)` with -1 for unlabelled."""
+"""The same methods for scikit-learn: `fit(X, y)` with -1 for unlabelled. `docs/python.md` shows them at work."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from ulfine_cache.progress import Silent
+from ulfine_fast.partial_labels import is_unlabelled, plain_labels, with_missing_marked
 from ulfine_fast.registry import get_method
-from ulfine_fast.run import Run, load_run, new_run_directory, write_run
 from ulfine_fast.settings import resolve_settings
 from ulfine_fast.training import choose_device, train
 from ulfine_fast.training_data import make_training_data
+
+if TYPE_CHECKING:
+    from ulfine_fast.run import Run
 
 
 class ULFineClassifier(ClassifierMixin, BaseEstimator):
     """Long-tailed semi-supervised classifier on frozen features.
 
     Unlabelled rows have the label -1, as in `sklearn.semi_supervised`. Where labels are strings the same holds: -1 in
-    an array of objects, or the string ``"-1"`` that numpy makes of it. It follows that -1 cannot be a class.
+    an array of objects, or the string ``"-1"`` that numpy makes of it. It follows that -1 cannot be a class. A missing
+    label (None, NaN, NA) is unlabelled too, except among floats, see `ulfine_fast.partial_labels`.
+
+    Copies through pickle, joblib and skops hold arrays and plain values, no torch object.
 
     Args:
         method: One of `ulfine_fast.registry.METHODS`.
@@ -35,6 +42,7 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
         classes_: (C,) the classes, sorted, without -1.
         n_features_in_: Feature width D.
+        feature_names_in_: (D,) names of the columns, where X was a data frame with such names.
         model_: torch module, features (N, D) to logits (N, C).
         history_: Figures of the fit, step by step.
         diagnostics_: What the method found out.
@@ -47,6 +55,7 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
     """
 
     n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
 
     def __init__(
         self,
@@ -65,8 +74,8 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
         """Fit on labelled and unlabelled rows.
 
         Args:
-            X: float (N, D); rows are brought to unit length.
-            y: (N,) labels, -1 where unlabelled.
+            X: float (N, D), an array or a data frame of pandas or polars; rows are brought to unit length.
+            y: (N,) labels, -1 or missing where unlabelled.
             text_features: float (C, D), one text prototype per class in the order of the sorted classes, or None.
 
         Returns:
@@ -76,10 +85,11 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
             ValueError: As scikit-learn's estimators do for unusable input.
             UlfineError: As `ulfine_fast.training_data.make_training_data`.
         """
-        checked: Any = validate_data(self, X, y, dtype=np.float32)  # pyright: ignore[reportArgumentType]
+        marked = with_missing_marked(y)
+        checked: Any = validate_data(self, X, marked, dtype=np.float32)  # pyright: ignore[reportArgumentType]
         rows, targets = checked
-        unlabelled = _is_unlabelled(targets)
-        known = _plain_labels(targets[~unlabelled])
+        unlabelled = is_unlabelled(targets)
+        known = plain_labels(targets[~unlabelled])
         if len(known):
             check_classification_targets(known)
         classes, labels = np.unique(known, return_inverse=True)
@@ -148,6 +158,24 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
         logits = self._logits(X)
         return self.classes_[logits.argmax(axis=1)]
 
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy on the labelled rows; the others are left out.
+
+        Args:
+            X: float (N, D).
+            y: (N,) labels, -1 or missing where unknown.
+            sample_weight: (N,) weights, or None.
+
+        Raises:
+            ValueError: No row is labelled.
+        """
+        targets = column_or_1d(with_missing_marked(y))
+        known = ~is_unlabelled(targets)
+        if not known.any():
+            raise ValueError("y holds no labelled row to score on.")
+        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(accuracy_score(plain_labels(targets[known]), self.predict(X)[known], sample_weight=weights))
+
     def save(self, path: Path, *, overwrite: bool = False) -> Run:
         """Write a run directory, which `ulfine export`, `ulfine predict` and `ulfine_fast.load_run` read.
 
@@ -158,32 +186,10 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
         Returns:
             The run.
         """
-        from ulfine_fast.fitting import stamp
+        from ulfine_fast.estimator_run import save_estimator
 
         check_is_fitted(self)
-        seed = self.random_state if isinstance(self.random_state, int) else None
-        run = Run(
-            path=Path(path),
-            model=self.model_,
-            method=self._resolved["method"],
-            config={**self._resolved, "seed": seed, "split": None, "device": self.device},
-            class_names=tuple(str(name) for name in self.classes_),
-            labelled_counts=tuple(int(count) for count in self._labelled_counts),
-            n_features=int(self.n_features_in_),
-            metrics={},
-            provenance={
-                "cache": None,
-                "split": None,
-                "seed": seed,
-                "device": self.device,
-                "diagnostics": self.diagnostics_,
-                "classes": {"values": self.classes_.tolist(), "dtype": self.classes_.dtype.str},
-                **stamp(),
-            },
-        )
-        with new_run_directory(run.path, overwrite=overwrite) as folder:
-            write_run(folder, run)
-        return run
+        return save_estimator(self, Path(path), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -195,26 +201,30 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             UlfineError: As `ulfine_fast.run.load_run`.
         """
-        run = load_run(path)
-        classes = run.provenance.get("classes")
-        estimator = cls(
-            run.method,
-            settings=run.config["settings"],
-            random_state=run.config["seed"],
-            device=run.config["device"],
-        )
-        estimator.classes_ = (
-            np.array(run.class_names)
-            if classes is None
-            else np.array(classes["values"], dtype=None if classes["dtype"] == "|O" else classes["dtype"])
-        )
-        estimator.n_features_in_ = run.n_features
-        estimator.model_ = run.model
-        estimator.history_ = []
-        estimator.diagnostics_ = run.provenance.get("diagnostics", {})
-        estimator._labelled_counts = np.array(run.labelled_counts)
-        estimator._resolved = {"method": run.method, "settings": run.config["settings"]}
-        return estimator
+        from ulfine_fast.estimator_run import load_estimator
+
+        return load_estimator(cls, Path(path))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # pickle, joblib and skops come here. A torch module would make every reader trust all of torch.
+        inherited: Any = super().__getstate__()
+        state: dict[str, Any] = dict(inherited)
+        if "model_" in state:
+            model = state.pop("model_")
+            tensors = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+            state["_stored"] = {"architecture": model.architecture(), "tensors": tensors}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import torch
+
+        state = dict(state)
+        stored = state.pop("_stored", None)
+        super().__setstate__(state)
+        if stored is not None:
+            model = get_method(self._resolved["method"]).build(stored["architecture"])
+            model.load_state_dict({name: torch.as_tensor(values) for name, values in stored["tensors"].items()})
+            self.model_ = model.eval().requires_grad_(False)
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:
         import torch
@@ -229,16 +239,3 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
         if isinstance(self.random_state, int | np.integer):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
-
-
-def _is_unlabelled(y: NDArray[Any]) -> NDArray[np.bool_]:
-    if y.dtype.kind in "OUS":
-        return np.array([isinstance(label, str | int | np.integer) and str(label) == "-1" for label in y], dtype=bool)
-    return y == -1
-
-
-def _plain_labels(labels: NDArray[Any]) -> NDArray[Any]:
-    # An array of objects that held strings and -1 holds only strings now, and sorts and stores as such.
-    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
-        return labels.astype(str)
-    return labels

@@ -1,7 +1,14 @@
 import pickle
+import pickletools
 
+import joblib
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
+import sklearn
+import skops.io
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -12,6 +19,7 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_fast.estimator import ULFineClassifier
 from ulfine_fast.fitting import fit
+from ulfine_fast.labelled_folds import LabelledKFold
 from ulfine_fast.run import load_run
 
 CLASSES = ("ash", "birch", "cedar", "date palm", "elm", "fig")
@@ -32,15 +40,25 @@ def partly(clusters):
     return features, labels, truth, text
 
 
-def test_fit__is_the_same_path_as_the_command(text_cache, tmp_path):
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("ulfine", {}), ("zero-shot", {}), ("lift", {"steps": 20}), ("fixmatch", {"steps": 20}), ("knn", {})],
+)
+def test_fit__is_the_same_path_as_the_command(text_cache, tmp_path, method, settings):
     cache = FeatureCache.open(text_cache)
     split = cache.read_split("lt")
-    run = fit(cache=text_cache, out=tmp_path / "run", split="lt", method="zero-shot", device="cpu")
-    rows = np.concatenate([split.labelled, split.unlabelled])
-    labels = np.concatenate([cache.labels[split.labelled], np.full(len(split.unlabelled), -1)])
-    estimator = ULFineClassifier("zero-shot", device="cpu").fit(cache.features(rows), labels, cache.text_features)
+    assignments = [f"{key}={value}" for key, value in settings.items()]
+    run = fit(cache=text_cache, out=tmp_path / "run", split="lt", method=method, set=assignments, seed=4, device="cpu")
+    # The rows of the cache in their order, as they lie in a table, without those to judge on.
+    rows = np.sort(np.concatenate([split.labelled, split.unlabelled]))
+    labels = np.where(np.isin(rows, split.labelled), cache.labels[rows], -1)
+    estimator = ULFineClassifier(method, settings=settings, random_state=4, device="cpu")
+    estimator.fit(cache.features(rows), labels, cache.text_features)
     test = cache.features(split.test)
-    assert estimator.predict_proba(test) == pytest.approx(run.predict_proba(test), abs=1e-6)
+    with torch.no_grad():
+        assert np.array_equal(estimator.decision_function(test), run.model(torch.as_tensor(test)).double().numpy())
+    written = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    assert estimator.predict_proba(test) == pytest.approx(written[cache.class_names].to_numpy(), abs=1e-6)
 
 
 def test_fit__unlabelled_rows_are_not_a_class(partly):
@@ -72,22 +90,101 @@ def test_predict_proba__and_decision_function_agree(partly):
     assert ((two.decision_function(features) > 0) == (two.predict(features) == "b")).all()
 
 
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("series", [pd.Series, pl.Series, list])
+@pytest.mark.parametrize("missing", ["-1", None])
+def test_fit__data_frames(partly, frame, series, missing):
+    features, labels, _, text = partly
+    columns = [f"f{number}" for number in range(features.shape[1])]
+    X = frame({name: features[:, number] for number, name in enumerate(columns)})
+    y = series([CLASSES[label] if label >= 0 else missing for label in labels])
+    estimator = ULFineClassifier("lp-la", settings={"steps": 5}).fit(X, y, text_features=text)
+    expected = ULFineClassifier("lp-la", settings={"steps": 5}).fit(features, labels, text_features=text)
+    assert estimator.feature_names_in_.tolist() == columns
+    assert estimator.classes_.tolist() == list(CLASSES)
+    assert np.array_equal(estimator.decision_function(X), expected.decision_function(features))
+    assert estimator.predict(X).tolist() == [CLASSES[label] for label in expected.predict(features)]
+    with pytest.raises(ValueError, match="feature names should match"):
+        estimator.predict(X[columns[::-1]])
+
+
+def test_score__leaves_unlabelled_rows_out(partly):
+    features, labels, truth, _ = partly
+    estimator = ULFineClassifier("zero-shot").fit(features, labels)
+    hits = estimator.predict(features) == truth
+    assert estimator.score(features, labels) == pytest.approx(hits[labels >= 0].mean())
+    assert estimator.score(features, truth) == pytest.approx(hits.mean())
+    weights = np.where(hits, 3.0, 1.0)
+    expected = np.average(hits[labels >= 0], weights=weights[labels >= 0])
+    assert estimator.score(features, labels, weights) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="no labelled row"):
+        estimator.score(features, np.full(len(labels), -1))
+
+
 def test_estimator__in_scikit_learns_tools(partly):
-    features, _, truth, _ = partly
+    features, labels, truth, text = partly
     pipeline = make_pipeline(Normalizer(), ULFineClassifier("zero-shot"))
     assert cross_val_score(pipeline, features, truth, cv=3, scoring="balanced_accuracy").mean() > 0.7
+    assert cross_val_score(ULFineClassifier("zero-shot"), features, labels, cv=3).mean() > 0.7
     search = GridSearchCV(
-        ULFineClassifier("zero-shot"), {"settings": [{"scale": 1.0}, {"scale": 50.0}]}, cv=3, scoring="neg_log_loss"
+        ULFineClassifier(),
+        [
+            {"method": ["zero-shot"], "settings": [{"scale": 1.0}, {"scale": 50.0}]},
+            {"method": ["lp-la"], "settings": [{"steps": 5}]},
+        ],
+        cv=LabelledKFold(3),
+        scoring="neg_log_loss",
     )
-    assert search.fit(features, truth).best_params_ in ({"settings": {"scale": 1.0}}, {"settings": {"scale": 50.0}})
+    search.fit(features, labels, text_features=text)
+    assert len(search.cv_results_["params"]) == 3
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_params_ != {"method": "zero-shot", "settings": {"scale": 1.0}}
     assert clone(search.best_estimator_).get_params() == search.best_estimator_.get_params()
+    assert search.predict(features).shape == truth.shape
 
 
-def test_estimator__pickles(partly):
+@pytest.mark.parametrize("routing", [False, True])
+def test_fit__text_features_through_a_pipeline_and_a_search(partly, routing):
+    features, labels, _, text = partly
+    # Text of another class each: whoever loses the argument on the way predicts otherwise.
+    text = np.roll(text, 1, axis=0)
+    expected = ULFineClassifier("zero-shot").fit(features, labels, text_features=text).predict(features)
+    assert (ULFineClassifier("zero-shot").fit(features, labels).predict(features) != expected).any()
+    with sklearn.config_context(enable_metadata_routing=routing):
+        classifier = ULFineClassifier("zero-shot")
+        if routing:
+            classifier.set_fit_request(text_features=True)
+        pipeline = make_pipeline(Normalizer(), classifier)
+        name = "text_features" if routing else "ulfineclassifier__text_features"
+        assert np.array_equal(pipeline.fit(features, labels, **{name: text}).predict(features), expected)
+        grid = {"ulfineclassifier__settings": [{"scale": 1.0}, {"scale": 2.0}]}
+        search = GridSearchCV(pipeline, grid, cv=LabelledKFold(2), scoring="accuracy")
+        assert np.array_equal(search.fit(features, labels, **{name: text}).predict(features), expected)
+
+
+@pytest.mark.parametrize("method", ["ulfine", "lift", "knn"])
+def test_estimator__copies_hold_no_torch_object(partly, tmp_path, method):
     features, labels, _, _ = partly
-    estimator = ULFineClassifier("zero-shot").fit(features, labels)
-    again = pickle.loads(pickle.dumps(estimator))
-    assert np.array_equal(again.predict_proba(features), estimator.predict_proba(features))
+    y = np.array([CLASSES[label] if label >= 0 else "-1" for label in labels])
+    estimator = ULFineClassifier(method).fit(features, y)
+    joblib.dump(estimator, tmp_path / "model.joblib")
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    own = ["ulfine_fast.estimator.ULFineClassifier"]
+    assert skops.io.get_untrusted_types(file=tmp_path / "model.skops") == own
+    pickled = pickle.dumps(estimator)
+    named = {str(argument) for _, argument, _ in pickletools.genops(pickled) if isinstance(argument, str)}
+    assert "ulfine_fast.estimator" in named
+    assert not any(name == "torch" or name.startswith("torch.") for name in named)
+    for again in (
+        pickle.loads(pickled),
+        joblib.load(tmp_path / "model.joblib"),
+        skops.io.load(tmp_path / "model.skops", trusted=own),
+    ):
+        assert np.array_equal(again.decision_function(features), estimator.decision_function(features))
+        assert again.classes_.tolist() == list(CLASSES)
+        again.save(tmp_path / "run", overwrite=True)
+    # The one that was copied is as it was.
+    assert isinstance(estimator.model_, torch.nn.Module)
 
 
 @pytest.mark.parametrize("names", [None, CLASSES, tuple(range(10, 16))])
@@ -110,6 +207,17 @@ def test_save__and_load(partly, tmp_path, names):
     estimator.save(tmp_path / "run", overwrite=True)
 
 
+def test_save__history_and_columns(partly, tmp_path):
+    features, labels, _, _ = partly
+    X = pd.DataFrame(features).rename(columns=str)
+    estimator = ULFineClassifier("lift", settings={"steps": 40}).fit(X, labels)
+    estimator.save(tmp_path / "run")
+    assert pd.read_csv(tmp_path / "run" / "history.csv")["step"].tolist() == [20, 40]
+    loaded = ULFineClassifier.load(tmp_path / "run")
+    assert loaded.feature_names_in_.tolist() == list(X.columns)
+    assert np.array_equal(loaded.decision_function(X), estimator.decision_function(X))
+
+
 def test_load__a_run_of_the_command(text_cache, tmp_path):
     fit(cache=text_cache, out=tmp_path / "run", split="lt", method="zero-shot")
     loaded = ULFineClassifier.load(tmp_path / "run")
@@ -128,3 +236,5 @@ def test_fit__mistakes(partly):
         ULFineClassifier("zero-shot").fit(features, np.where(labels > 0, -1, labels))
     with pytest.raises(ValueError, match="NaN"):
         ULFineClassifier("zero-shot").fit(np.full_like(features, np.nan), labels)
+    with pytest.raises(ValueError, match="NaN"):
+        ULFineClassifier("zero-shot").fit(features, np.where(labels < 0, np.nan, labels))
