@@ -10,12 +10,16 @@ from ulfine_cli.output import Output
 
 
 def show(figures: dict[str, Any], output: Output) -> None:
-    """Print how many rows each class gave, the most frequent class first."""
+    """Print how many rows each class gave, the most frequent class first; or the presets."""
+    if "presets" in figures:
+        _show_presets(figures["presets"], output)
+        return
+    classes = figures["class_names"]
     counts = zip(
         figures["ranks"],
-        figures["class_names"],
+        classes,
         figures["labelled_counts"],
-        figures["unlabelled_counts"],
+        figures["unlabelled_counts"] or ["unknown"] * len(classes),
         figures["test_counts"],
         strict=True,
     )
@@ -23,6 +27,13 @@ def show(figures: dict[str, Any], output: Output) -> None:
     rows.append(["all", *(str(figures[part]) for part in ("labelled", "unlabelled", "test"))])
     output.table(["class", "labelled", "unlabelled", "test"], rows)
     output.line(f"written to {figures['path']}")
+
+
+def _show_presets(presets: list[dict[str, Any]], output: Output) -> None:
+    columns = ("name", "data_set", "labelled", "unlabelled", "source")
+    rows = [["of each class" if preset[name] is None else str(preset[name]) for name in columns] for preset in presets]
+    rows = [[*row[:3], row[3].replace("of each class", "all"), row[4].split(" (")[0]] for row in rows]
+    output.table(["preset", "data set", "labelled", "unlabelled", "after"], rows)
 
 
 @command(
@@ -33,9 +44,22 @@ def show(figures: dict[str, Any], output: Output) -> None:
 def split(
     *,
     cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Directory of the cache.")],
-    name: Annotated[str, typer.Option(help="Name of the split.")],
-    labelled_max: Annotated[int, typer.Option(help="Labelled images of the most frequent class.")],
-    imbalance: Annotated[float, typer.Option(help="Labelled images of the first class over those of the last.")],
+    name: Annotated[str | None, typer.Option(help="Name of the split; by default that of the preset.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="A published protocol, such as cifar100-lt-50-400-10 or stl10-lt-150-10; list shows them all. Only "
+            "--name and --seed go with it."
+        ),
+    ] = None,
+    labelled_max: Annotated[int | None, typer.Option(help="Labelled images of the most frequent class.")] = None,
+    imbalance: Annotated[
+        float | None, typer.Option(help="Labelled images of the first class over those of the last.")
+    ] = None,
+    labelled_fraction: Annotated[
+        float | None,
+        typer.Option(help="Instead of both: the share of every class that is labelled; the rest is unlabelled."),
+    ] = None,
     unlabelled_max: Annotated[
         int | None, typer.Option(help="Unlabelled images of the most frequent class; by default as many as there are.")
     ] = None,
@@ -43,9 +67,15 @@ def split(
         float | None, typer.Option(help="Imbalance of the unlabelled images; by default that of the labelled ones.")
     ] = None,
     unlabelled: Annotated[
-        Literal["consistent", "uniform", "reversed", "middle", "head-tail"],
-        typer.Option(help="How the classes are distributed among the unlabelled images."),
+        Literal["consistent", "uniform", "reversed", "middle", "head-tail", "own"],
+        typer.Option(
+            help="How the classes are distributed among the unlabelled images; own: the images that came without label."
+        ),
     ] = "consistent",
+    ranks: Annotated[
+        Literal["permutation", "class-index"],
+        typer.Option(help="Which classes are frequent: random ones, or the first ones, as in published CIFAR code."),
+    ] = "permutation",
     test_per_class: Annotated[
         int | None, typer.Option(help="Images of every class held out for the test, if the cache has no test set.")
     ] = None,
