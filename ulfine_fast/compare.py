@@ -59,10 +59,10 @@ def compare(
         ``{"split", "protocol", "seeds": [...], "methods": [...]}``. Each method has ``method``; for every name in
         `SCALARS` and for ``seconds`` (of training) ``{"mean", "std", "per_seed"}``, std over the seeds with n - 1; and
         ``difference`` ``{"mean", "stderr"}``, paired by seed, in macro accuracy, to the first method. std and stderr
-        are None for one seed; all is None where the figure is not defined. ``pseudo_labels`` holds for ``all``, ``head``,
-        ``medium`` and ``tail`` the same spreads of what `ulfine_fast.pseudo_label_quality` says of the fitted model's
-        pseudo-labels; None where the truth of no unlabelled row is known. With `ablation` the entries after the first
-        are named ``"ulfine without paf"`` and so on.
+        are None for one seed; all is None where the figure is not defined. ``pseudo_labels`` holds for ``all``,
+        ``head``, ``medium`` and ``tail`` the same spreads of what `ulfine_fast.pseudo_label_quality` says of the fitted
+        model's pseudo-labels; None where the truth of no unlabelled row is known. With `ablation` the entries after the
+        first are named ``"ulfine without paf"`` and so on.
 
     Raises:
         UsageError: A method is unknown or named twice, or an ablation is asked of several methods or of one without
