@@ -145,7 +145,7 @@ def test_export_onnx__disagreement_writes_nothing(feature_run, tmp_path, monkeyp
     ("arguments", "message"),
     [
         ({"input": "sound"}, "unknown input 'sound': choose features, pixels, image"),
-        ({"views": "ten-crop"}, "unknown views 'ten-crop': choose center or five-crop"),
+        ({"views": "ten-crop"}, "unknown views 'ten-crop': choose auto, center or five-crop"),
         ({"views": "five-crop"}, "needs --input image"),
         ({"precision": "fp8"}, "unknown precision 'fp8': choose fp32"),
         ({"opset": 11}, "choose 18 to 23"),
