@@ -24,13 +24,13 @@ from ulfine_fast.registry import get_method
 from ulfine_fast.training import train
 from ulfine_fast.training_data import load_training_data
 
+METHOD = get_method("ulfine")
+PARTS: dict[str, dict] = {
+    "default" if part is None else f"no {part.replace('_', ' ')}": settings
+    for part, settings in METHOD.ablations().items()
+}
 VARIANTS: dict[str, dict] = {
-    "default": {},
-    "no adapter": {"adapter": False},
-    "no prototype fitting": {"paf": False},
-    "no fusion": {"dlf": False},
-    "no unlabelled rows": {"unlabelled": False},
-    "no logit adjustment": {"tau": 0.0},
+    **PARTS,
     "shrinkage 0.3": {"shrinkage": 0.3},
     "shrinkage 0.7": {"shrinkage": 0.7},
     "pseudo_count 1": {"pseudo_count": 1.0},
@@ -87,8 +87,7 @@ def main() -> int:
     ]
     seeds, variants = range(100, 100 + arguments.seeds), VARIANTS
     if arguments.quick:
-        sources, seeds, variants = sources[:1], range(100, 102), dict(list(VARIANTS.items())[:6])
-    method = get_method("ulfine")
+        sources, seeds, variants = sources[:1], range(100, 102), PARTS
     results: dict[str, dict[str, list[list[float]]]] = {name: {} for name in variants}
     with tempfile.TemporaryDirectory() as folder:
         for source in sources:
@@ -97,7 +96,7 @@ def main() -> int:
                 for seed, split in zip(seeds, splits, strict=True):
                     data = load_training_data(cache, split)
                     for name, settings in variants.items():
-                        result = train(method, method.config(**settings), data, seed, Silent())
+                        result = train(METHOD, METHOD.config(**settings), data, seed, Silent())
                         metrics = judge(result.model, cache, split, data.labelled_counts.numpy()).metrics
                         row = [metrics[metric] for metric in METRICS]
                         results[name].setdefault(source.name, []).append(row)

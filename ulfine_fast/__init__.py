@@ -19,16 +19,18 @@ if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_fast.estimator import ULFineClassifier
     from ulfine_fast.fitting import fit
+    from ulfine_fast.labelled_folds import LabelledKFold
     from ulfine_fast.run import load_run
 
 __version__ = "0.1.0"
 
-__all__ = ["FeatureCache", "ULFineClassifier", "__version__", "fit", "load_run"]
+__all__ = ["FeatureCache", "LabelledKFold", "ULFineClassifier", "__version__", "fit", "load_run"]
 
 # No module of this package may be called `fit` or `load_run`: importing it would replace the function of that name
 # here.
 _WHERE = {
     "FeatureCache": "ulfine_cache.feature_cache",
+    "LabelledKFold": "ulfine_fast.labelled_folds",
     "ULFineClassifier": "ulfine_fast.estimator",
     "fit": "ulfine_fast.fitting",
     "load_run": "ulfine_fast.run",
