@@ -20,7 +20,7 @@ Format = Literal["npy", "parquet", "clip-retrieval"]
 
 ABOUT_FILE = "about.json"
 """In every format: what made the features, as JSON."""
-_WRITERS: dict[str, Callable[[FeatureCache, int, Path, Progress], None]] = {
+_WRITERS: dict[str, Callable[..., None]] = {
     "npy": write_npy,
     "parquet": write_parquet,
     "clip-retrieval": write_clip_retrieval,
@@ -34,9 +34,18 @@ class ConvertConfig(StrictConfig):
     to: Format
     out: Path
     view: int = Field(default=0, ge=0)
+    pre_projection: bool = False
 
 
-def convert(*, cache: Path, to: Format, out: Path, view: int = 0, progress: Progress = Silent()) -> dict[str, Any]:  # noqa: B008
+def convert(
+    *,
+    cache: Path,
+    to: Format,
+    out: Path,
+    view: int = 0,
+    pre_projection: bool = False,
+    progress: Progress = Silent(),  # noqa: B008
+) -> dict[str, Any]:
     """Write one view of a cache as a folder for other tools.
 
     The rows are read and written block by block, so memory does not grow with the features. The folder appears when it
@@ -48,28 +57,32 @@ def convert(*, cache: Path, to: Format, out: Path, view: int = 0, progress: Prog
             `metadata/` as `clip-retrieval inference` writes them, needs pyarrow).
         out: The folder to make; nothing may be there, or an empty folder.
         view: Which view, 0 <= view < views of the cache.
+        pre_projection: Write the features from before the encoder's projection, which `cache_features` stores where it
+            is told to.
         progress: Receives the stage "converting" in rows.
 
     Returns:
         Figures: cache, to, out, view, rows, features (the width), bytes.
 
     Raises:
-        UsageError: The cache has no such view.
+        UsageError: The cache has no such view, or nothing from before the projection.
         UlfineError: The cache is damaged, `out` holds something else or cannot be written, or pyarrow is missing.
 
     Example:
         >>> convert(cache=Path("photos-cache"), to="npy", out=Path("photos-npy"))["rows"]  # doctest: +SKIP
     """
-    config = ConvertConfig.checked(cache=cache, to=to, out=out, view=view)
+    config = ConvertConfig.checked(cache=cache, to=to, out=out, view=view, pre_projection=pre_projection)
     opened = FeatureCache.open(config.cache)
     if config.view >= opened.n_views:
         raise UsageError(f"--view {config.view}: {config.cache} has the views 0 to {opened.n_views - 1}")
+    if config.pre_projection and not opened.n_features_pre:
+        raise UsageError(f"--pre-projection: {config.cache} was made without `cache-features --pre-projection`")
     about = _about(opened, config)
     if _is_there(config.out, about):
         progress.note(f"{config.out} is complete: nothing to do")
     else:
         with new_directory(config.out) as folder:
-            _WRITERS[config.to](opened, config.view, folder, progress)
+            _WRITERS[config.to](opened, config.view, folder, progress, pre_projection=config.pre_projection)
             (folder / ABOUT_FILE).write_text(about, "utf-8")
     return {
         "cache": str(config.cache),
@@ -77,7 +90,7 @@ def convert(*, cache: Path, to: Format, out: Path, view: int = 0, progress: Prog
         "out": str(config.out),
         "view": config.view,
         "rows": opened.n_rows,
-        "features": opened.n_features,
+        "features": opened.width(pre_projection=config.pre_projection),
         "bytes": sum(path.stat().st_size for path in config.out.rglob("*") if path.is_file()),
     }
 
@@ -101,7 +114,8 @@ def _about(cache: FeatureCache, config: ConvertConfig) -> str:
         "format": config.to,
         "fingerprint": cache.fingerprint,
         "rows": cache.n_rows,
-        "features": cache.n_features,
+        "features": cache.width(pre_projection=config.pre_projection),
+        "pre_projection": config.pre_projection,
         "view": config.view,
         "views": str(cache.attributes.get("views", "")),
         **{name: str(cache.attributes.get(name, "")) for name in names},

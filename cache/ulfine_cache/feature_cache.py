@@ -88,6 +88,10 @@ class FeatureCache:
         """Number C of classes."""
         return len(self.class_names)
 
+    def width(self, *, pre_projection: bool = False) -> int:
+        """Width of a feature, D, or D_pre (0 where there is none) before the encoder's projection."""
+        return self.n_features_pre if pre_projection else self.n_features
+
     def features(
         self, rows: npt.NDArray[np.int64] | None = None, view: int = 0, *, pre_projection: bool = False
     ) -> npt.NDArray[np.float32]:
@@ -115,7 +119,7 @@ class FeatureCache:
         rows = np.arange(self.n_rows) if rows is None else np.asarray(rows, np.int64)
         if len(rows) and not 0 <= rows.min() <= rows.max() < self.n_rows:
             raise IndexError(f"row {rows.min() if rows.min() < 0 else rows.max()} of {self.n_rows}")
-        features = np.empty((len(rows), self.n_features_pre if pre_projection else self.n_features), np.float32)
+        features = np.empty((len(rows), self.width(pre_projection=pre_projection)), np.float32)
         shard_of = np.searchsorted(self._ends, rows, side="right")
         # One shard after the other, so that memory holds one shard beside the result.
         for number in np.unique(shard_of):

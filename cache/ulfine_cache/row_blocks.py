@@ -31,12 +31,15 @@ class RowBlock(NamedTuple):
     set_names: Sequence[str]
 
 
-def row_blocks(cache: FeatureCache, view: int, *, rows: int = BLOCK_ROWS) -> Iterator[RowBlock]:
+def row_blocks(
+    cache: FeatureCache, view: int, *, pre_projection: bool = False, rows: int = BLOCK_ROWS
+) -> Iterator[RowBlock]:
     """Read one view of all rows in blocks of at most `rows` that never cross the end of a shard.
 
     Args:
         cache: An open cache.
         view: Which view, 0 <= view < n_views.
+        pre_projection: Give the features from before the encoder's projection, (n, D_pre).
         rows: Rows of a block, >= 1.
 
     Yields:
@@ -49,10 +52,13 @@ def row_blocks(cache: FeatureCache, view: int, *, rows: int = BLOCK_ROWS) -> Ite
         >>> for block in row_blocks(FeatureCache.open(Path("photos-cache")), 0):  # doctest: +SKIP
         ...     block.features
     """
+    names = ("features_pre" if pre_projection else "features", "label", "path", "split")
     for path in cache.shard_paths:
         try:
             with h5py.File(path, "r") as file:
-                parts = [dataset(file, name) for name in ("features", "label", "path", "split")]
+                if not dataset(file, "label").shape[0]:
+                    continue  # a shard without rows has no dataset of features before the projection
+                parts = [dataset(file, name) for name in names]
                 for start in range(0, parts[0].shape[0], rows):
                     part = slice(start, start + rows)
                     features, labels = parts[0][part, view], parts[1][part]

@@ -14,7 +14,13 @@ PARTITION_ROWS = 1_000_000
 
 
 def write_clip_retrieval(
-    cache: FeatureCache, view: int, folder: Path, progress: Progress, *, partition_rows: int = PARTITION_ROWS
+    cache: FeatureCache,
+    view: int,
+    folder: Path,
+    progress: Progress,
+    *,
+    pre_projection: bool = False,
+    partition_rows: int = PARTITION_ROWS,
 ) -> None:
     """Write `img_emb/img_emb_N.npy` and `metadata/metadata_N.parquet` for each partition N.
 
@@ -26,6 +32,7 @@ def write_clip_retrieval(
         view: Which view.
         folder: An empty directory.
         progress: Receives the stage "converting" in rows.
+        pre_projection: Take the features from before the encoder's projection.
         partition_rows: Rows of a partition, >= 1.
 
     Raises:
@@ -39,7 +46,7 @@ def write_clip_retrieval(
     counts = [min(partition_rows, cache.n_rows - start) for start in range(0, cache.n_rows, partition_rows)]
     # Equally long numbers, because readers sort the files by name.
     digits = len(str(len(counts) - 1))
-    blocks = _cut(row_blocks(cache, view), partition_rows)
+    blocks = _cut(row_blocks(cache, view, pre_projection=pre_projection), partition_rows)
     block = next(blocks)
     done = 0
     for partition, count in enumerate(counts):
@@ -48,7 +55,7 @@ def write_clip_retrieval(
             (folder / "img_emb" / f"img_emb_{number}.npy").open("wb") as embeddings,
             parquet.ParquetWriter(folder / "metadata" / f"metadata_{number}.parquet", schema) as metadata,
         ):
-            write_npy_header(embeddings, "<f2", (count, cache.n_features))
+            write_npy_header(embeddings, "<f2", (count, cache.width(pre_projection=pre_projection)))
             end = done + count
             while done < end:
                 embeddings.write(block.features.astype("<f2").tobytes())

@@ -13,7 +13,9 @@ from ulfine_cache.progress import Progress
 from ulfine_cache.row_blocks import row_blocks
 
 
-def write_npy(cache: FeatureCache, view: int, folder: Path, progress: Progress) -> None:
+def write_npy(
+    cache: FeatureCache, view: int, folder: Path, progress: Progress, *, pre_projection: bool = False
+) -> None:
     """Write `features.npy`, `labels.npy`, `sets.npy`, `paths.json`, `class_names.json`, `text_features.npy`, `splits/`.
 
     Args:
@@ -21,6 +23,7 @@ def write_npy(cache: FeatureCache, view: int, folder: Path, progress: Progress) 
         view: Which view.
         folder: An empty directory.
         progress: Receives the stage "converting" in rows.
+        pre_projection: Take the features from before the encoder's projection, and the text among them.
 
     Raises:
         UlfineError: A shard or a split is damaged.
@@ -34,12 +37,12 @@ def write_npy(cache: FeatureCache, view: int, folder: Path, progress: Progress) 
             write_npy_header(file, dtype, shape)
             return file
 
-        features = open_array("features", "<f2", rows, cache.n_features)
+        features = open_array("features", "<f2", rows, cache.width(pre_projection=pre_projection))
         labels = open_array("labels", "<i8", rows)
         sets = open_array("sets", "<U5", rows)
         paths = files.enter_context((folder / "paths.json").open("w", encoding="ascii"))
         done = 0
-        for block in row_blocks(cache, view):
+        for block in row_blocks(cache, view, pre_projection=pre_projection):
             features.write(block.features.astype("<f2").tobytes())
             labels.write(block.labels.astype("<i8").tobytes())
             sets.write(np.array(block.set_names, "<U5").tobytes())
@@ -50,8 +53,9 @@ def write_npy(cache: FeatureCache, view: int, folder: Path, progress: Progress) 
         paths.write("\n]\n")
     names = json.dumps(cache.class_names, ensure_ascii=False, indent=0)
     (folder / "class_names.json").write_text(names + "\n", "utf-8")
-    if cache.text_features is not None:
-        np.save(folder / "text_features.npy", cache.text_features.astype("<f4"))
+    text = cache.text_features_pre if pre_projection else cache.text_features
+    if text is not None:
+        np.save(folder / "text_features.npy", text.astype("<f4"))
     for name in cache.split_names():
         split = cache.read_split(name)
         (folder / "splits").mkdir(exist_ok=True)

@@ -13,7 +13,9 @@ from ulfine_cache.row_blocks import RowBlock, row_blocks
 TABLE = "features.parquet"
 
 
-def write_parquet(cache: FeatureCache, view: int, folder: Path, progress: Progress) -> None:
+def write_parquet(
+    cache: FeatureCache, view: int, folder: Path, progress: Progress, *, pre_projection: bool = False
+) -> None:
     """Write `features.parquet` with the columns path, label, class_name, split and feature.
 
     `label` and `class_name` are null for unlabelled rows. `feature` is a list of D float32 values: half floats
@@ -24,24 +26,26 @@ def write_parquet(cache: FeatureCache, view: int, folder: Path, progress: Progre
         view: Which view.
         folder: An empty directory.
         progress: Receives the stage "converting" in rows.
+        pre_projection: Take the features from before the encoder's projection, which the table then holds.
 
     Raises:
         UlfineError: pyarrow is missing, or a shard is damaged.
         OSError: The folder cannot be written.
     """
     pyarrow, parquet = require_pyarrow("--to parquet")
+    width = cache.width(pre_projection=pre_projection)
     schema = pyarrow.schema(
         [
             ("path", pyarrow.string()),
             ("label", pyarrow.int64()),
             ("class_name", pyarrow.string()),
             ("split", pyarrow.string()),
-            ("feature", pyarrow.list_(pyarrow.float32(), cache.n_features)),
+            ("feature", pyarrow.list_(pyarrow.float32(), width)),
         ]
     )
     done = 0
     with parquet.ParquetWriter(folder / TABLE, schema, compression="zstd") as writer:
-        for block in row_blocks(cache, view):
+        for block in row_blocks(cache, view, pre_projection=pre_projection):
             values = pyarrow.array(block.features.astype(np.float32).ravel())
             names = [cache.class_names[label] if label >= 0 else None for label in block.labels]
             columns = [
@@ -49,7 +53,7 @@ def write_parquet(cache: FeatureCache, view: int, folder: Path, progress: Progre
                 pyarrow.array(block.labels, mask=block.labels < 0),
                 pyarrow.array(names, pyarrow.string()),
                 pyarrow.array(block.set_names, pyarrow.string()),
-                pyarrow.FixedSizeListArray.from_arrays(values, cache.n_features),
+                pyarrow.FixedSizeListArray.from_arrays(values, width),
             ]
             writer.write_table(pyarrow.table(columns, schema=schema))
             done += len(block.labels)

@@ -29,21 +29,25 @@ ODD = os.fsdecode(b"ash/\xe4\n.jpg")
 """A file name that is not UTF-8 and holds the end of a line."""
 
 
-def make_cache(folder, *, with_text=True):
+def make_cache(folder, *, with_text=True, with_pre=False):
     generator = np.random.default_rng(3)
     (folder / "shards").mkdir(parents=True)
     features = generator.normal(size=(sum(SIZES), VIEWS, WIDTH))
     features = (features / np.linalg.norm(features, axis=2, keepdims=True)).astype(np.float16)
     labels = np.arange(sum(SIZES)) % 4 - 1
+    # Before a projection that drops the last values.
+    before = np.concatenate([features, features[..., :2]], axis=2) / np.float16(2)
     names = [ODD if row == 7 else f"birch/{row}.jpg" for row in range(sum(SIZES))]
     sets = [("", "train", "val", "test")[row // 3 % 4] for row in range(sum(SIZES))]
     start = 0
     for number, size in enumerate(SIZES):
         part = slice(start, start + size)
-        shard = Shard(features[part], labels[part], names[part], sets[part], ["0"] * size)
+        pre = before[part] if with_pre and size else None
+        shard = Shard(features[part], labels[part], names[part], sets[part], ["0"] * size, features_pre=pre)
         write_shard(shard_path(folder, number), shard)
         start += size
-    text = TextPrototypes(np.eye(3, WIDTH, dtype=np.float32)) if with_text else None
+    text_before = np.eye(3, WIDTH + 2, dtype=np.float32) if with_pre else None
+    text = TextPrototypes(np.eye(3, WIDTH, dtype=np.float32), pre=text_before) if with_text else None
     content = CacheContent(["ash", "birch", "weiße Tanne"], {"model": "m", "source": "/nowhere", "index": "none"}, text)
     write_skipped(folder, [])
     write_cache_file(folder, [shard_path(folder, number) for number in range(3)], content, progress=Silent())
@@ -84,6 +88,21 @@ def test_npy__without_text(tmp_path):
     cache, *_ = make_cache(tmp_path / "cache", with_text=False)
     convert(cache=cache, to="npy", out=tmp_path / "out")
     assert not (tmp_path / "out" / "text_features.npy").exists()
+
+
+@pytest.mark.parametrize("to", ["npy", "parquet", "clip-retrieval"])
+def test_convert__before_the_projection(tmp_path, to):
+    cache, features, *_ = make_cache(tmp_path / "cache", with_pre=True)
+    figures = convert(cache=cache, to=to, out=tmp_path / "out", view=1, pre_projection=True)
+    assert figures["features"] == WIDTH + 2
+    if to == "npy":
+        written = np.load(tmp_path / "out" / "features.npy")
+        assert np.load(tmp_path / "out" / "text_features.npy").shape == (3, WIDTH + 2)
+    elif to == "parquet":
+        written = np.stack(parquet.read_table(tmp_path / "out" / "features.parquet")["feature"].to_numpy())
+    else:
+        written = np.load(tmp_path / "out" / "img_emb" / "img_emb_0.npy")
+    np.testing.assert_array_equal(written[:, :WIDTH], features[:, 1] / np.float16(2))
 
 
 def test_parquet__one_table(made, tmp_path):
@@ -188,6 +207,8 @@ def test_convert__wrong_values(made, tmp_path):
     cache, *_ = made
     with pytest.raises(UsageError, match=r"--view 2: .* has the views 0 to 1"):
         convert(cache=cache, to="npy", out=tmp_path / "out", view=2)
+    with pytest.raises(UsageError, match=r"--pre-projection: .* was made without"):
+        convert(cache=cache, to="npy", out=tmp_path / "out", pre_projection=True)
     with pytest.raises(UsageError, match="view=-1"):
         convert(cache=cache, to="npy", out=tmp_path / "out", view=-1)
     with pytest.raises(UsageError, match="to='csv'"):

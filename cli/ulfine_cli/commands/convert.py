@@ -23,5 +23,8 @@ def convert(
     ],
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     view: Annotated[int, typer.Option(help="Which view of the images, counted from 0.")] = 0,
+    pre_projection: Annotated[
+        bool, typer.Option("--pre-projection", help="The features from before the encoder's projection.")
+    ] = False,
 ) -> None:
     """Write a cache in the format of other tools."""
