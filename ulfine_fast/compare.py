@@ -44,7 +44,8 @@ def compare(
     """Fit methods with their default settings on several draws of one split protocol and judge them on the same rows.
 
     Seed s of 0 to `seeds` - 1 draws the protocol of the named split with seed s and fits every method with seed s.
-    Where the cache has a test set, all draws share it; otherwise each draw holds out its own.
+    Where the cache has a test set, all draws share it; otherwise each draw holds out its own. Where the cache holds
+    five crops of each image, all methods are judged by all five.
 
     Args:
         cache: A cache directory.
@@ -151,7 +152,7 @@ def _fit_and_judge(
     # The bar shows the comparison; the steps inside each fit would only flicker.
     result = train(method, settings, data, seed, Silent())
     seconds = time.perf_counter() - start
-    views = choose_views("auto", FIVE_CROPS if method.five_crops else "center", cache)
+    views = choose_views("auto", FIVE_CROPS, cache)
     metrics = judge(result.model, cache, split, data.labelled_counts.cpu().numpy(), views=views).metrics
     return {**{key: metrics[key] for key in SCALARS}, "seconds": seconds, "pseudo_labels": metrics["pseudo_labels"]}
 

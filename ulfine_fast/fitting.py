@@ -74,7 +74,7 @@ def fit(
         device: Where to train, see `choose_device`; ``"auto"`` takes a GPU if there is one.
         views: What is looked at in an image when it is classified, here and later: ``"center"``, the first view of the
             cache; ``"five-crop"``, the mean of the logits of five crops; ``"auto"``: five crops where the cache has
-            them and the method is published with them, as `lift` is.
+            them.
         text_only_classes: Accept classes without a labelled row, which then live on their text prototype alone.
         overwrite: Replace the run that stands at `out`.
         progress: Told about the steps.
@@ -118,7 +118,7 @@ def fit(
     used_device = choose_device(options.device)
     opened = FeatureCache.open(options.cache)
     rows = opened.read_split(options.split)
-    used_views = choose_views(options.views, FIVE_CROPS if chosen.five_crops else "center", opened)
+    used_views = choose_views(options.views, FIVE_CROPS, opened)
     with new_run_directory(options.out, overwrite=options.overwrite) as folder:
         data = load_training_data(opened, rows, used_device)
         if not options.text_only_classes:

@@ -1,4 +1,8 @@
-"""LIFT's test-time ensembling: an image is judged by the mean of the logits of its five crops."""
+"""LIFT's test-time ensembling: an image is judged by the mean of the logits of its five crops.
+
+It helps whatever is trained (`docs/method.md`), so every method takes the five crops where a cache holds them, unless
+it is told otherwise; methods side by side then look at the same.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,8 @@ if TYPE_CHECKING:
     from ulfine_fast.logit_model import LogitModel
 
 Views = Literal["auto", "center", "five-crop"]
-"""What to look at in an image: its first view, or all five crops; ``"auto"``: what the method or the run prefers."""
+"""What to look at in an image: its first view, or all five crops. ``"auto"``: when fitting, five crops where they are
+there; later, what the run looks at."""
 
 FIVE_CROPS = "five-crop"
 

@@ -49,8 +49,6 @@ class Method:
             that it seeds itself; trains on ``data.features.device``; reports steps with
             ``progress.update("training", step, total, loss=...)``.
         build: Re-creates the untrained module from `LogitModel.architecture`; `load_state_dict` then fills it.
-        five_crops: Whether the method judges an image by its five crops where a cache holds them
-            (`ulfine_fast.five_crops`), unless it is told otherwise.
         switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `config`
             that are on by default.
     """
@@ -59,7 +57,6 @@ class Method:
     config: type[StrictConfig]
     fit: Callable[[TrainingData, Any, int, Progress], FitResult]
     build: Callable[[dict[str, Any]], LogitModel]
-    five_crops: bool = False
     switches: tuple[str, ...] = ()
 
     def ablations(self) -> dict[str | None, dict[str, bool]]:

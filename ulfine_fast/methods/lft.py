@@ -20,4 +20,4 @@ class LightweightFineTuningConfig(LinearHeadConfig):
     adapter_width: int = Field(default=64, ge=0)
 
 
-METHOD = Method(name="lft", config=LightweightFineTuningConfig, fit=fit, build=build, five_crops=True)
+METHOD = Method(name="lft", config=LightweightFineTuningConfig, fit=fit, build=build)

@@ -1,7 +1,6 @@
 """`lift`: the adapter and cosine head of `lft`, trained with logit adjustment, LIFT's recipe on cached features.
 
-LIFT's results are those of its test-time ensembling, so a cache of five crops is judged by all five, with `lft` too, so
-that the two differ in the logit adjustment alone; ``--views center`` turns it off.
+LIFT's results are those of its test-time ensembling, see `ulfine_fast.five_crops`.
 """
 
 from pydantic import Field
@@ -17,4 +16,4 @@ class LiftConfig(LightweightFineTuningConfig):
     tau: float = Field(default=1.0, ge=0)
 
 
-METHOD = Method(name="lift", config=LiftConfig, fit=fit, build=build, five_crops=True)
+METHOD = Method(name="lift", config=LiftConfig, fit=fit, build=build)

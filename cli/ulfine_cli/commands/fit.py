@@ -37,7 +37,7 @@ def fit(
         Views,
         typer.Option(
             help="What is looked at in an image: center; five-crop, the mean of the logits of five crops; auto, five "
-            "crops where the cache has them and the method is published with them."
+            "crops where the cache has them."
         ),
     ] = "auto",
     text_only_classes: Annotated[
