@@ -32,6 +32,7 @@ PARTS: dict[str, dict] = {
 VARIANTS: dict[str, dict] = {
     **PARTS,
     "shrinkage 0.3": {"shrinkage": 0.3},
+    "shrinkage 0.5": {"shrinkage": 0.5},
     "shrinkage 0.7": {"shrinkage": 0.7},
     "pseudo_count 1": {"pseudo_count": 1.0},
     "pseudo_count 8": {"pseudo_count": 8.0},

@@ -7,6 +7,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from ulfine_fast.gaussian_prototypes import (
     Moments,
+    covariance_shrinkage,
     fit_prototypes,
     labelled_moments,
     movement_rates,
@@ -262,3 +263,22 @@ def test_fit_prototypes__of_copies_has_a_finite_covariance_in_single_precision()
     keep = torch.ones(1, 30, dtype=torch.bool)
     moments = labelled_moments(torch.tensor(rows), torch.zeros(30, dtype=torch.int64), 2, keep, torch.float32)
     assert torch.isfinite(fit_prototypes(None, moments, **SETTINGS).weight).all()
+
+
+def test_covariance_shrinkage__falls_with_rows_within_bounds():
+    rows = torch.tensor([0.0, 4.0, 16.0, 24.0, 72.0, 1e6])
+    assert covariance_shrinkage(rows, 8).tolist() == pytest.approx([0.5, 0.5, 1 / 3, 0.25, 0.1, 0.1])
+
+
+def test_fit_prototypes__shrinks_by_the_rule_where_none_is_given():
+    generator = torch.Generator().manual_seed(0)
+    features, labels = torch.randn(60, 8, generator=generator), torch.arange(60) % 3
+    keep = torch.ones(2, 60, dtype=torch.bool)
+    keep[1, 30:] = False
+    moments = labelled_moments(features, labels, 3, keep)
+    by_rule = fit_prototypes(None, moments, pseudo_count=3.0, anchor_ridge=10.0, shrinkage=None)
+    assert by_rule.shrinkage.tolist() == pytest.approx([8 / 68, 8 / 38])
+    for problem, share in enumerate((8 / 68, 8 / 38)):
+        given = fit_prototypes(None, moments.of(problem), pseudo_count=3.0, anchor_ridge=10.0, shrinkage=share)
+        torch.testing.assert_close(by_rule.covariance[problem], given.covariance[0])
+        torch.testing.assert_close(by_rule.weight[problem], given.weight[0])

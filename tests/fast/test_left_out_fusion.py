@@ -29,7 +29,7 @@ def task(text, seed=0):
     probes = torch.as_tensor(5 * generator.normal(size=(N_PROBLEMS, N_CLASSES, WIDTH))).float()
     weight, bias = (torch.as_tensor(generator.normal(size=(N_PROBLEMS, N_CLASSES, n))) for n in (WIDTH, 1))
     nothing = torch.empty(0)
-    return data, folds, probes, Prototypes(nothing, nothing, nothing, nothing, 9 * weight, bias[..., 0])
+    return data, folds, probes, Prototypes(nothing, nothing, nothing, nothing, nothing, 9 * weight, bias[..., 0])
 
 
 @pytest.mark.parametrize("text", [True, False])

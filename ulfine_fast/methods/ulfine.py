@@ -48,7 +48,8 @@ class UlfineConfig(StrictConfig):
     Attributes:
         adapter: Whether features are adapted by the shared covariance; without it, and where left-out labelled rows
             clearly prefer it, the adapter is the identity.
-        shrinkage: How far that covariance is shrunk towards the identity, in (0, 1].
+        shrinkage: How far that covariance is shrunk towards the identity, in (0, 1]; None for what
+            `ulfine_fast.gaussian_prototypes.covariance_shrinkage` says.
         paf: Whether prototypes are fitted to images; without it the anchors that text predicts stay.
         pseudo_count: Images that an anchor is worth.
         anchor_ridge: Penalty of the map from text to anchors.
@@ -65,7 +66,7 @@ class UlfineConfig(StrictConfig):
     """
 
     adapter: bool = True
-    shrinkage: float = Field(default=0.5, gt=0, le=1)
+    shrinkage: float | None = Field(default=None, gt=0, le=1)
     paf: bool = True
     pseudo_count: float = Field(default=3.0, gt=0)
     anchor_ridge: float = Field(default=10.0, ge=0)
@@ -86,6 +87,8 @@ LEFT_OUT_ROWS = 1000
 # From this shrinkage on the covariance has so much of the identity in it that single precision inverts it safely.
 SAFE_SHRINKAGE = 0.1
 
+IDENTITY = 1.0  # the shrinkage that leaves nothing of the covariance
+
 
 @dataclass(frozen=True)
 class _Problem:
@@ -102,7 +105,7 @@ class _Problem:
     probes: Tensor  # float32 (B, C, D), scaled
     text: Tensor | None  # float32 (C, D), scaled
 
-    def fit_prototypes(self, moments: Moments, shrinkage: float) -> Prototypes:
+    def fit_prototypes(self, moments: Moments, shrinkage: float | None) -> Prototypes:
         """Prototypes of the problems whose moments these are."""
         return fit_prototypes(
             None if self.data.text is None else self.data.text.to(moments.sums),
@@ -132,17 +135,17 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
     left_out = LeftOutFusion(data, problem.folds, problem.probes, problem.text, dlf=config.dlf)
     row_weights = left_out.row_weights
 
-    shrinkage = config.shrinkage if config.adapter else 1.0
+    shrinkage = config.shrinkage if config.adapter else IDENTITY
     prototypes = problem.fit_prototypes(problem.labelled, shrinkage)
     weights, losses = left_out.fit(prototypes)
-    if shrinkage < 1:
-        plain = problem.fit_prototypes(problem.labelled, 1.0)
+    if shrinkage != IDENTITY:
+        plain = problem.fit_prototypes(problem.labelled, IDENTITY)
         plain_weights, plain_losses = left_out.fit(plain)
         if _clearly_lower(plain_losses, losses, row_weights):
-            shrinkage, prototypes, weights, losses = 1.0, plain, plain_weights, plain_losses
+            shrinkage, prototypes, weights, losses = IDENTITY, plain, plain_weights, plain_losses
     progress.update("training", 1, config.rounds + 1, loss=_mean(losses, row_weights))
     history = [{"round": 0.0, "loss": _mean(losses, row_weights)}]
-    diagnostics: dict[str, Any] = {"shrinkage": shrinkage, "left_out_rows": len(row_weights)}
+    diagnostics: dict[str, Any] = {"left_out_rows": len(row_weights)}
     if config.unlabelled and len(data.unlabelled):
         refined = _refine(problem, prototypes, weights, shrinkage, sample, progress)
         history += [{"round": float(i), "confidence": value} for i, value in enumerate(refined.confidence, start=1)]
@@ -154,6 +157,7 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
             prototypes, weights = refined.prototypes, refined_weights
     progress.update("training", config.rounds + 1, config.rounds + 1, loss=history[-1]["loss"])
     names = ["prototypes", "probe", "text"]
+    diagnostics["shrinkage"] = float(prototypes.shrinkage[0])
     diagnostics["fusion_weights"] = dict(zip(names, weights.tolist(), strict=False))
     model = _model(problem, prototypes, weights, basis)
     return FitResult(model=model.to(data.features.device).eval(), history=history, diagnostics=diagnostics)
@@ -177,7 +181,8 @@ def _problem(data: TrainingData, config: UlfineConfig, width: int, generator: to
         penalty=config.probe_penalty,
         tau=config.tau if config.logit_adjustment else 0.0,
     )
-    dtype = torch.float32 if config.shrinkage >= SAFE_SHRINKAGE else torch.float64
+    safe = config.shrinkage is None or config.shrinkage >= SAFE_SHRINKAGE
+    dtype = torch.float32 if safe else torch.float64
     moments = labelled_moments(data.features, data.labels, data.n_classes, keep, dtype)
     return _Problem(data=data, config=config, width=width, folds=folds, labelled=moments, probes=probes, text=text)
 
@@ -186,7 +191,7 @@ def _refine(
     problem: _Problem,
     prototypes: Prototypes,
     weights: Tensor,
-    shrinkage: float,
+    shrinkage: float | None,
     sample: Tensor | None,
     progress: Progress,
 ) -> Refined:
