@@ -118,9 +118,9 @@ def per_seed(figures: dict[str, Any], method: str, name: str) -> np.ndarray:
 
 def bars_of(tasks: dict[str, dict[str, Any]], methods: list[str]) -> list[dict[str, Any]]:
     """How far `ulfine` is ahead of the best peer in the mean of all tasks, and where it is behind."""
-    if "ulfine" not in methods:
-        return []
     peers = [name for name in methods if not name.startswith("ulfine")]
+    if "ulfine" not in methods or not peers:
+        return []
     bars = []
     for name, lead in (("macro_accuracy", 0.025), ("tail_accuracy", 0.03)):
         means = {
