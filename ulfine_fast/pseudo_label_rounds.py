@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ulfine_fast.gaussian_prototypes import BLOCK, Moments, Prototypes, second_moment
+from ulfine_fast.interruption import Interruption
+from ulfine_fast.streamed_rows import StreamedRows
 
 STILL = 1e-3  # mean share of a pseudo-label that may still move when rounds end
 
@@ -20,16 +22,22 @@ class Refined:
     Attributes:
         prototypes: Of all problems.
         prior: float (C,), the class prior of the unlabelled rows in problem 0.
-        confidence: Mean confidence of problem 0's pseudo-labels in each round on the sample.
+        history: Of problem 0 in each round on the sample: ``confidence``, the mean confidence of the pseudo-labels, and
+            ``prior_min`` and ``prior_max``, the smallest and the largest share of a class.
     """
 
     prototypes: Prototypes
     prior: Tensor
-    confidence: list[float]
+    history: list[dict[str, float]]
+
+
+def sample_size(n_features: int, n_classes: int) -> int:
+    """How many unlabelled rows the rounds run on: eight a dimension or forty a class, whichever is more."""
+    return max(8 * n_features, 40 * n_classes)
 
 
 def sample_rows(n_rows: int, n_features: int, n_classes: int, generator: torch.Generator) -> Tensor | None:
-    """Which unlabelled rows the rounds run on: eight a dimension or forty a class, whichever is more.
+    """Which unlabelled rows the rounds run on, see `sample_size`.
 
     Args:
         n_rows: Unlabelled rows.
@@ -40,13 +48,13 @@ def sample_rows(n_rows: int, n_features: int, n_classes: int, generator: torch.G
     Returns:
         int64, in rising order, or None where that is all of them.
     """
-    size = max(8 * n_features, 40 * n_classes)
+    size = sample_size(n_features, n_classes)
     return None if n_rows <= size else torch.randperm(n_rows, generator=generator)[:size].sort().values
 
 
 def refine(
-    unlabelled: Tensor,
-    sample: Tensor | None,
+    rows: Tensor,
+    every: Tensor | StreamedRows | None,
     labelled: Moments,
     prototypes: Prototypes,
     *,
@@ -54,32 +62,34 @@ def refine(
     fit: Callable[[Moments], Prototypes],
     share: float,
     rounds: int,
-    report: Callable[[int, float], None],
+    report: Callable[[int, dict[str, float]], None],
+    interruption: Interruption,
 ) -> Refined:
     """Alternate between soft pseudo-labels under an estimated class prior and prototypes fitted with them.
 
     Rounds end early when pseudo-labels stand still. Where there are many rows, the rounds run on a sample of them,
-    weighted to stand for all, and one more round over all rows ends them.
+    weighted to stand for all, and one more round over all rows, read once, ends them. An interruption ends them
+    with the prototypes of the last whole round.
 
     Args:
-        unlabelled: float32 (N, D).
-        sample: int64, rows for the rounds; None for all.
+        rows: float32 (S, D), unlabelled rows for the rounds.
+        every: float32 (N, D), all of them where `rows` is a sample, else None.
         labelled: Moments of the labelled rows of B problems.
         prototypes: Where to begin.
         classify: From prototypes to the classifier (B, C, D) and (B, C) that gives pseudo-labels under a uniform prior.
         fit: From moments to prototypes.
         share: What a pseudo-labelled row counts, relative to a labelled one.
         rounds: At most.
-        report: Told about each round and its confidence.
+        report: Told about each round and its figures, see `Refined.history`.
+        interruption: Looked at after each round and each block of rows.
     """
     n_problems, n_classes = labelled.counts.shape
-    rows = unlabelled if sample is None else unlabelled[sample]
-    multiple = len(unlabelled) / len(rows)
+    multiple = 1.0 if every is None else len(every) / len(rows)
     # Every row weighs the same whatever its pseudo-label, so the second moment never changes.
     gram = second_moment(rows, labelled.gram.dtype)
     log_prior = labelled.counts.new_zeros(n_problems, n_classes)
     before = rows.new_empty(0)
-    history: list[float] = []
+    history: list[dict[str, float]] = []
     for round_ in range(1, rounds + 1):
         weight, bias = classify(prototypes)
         labels = _pseudo_labels(rows, weight, bias + log_prior)
@@ -87,17 +97,25 @@ def refine(
         log_prior = _log_prior(counts, len(rows))
         moments = Moments(counts.to(gram), sums.to(gram), gram)
         prototypes = fit(labelled.plus(moments, share * multiple))
-        history.append(float(labels[:, 0].amax(-1).mean()))
+        history.append({"confidence": float(labels[:, 0].amax(-1).mean()), **prior_range(log_prior[0].exp())})
         report(round_, history[-1])
+        if interruption.requested:
+            return Refined(prototypes, log_prior[0].exp(), history)
         if len(before) and _moved(before, labels) < STILL:
             break
         before = labels
-    if sample is not None:
+    if every is not None:
         weight, bias = classify(prototypes)
-        every = _moments(unlabelled, weight, bias + log_prior, gram.dtype)
-        log_prior = _log_prior(every.counts, len(unlabelled))
-        prototypes = fit(labelled.plus(every, share))
+        moments = _moments(every, weight, bias + log_prior, gram.dtype, interruption)
+        if moments is not None:
+            log_prior = _log_prior(moments.counts, len(every))
+            prototypes = fit(labelled.plus(moments, share))
     return Refined(prototypes, log_prior[0].exp(), history)
+
+
+def prior_range(prior: Tensor) -> dict[str, float]:
+    """The smallest and the largest share of a class prior (C,), as the history and the live line call them."""
+    return {"prior_min": float(prior.min()), "prior_max": float(prior.max())}
 
 
 def _pseudo_labels(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -121,12 +139,21 @@ def _moved(before: Tensor, labels: Tensor) -> float:
     return 0.5 * float(before.sub_(labels).abs_().sum(-1).mean(0).max())
 
 
-def _moments(rows: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Moments:
-    """Moments of all rows under their pseudo-labels, in blocks that stay in the cache of the processor."""
-    counts = torch.zeros(bias.shape, dtype=torch.float64, device=rows.device)
-    sums = torch.zeros(weight.shape, dtype=torch.float64, device=rows.device)
+def _moments(
+    rows: Tensor | StreamedRows, weight: Tensor, bias: Tensor, dtype: torch.dtype, interruption: Interruption
+) -> Moments | None:
+    """Moments of all rows under their pseudo-labels, in one pass in blocks that stay in the cache of the processor.
+
+    None where the pass was interrupted.
+    """
+    counts = torch.zeros(bias.shape, dtype=torch.float64, device=bias.device)
+    sums = torch.zeros(weight.shape, dtype=torch.float64, device=bias.device)
+    gram = torch.zeros(weight.shape[-1], weight.shape[-1], dtype=torch.float64, device=bias.device)
     for block in rows.split(BLOCK):
+        if interruption.requested:
+            return None
         labels = _pseudo_labels(block, weight, bias)
         counts += labels.sum(0)
         sums += _sums(labels, block)
-    return Moments(counts.to(dtype), sums.to(dtype), second_moment(rows, dtype))
+        gram += second_moment(block, dtype)
+    return Moments(counts.to(dtype), sums.to(dtype), gram.to(dtype))

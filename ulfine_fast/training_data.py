@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ulfine_cache.errors import UlfineError
+from ulfine_fast.memory_bound import readable
+from ulfine_fast.streamed_rows import StreamedRows
+from ulfine_fast.unit_length import unit_length
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +29,8 @@ class TrainingData:
     Attributes:
         features: float32 (n_labelled, D), unit length.
         labels: int64 (n_labelled,), 0 to C - 1.
-        unlabelled: float32 (n_unlabelled, D), unit length; possibly 0 rows.
+        unlabelled: float32 (n_unlabelled, D), unit length; possibly 0 rows. Where memory does not hold them they are
+            read when asked for.
         text: float32 (C, D), unit length: one text prototype per class; None where no text is known. Where it is None,
             every class has at least one labelled row.
         class_names: C names.
@@ -38,7 +41,7 @@ class TrainingData:
 
     features: Tensor
     labels: Tensor
-    unlabelled: Tensor
+    unlabelled: Tensor | StreamedRows
     text: Tensor | None
     class_names: tuple[str, ...]
     strong_views: Callable[[], Tensor] | None = None
@@ -54,18 +57,37 @@ class TrainingData:
         return self.features.shape[1]
 
     @property
+    def all_unlabelled(self) -> Tensor:
+        """`unlabelled` as one tensor, for methods that need all rows at once.
+
+        Raises:
+            UlfineError: Memory does not hold them.
+        """
+        if isinstance(self.unlabelled, Tensor):
+            return self.unlabelled
+        size = readable(4 * len(self.unlabelled) * self.n_features)
+        raise UlfineError(
+            f"this method needs all {len(self.unlabelled)} unlabelled rows at once ({size}), which the bound on memory "
+            "forbids: raise --memory, take another method, or draw fewer with `ulfine split --unlabelled-max`"
+        )
+
+    @property
     def labelled_counts(self) -> Tensor:
         """int64 (C,): labelled rows of each class."""
         return torch.bincount(self.labels, minlength=self.n_classes)
 
 
-def load_training_data(cache: FeatureCache, split: Split, device: str = "cpu") -> TrainingData:
+def load_training_data(
+    cache: FeatureCache, split: Split, device: str = "cpu", *, streams: bool = False
+) -> TrainingData:
     """Read the labelled and unlabelled rows of a split.
 
     Args:
         cache: An open cache.
         split: One of its splits.
         device: Where the tensors go.
+        streams: Whether the unlabelled rows stay on the disk (`StreamedRows`), see
+            `ulfine_fast.streaming_choice.must_stream`. Labelled rows are always loaded.
 
     Raises:
         UlfineError: As in `make_training_data`.
@@ -74,12 +96,14 @@ def load_training_data(cache: FeatureCache, split: Split, device: str = "cpu") -
     data = make_training_data(
         features=cache.features(labelled),
         labels=np.asarray(cache.labels)[labelled],
-        unlabelled=cache.features(split.unlabelled),
+        unlabelled=cache.features(split.unlabelled[:0] if streams else split.unlabelled),
         text=cache.text_features,
         class_names=tuple(cache.class_names),
         device=device,
         where=str(cache.path),
     )
+    if streams:
+        data = replace(data, unlabelled=StreamedRows(cache, split.unlabelled, device))
     if not str(cache.attributes.get("views", "")).startswith("weak-strong:"):
         return data
     return replace(data, strong_views=lambda: _read_strong_views(cache, split.unlabelled, device))
@@ -128,10 +152,7 @@ def make_training_data(
             f"text features of {where} have shape {text.shape}, expected {(n_classes, features.shape[1])}: "
             "text and images must come from the same model, one row per class"
         )
-    _check_finite(features, "labelled features", where)
-    _check_finite(unlabelled, "unlabelled features", where)
     if text is not None:
-        _check_finite(text, "text features", where)
         _check_no_zeros(text, class_names, where)
     counts = np.bincount(labels, minlength=n_classes)
     missing = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
@@ -142,25 +163,13 @@ def make_training_data(
             "label at least one image of it or remove the class"
         )
 
-    def unit(array: NDArray[np.floating]) -> Tensor:
-        return normalize(torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32)), dim=-1).to(device)
-
     return TrainingData(
-        features=unit(features),
+        features=unit_length(features, "labelled features", where, device),
         labels=torch.as_tensor(np.ascontiguousarray(labels, dtype=np.int64)).to(device),
-        unlabelled=unit(unlabelled.reshape(-1, features.shape[1])),
-        text=None if text is None else unit(text),
+        unlabelled=unit_length(unlabelled.reshape(-1, features.shape[1]), "unlabelled features", where, device),
+        text=None if text is None else unit_length(text, "text features", where, device),
         class_names=class_names,
     )
-
-
-def _check_finite(rows: NDArray[np.floating], what: str, where: str) -> None:
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        raise UlfineError(
-            f"{what} of {where} hold NaN or infinite values in {int((~finite).sum())} rows, first in row "
-            f"{int(np.argmin(finite))}: compute them again"
-        )
 
 
 def _check_no_zeros(text: NDArray[np.floating], class_names: tuple[str, ...], where: str) -> None:

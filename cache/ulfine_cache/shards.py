@@ -15,7 +15,16 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ulfine_cache.datasets import UNREADABLE, dataset, read_array, read_texts, replacing_file, write_array, write_texts
+from ulfine_cache.datasets import (
+    CHUNK_ROWS,
+    UNREADABLE,
+    dataset,
+    read_array,
+    read_texts,
+    replacing_file,
+    write_array,
+    write_texts,
+)
 from ulfine_cache.errors import UlfineError
 
 SHARDS = "shards"
@@ -132,15 +141,32 @@ def read_shard(path: Path) -> Shard:
             raise damaged(path) from error
 
 
-def read_features(path: Path, view: int, *, pre_projection: bool = False) -> npt.NDArray[np.float16]:
-    """Read one view of a shard: float16 (n, D), or with `pre_projection` float16 (n, D_pre).
+def read_features(
+    path: Path, view: int, rows: npt.NDArray[np.int64] | None = None, *, pre_projection: bool = False
+) -> npt.NDArray[np.float16]:
+    """Read one view of a shard, or of some of its rows and then little more of the file than these.
+
+    Args:
+        path: The shard.
+        view: Which view.
+        rows: int64 (n,) rows of the shard, in rising order, each once; None reads all.
+        pre_projection: Read the features from before the encoder's projection.
+
+    Returns:
+        float16 (n, D), or with `pre_projection` float16 (n, D_pre).
 
     Raises:
         UlfineError: The file is missing or damaged.
     """
     with _open(path) as file:
         try:
-            return dataset(file, "features_pre" if pre_projection else "features")[:, view]
+            features = dataset(file, "features_pre" if pre_projection else "features")
+            if rows is None:
+                return features[:, view]
+            # Gaps that hold whole chunks are left out.
+            runs = np.split(rows, np.flatnonzero(np.diff(rows) > CHUNK_ROWS) + 1)
+            parts = [features[run[0] : run[-1] + 1, view][run - run[0]] for run in runs]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
         except UNREADABLE as error:
             raise damaged(path) from error
 

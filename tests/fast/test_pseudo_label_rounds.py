@@ -6,6 +6,7 @@ import torch
 from scipy.special import softmax
 
 from ulfine_fast.gaussian_prototypes import fit_prototypes, labelled_moments
+from ulfine_fast.interruption import Interruption
 from ulfine_fast.pseudo_label_rounds import refine, sample_rows
 
 N_CLASSES, WIDTH, SHARE = 3, 5, 0.25
@@ -25,19 +26,20 @@ def fit(moments):
     return fit_prototypes(None, moments, **SETTINGS)
 
 
-def run(rows, labels, unlabelled, keep, sample=None, rounds=3, fit=fit):
+def run(rows, labels, unlabelled, keep, sample=None, rounds=3, fit=fit, interruption=None):
     labelled = labelled_moments(torch.tensor(rows), torch.tensor(labels), N_CLASSES, torch.tensor(keep))
     reports = []
     refined = refine(
-        torch.tensor(unlabelled),
-        sample,
+        torch.tensor(unlabelled)[slice(None) if sample is None else sample],
+        None if sample is None else torch.tensor(unlabelled),
         labelled,
         fit(labelled),
         classify=lambda prototypes: (prototypes.weight, prototypes.bias),
         fit=fit,
         share=SHARE,
         rounds=rounds,
-        report=lambda round_, confidence: reports.append((round_, confidence)),
+        report=lambda round_, figures: reports.append((round_, figures)),
+        interruption=interruption or Interruption(),
     )
     return refined, reports
 
@@ -85,16 +87,17 @@ def test_refine__against_loops():
         assert refined.prototypes.covariance[b].numpy() == pytest.approx(covariance, abs=1e-4)
         if b == 0:
             assert refined.prior.numpy() == pytest.approx(prior, abs=1e-4)
-            assert refined.confidence[-1] == pytest.approx(soft.max(1).mean(), abs=1e-4)
+            expected = {"confidence": soft.max(1).mean(), "prior_min": prior.min(), "prior_max": prior.max()}
+            assert refined.history[-1] == pytest.approx(expected, abs=1e-4)
     assert [round_ for round_, _ in reports] == [1, 2, 3]
-    assert [confidence for _, confidence in reports] == refined.confidence
+    assert [figures for _, figures in reports] == refined.history
 
 
 def test_refine__ends_where_pseudo_labels_stand_still():
     rows, labels, unlabelled, _ = task(40)
     keep = np.ones((1, len(rows)), bool)
     refined, _ = run(rows, labels, unlabelled, keep, rounds=500)
-    assert 3 < len(refined.confidence) < 200
+    assert 3 < len(refined.history) < 200
     _, _, prior, _ = by_loop(rows, labels, unlabelled, 200)
     assert refined.prior.numpy() == pytest.approx(prior, abs=0.02)
 

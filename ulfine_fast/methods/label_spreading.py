@@ -51,7 +51,7 @@ class LabelSpreadingConfig(StrictConfig):
 
 def fit(data: TrainingData, config: LabelSpreadingConfig, seed: int, progress: Progress) -> FitResult:
     """Choose neighbours and alpha, then spread the labels of all labelled rows."""
-    rows = torch.cat([data.features, data.unlabelled])
+    rows = torch.cat([data.features, data.all_unlabelled])
     labels = np.full(len(rows), -1)
     labels[: len(data.labels)] = data.labels.cpu().numpy()
     settings = list(product(config.neighbours, config.alphas))

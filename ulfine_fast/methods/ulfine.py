@@ -30,11 +30,13 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.folds import balanced_weights, folds_to_leave_out
 from ulfine_fast.fused_model import FusedModel
 from ulfine_fast.gaussian_prototypes import Moments, Prototypes, fit_prototypes, labelled_moments
+from ulfine_fast.interruption import Interruption, first_interrupt_noted
 from ulfine_fast.left_out_fusion import LeftOutFusion
 from ulfine_fast.logit_fusion import align
 from ulfine_fast.method import FitResult, Method
-from ulfine_fast.pseudo_label_rounds import Refined, refine, sample_rows
+from ulfine_fast.pseudo_label_rounds import Refined, prior_range, refine, sample_rows
 from ulfine_fast.row_space import row_space
+from ulfine_fast.streamed_rows import StreamedRows
 from ulfine_fast.text_anchored_probe import fit_text_anchored_probes
 
 if TYPE_CHECKING:
@@ -122,14 +124,7 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
     """Fit adapter, prototypes, probe and fusion; see the module's text."""
     generator = torch.Generator().manual_seed(seed)
     width = data.n_features
-    basis = row_space(data.features, data.unlabelled, *([] if data.text is None else [data.text]))
-    if basis is not None:
-        data = replace(
-            data,
-            features=data.features @ basis,
-            unlabelled=data.unlabelled @ basis,
-            text=None if data.text is None else data.text @ basis,
-        )
+    data, basis = _in_row_space(data)
     problem = _problem(data, config, width, generator)
     sample = sample_rows(len(data.unlabelled), data.n_features, data.n_classes, generator)
     left_out = LeftOutFusion(data, problem.folds, problem.probes, problem.text, dlf=config.dlf)
@@ -146,21 +141,42 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
     progress.update("training", 1, config.rounds + 1, loss=_mean(losses, row_weights))
     history = [{"round": 0.0, "loss": _mean(losses, row_weights)}]
     diagnostics: dict[str, Any] = {"left_out_rows": len(row_weights)}
+    interrupted_at = None
     if config.unlabelled and len(data.unlabelled):
-        refined = _refine(problem, prototypes, weights, shrinkage, sample, progress)
-        history += [{"round": float(i), "confidence": value} for i, value in enumerate(refined.confidence, start=1)]
+        with first_interrupt_noted() as interruption:
+            refined = _refine(problem, prototypes, weights, shrinkage, sample, progress, interruption)
+        history += [{"round": float(i)} | figures for i, figures in enumerate(refined.history, start=1)]
+        interrupted_at = len(refined.history) if interruption.requested else None
         refined_weights, refined_losses = left_out.fit(refined.prototypes)
         use = not _clearly_lower(losses, refined_losses, row_weights)
         diagnostics |= {"unlabelled_used": use, "unlabelled_prior": refined.prior.tolist()}
-        history.append({"round": float(len(refined.confidence)), "loss": _mean(refined_losses, row_weights)})
+        loss = _mean(refined_losses, row_weights)
+        history.append({"round": float(len(refined.history)), "loss": loss} | prior_range(refined.prior))
         if use:
             prototypes, weights = refined.prototypes, refined_weights
-    progress.update("training", config.rounds + 1, config.rounds + 1, loss=history[-1]["loss"])
+    last = {name: value for name, value in history[-1].items() if name != "round"}
+    progress.update("training", config.rounds + 1, config.rounds + 1, **last)
     names = ["prototypes", "probe", "text"]
     diagnostics["shrinkage"] = float(prototypes.shrinkage[0])
     diagnostics["fusion_weights"] = dict(zip(names, weights.tolist(), strict=False))
     model = _model(problem, prototypes, weights, basis)
-    return FitResult(model=model.to(data.features.device).eval(), history=history, diagnostics=diagnostics)
+    return FitResult(
+        model=model.to(data.features.device).eval(),
+        history=history,
+        diagnostics=diagnostics,
+        interrupted_at=interrupted_at,
+    )
+
+
+def _in_row_space(data: TrainingData) -> tuple[TrainingData, Tensor | None]:
+    """The rows in coordinates of what they span, and the basis; as they are, and None, where that is everything."""
+    if isinstance(data.unlabelled, StreamedRows):
+        return data, None  # memory holds as many rows as there are dimensions
+    basis = row_space(data.features, data.unlabelled, *([] if data.text is None else [data.text]))
+    if basis is None:
+        return data, None
+    text = None if data.text is None else data.text @ basis
+    return replace(data, features=data.features @ basis, unlabelled=data.unlabelled @ basis, text=text), basis
 
 
 def _problem(data: TrainingData, config: UlfineConfig, width: int, generator: torch.Generator) -> _Problem:
@@ -194,6 +210,7 @@ def _refine(
     shrinkage: float | None,
     sample: Tensor | None,
     progress: Progress,
+    interruption: Interruption,
 ) -> Refined:
     """Refine the prototypes of all problems with soft pseudo-labels from the fused logits."""
     config = problem.config
@@ -208,17 +225,16 @@ def _refine(
         return torch.add(fixed, prototypes.weight, alpha=weight), weight * prototypes.bias
 
     return refine(
-        problem.data.unlabelled,
-        sample,
+        problem.data.unlabelled[slice(None) if sample is None else sample],
+        None if sample is None else problem.data.unlabelled,
         problem.labelled,
         prototypes,
         classify=classify,
         fit=lambda moments: problem.fit_prototypes(moments, shrinkage),
         share=config.unlabelled_weight,
         rounds=config.rounds,
-        report=lambda round_, confidence: progress.update(
-            "training", round_ + 1, config.rounds + 1, confidence=confidence
-        ),
+        report=lambda round_, figures: progress.update("training", round_ + 1, config.rounds + 1, **figures),
+        interruption=interruption,
     )
 
 

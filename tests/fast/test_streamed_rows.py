@@ -1,0 +1,143 @@
+"""Rows read from the disk against the same rows in memory."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ulfine_cache.cache_file import CacheContent, write_cache_file
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.progress import Silent
+from ulfine_cache.shards import Shard, shard_path, write_shard
+from ulfine_fast.registry import get_method
+from ulfine_fast.streamed_rows import StreamedRows
+from ulfine_fast.training import train
+from ulfine_fast.training_data import load_training_data
+
+WIDTH, N_CLASSES = 8, 4
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> FeatureCache:
+    """4,300 rows of four clusters in shards of 700; every ninth row is labelled, every eleventh a test row."""
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(N_CLASSES, WIDTH))
+    truth = generator.integers(0, N_CLASSES, 4300)
+    features = centres[truth] + 0.8 * generator.normal(size=(4300, WIDTH))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    number = np.arange(4300)
+    labels = np.where((number % 9 == 0) | (number % 11 == 0), truth, -1)
+    (tmp_path / "cache" / "shards").mkdir(parents=True)
+    paths = []
+    for start in range(0, 4300, 700):
+        rows = slice(start, start + 700)
+        names = [f"{row}.jpg" for row in number[rows]]
+        sets = ["test" if row % 11 == 0 else "train" for row in number[rows]]
+        paths.append(shard_path(tmp_path / "cache", len(paths)))
+        write_shard(paths[-1], Shard(features[rows, None].astype(np.float16), labels[rows], names, sets, names))
+    write_cache_file(tmp_path / "cache", paths, CacheContent([str(k) for k in range(N_CLASSES)]), progress=Silent())
+    return FeatureCache.open(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("size", [100, 256, 1000, 5000])
+def test_split__same_blocks_as_a_tensor(sharded: FeatureCache, size: int):
+    rows = sharded.read_split(None).unlabelled
+    loaded = load_training_data(sharded, sharded.read_split(None)).all_unlabelled
+    streamed = StreamedRows(sharded, rows, read_rows=600)
+    assert len(streamed) == len(loaded)
+    # A block is never larger than what is read at once.
+    for block, expected in zip(streamed.split(size), loaded.split(min(size, 600)), strict=True):
+        assert torch.equal(block, expected)
+
+
+def test_getitem__rows_in_any_order(sharded: FeatureCache):
+    split = sharded.read_split(None)
+    loaded = load_training_data(sharded, split).all_unlabelled
+    streamed = StreamedRows(sharded, split.unlabelled)
+    for rows in (torch.tensor([7, 3000, 7, 0]), torch.arange(10, 1500), torch.tensor([], dtype=torch.int64)):
+        assert torch.equal(streamed[rows], loaded[rows])
+    assert torch.equal(streamed[:], loaded)
+    assert torch.equal(streamed[20:40:3], loaded[20:40:3])
+
+
+def test_ulfine__streams_to_the_same_bits(sharded: FeatureCache):
+    """Rounds on a sample, a last one on all rows: a model from rows on the disk is that from rows in memory."""
+    split = sharded.read_split(None)
+    method = get_method("ulfine")
+    data = load_training_data(sharded, split)
+    assert len(data.unlabelled) > 3000
+    loaded = train(method, method.config(), data, 0, Silent())
+    streams = replace(data, unlabelled=StreamedRows(sharded, split.unlabelled, read_rows=4096))
+    streamed = train(method, method.config(), streams, 0, Silent())
+    assert streamed.history == loaded.history
+    for name, values in loaded.model.state_dict().items():
+        assert torch.equal(streamed.model.state_dict()[name], values)
+    without = train(method, method.config.model_validate({"unlabelled": False}), data, 0, Silent())
+    assert not torch.equal(without.model.state_dict()["prototypes"], loaded.model.state_dict()["prototypes"])
+
+
+def test_methods__that_need_all_rows_say_so(sharded: FeatureCache):
+    data = load_training_data(sharded, sharded.read_split(None), streams=True)
+    method = get_method("label-spreading")
+    with pytest.raises(UlfineError, match=r"needs all .* unlabelled rows at once .*raise --memory") as error:
+        train(method, method.config(), data, 0, Silent())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["lp", "gda", "knn"])
+def test_methods__that_see_labelled_rows_alone_do_not_mind(sharded: FeatureCache, name: str):
+    method = get_method(name)
+    settings = method.config.model_validate({"steps": 5} if "steps" in method.config.model_fields else {})
+    split = sharded.read_split(None)
+    models = [
+        train(method, settings, load_training_data(sharded, split, streams=streams), 0, Silent()).model
+        for streams in (False, True)
+    ]
+    for before, after in zip(models[0].state_dict().values(), models[1].state_dict().values(), strict=True):
+        assert torch.equal(before, after)
+
+
+def test_blocks__with_nan_name_the_row(sharded: FeatureCache):
+    shard = shard_path(sharded.path, 2)
+    names = [""] * 700
+    features = np.ones((700, 1, WIDTH), np.float16)
+    features[5] = np.nan
+    write_shard(shard, Shard(features, np.zeros(700, np.int64), names, names, names))
+    streamed = StreamedRows(sharded, np.arange(4300), read_rows=500)
+    with pytest.raises(UlfineError, match=r"unlabelled features of .* NaN .* in 1 rows, first in row 1405"):
+        list(streamed.split(100))
+
+
+def test_batches__each_pass_has_every_row_once_in_a_seeded_order(sharded: FeatureCache):
+    streamed = StreamedRows(sharded, np.arange(4300), read_rows=1000)
+
+    def draw(seed: int, count: int) -> list[torch.Tensor]:
+        return list(islice(streamed.batches(100, torch.Generator().manual_seed(seed)), count))
+
+    first, second = torch.cat(draw(0, 43)), torch.cat(draw(0, 86)[43:])
+    assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(4300))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, torch.cat(draw(0, 43)))
+    assert not torch.equal(first, torch.cat(draw(1, 43)))
+    # Rows of several chunks share a batch, and a window of ten batches holds few chunks.
+    assert len((first[:100] // 256).unique()) >= 4
+    assert len((first[:1000] // 256).unique()) <= 5
+    assert [len(batch) for batch in draw(0, 100)] == [100] * 100
+
+
+def test_batches__rows_come_from_one_read(sharded: FeatureCache):
+    """What was drawn does not need the disk again before the next window."""
+    loaded = load_training_data(sharded, sharded.read_split(None)).all_unlabelled
+    streamed = StreamedRows(sharded, sharded.read_split(None).unlabelled, read_rows=1000)
+    drawn = streamed.batches(250, torch.Generator().manual_seed(0))
+    assert torch.equal(streamed[first := next(drawn)], loaded[first])
+    hidden = sharded.path / "shards"
+    hidden.rename(sharded.path / "hidden")
+    for batch in islice(drawn, 3):
+        assert torch.equal(streamed[batch], loaded[batch])
+    with pytest.raises(UlfineError, match="is missing"):
+        streamed[next(drawn)]
