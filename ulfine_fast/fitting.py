@@ -16,9 +16,6 @@ from ulfine_cache.progress import Progress, Silent
 from ulfine_fast.five_crops import Views
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
     from ulfine_fast.method import FitResult
@@ -39,6 +36,7 @@ class FitConfig(StrictConfig):
     device: str = "auto"
     views: Views = "auto"
     text_only_classes: bool = False
+    memory: str = "auto"
     overwrite: bool = False
 
 
@@ -54,6 +52,7 @@ def fit(
     device: str = "auto",
     views: Views = "auto",
     text_only_classes: bool = False,
+    memory: str = "auto",
     overwrite: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Run:
@@ -76,6 +75,9 @@ def fit(
             cache; ``"five-crop"``, the mean of the logits of five crops; ``"auto"``: five crops where the cache has
             them.
         text_only_classes: Accept classes without a labelled row, which then live on their text prototype alone.
+        memory: Bound on the resident memory of the process, such as ``"4GB"``. Unlabelled rows that would break it stay
+            on the disk and are read block by block; labelled rows are always loaded and count. ``"auto"``: half of
+            what is free beyond what the process has, see `ulfine_fast.memory_bound`.
         overwrite: Replace the run that stands at `out`.
         progress: Told about the steps.
 
@@ -83,7 +85,7 @@ def fit(
         The run; `Run.figures` are its figures.
 
     Raises:
-        UsageError: Unknown method, setting or device.
+        UsageError: Unknown method, setting or device, or `memory` is no size.
         UlfineError: The cache, the split or the target cannot be used; see `load_training_data` and
             `new_run_directory`.
 
@@ -103,24 +105,29 @@ def fit(
         device=device,
         views=views,
         text_only_classes=text_only_classes,
+        memory=memory,
         overwrite=overwrite,
     )
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_fast.five_crops import FIVE_CROPS, choose_views
+    from ulfine_fast.memory_bound import memory_bound
     from ulfine_fast.registry import get_method
     from ulfine_fast.run import new_run_directory
     from ulfine_fast.settings import resolve_settings
+    from ulfine_fast.streaming_choice import must_stream, note_streaming
     from ulfine_fast.training import choose_device, train
     from ulfine_fast.training_data import load_training_data
 
     chosen = get_method(options.method)
     settings = resolve_settings(chosen, file=options.config, assignments=options.set)
     used_device = choose_device(options.device)
+    bound = memory_bound(options.memory)
     opened = FeatureCache.open(options.cache)
     rows = opened.read_split(options.split)
     used_views = choose_views(options.views, FIVE_CROPS, opened)
     with new_run_directory(options.out, overwrite=options.overwrite) as folder:
-        data = load_training_data(opened, rows, used_device)
+        streams = bound is not None and must_stream(opened, rows, used_device, bound)
+        data = load_training_data(opened, rows, used_device, streams=streams)
         if not options.text_only_classes:
             _check_every_class_is_labelled(data, options.cache)
         progress.note(
@@ -129,6 +136,8 @@ def fit(
         )
         if not len(rows.test):
             progress.note("no test rows, so nothing will be measured: add test/ to the images or draw a split")
+        if streams and bound is not None:
+            note_streaming(data, bound, progress)
         start = time.perf_counter()
         result = train(chosen, settings, data, options.seed, progress)
         seconds = time.perf_counter() - start
@@ -203,7 +212,7 @@ def _write(
     final = {name: run.metrics[name] for name in SCALARS if run.metrics[name] is not None}
     write_tensorboard(folder, result.history, final)
     if len(split.test):
-        paths = _paths(cache, split.test)
+        paths = cache.paths_of(split.test)
         write_predictions(
             folder / PREDICTIONS, paths=paths, probabilities=judged.probabilities, class_names=data.class_names
         )
@@ -240,8 +249,3 @@ def stamp() -> dict[str, Any]:
         "numpy": np.__version__,
     }
     return {"versions": versions, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-
-
-def _paths(cache: FeatureCache, rows: NDArray[np.int64]) -> list[str]:
-    paths = cache.paths
-    return [paths[row] for row in rows]

@@ -12,7 +12,9 @@ from ulfine_fast.streamed_rows import READ_ROWS
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.progress import Progress
     from ulfine_cache.splits import Split
+    from ulfine_fast.training_data import TrainingData
 
 LOADING = 2.3
 """Rows as they come from the cache, at unit length, and the check on them, in units of float32 rows."""
@@ -47,6 +49,15 @@ def must_stream(cache: FeatureCache, split: Split, device: str, memory: MemoryBo
     if loaded <= streamed:
         return False
     return loaded > memory.bytes or (device.startswith("cuda") and 4 * rows * width > _free_on_gpu(device) / 2)
+
+
+def note_streaming(data: TrainingData, memory: MemoryBound, progress: Progress) -> None:
+    """Say that unlabelled rows stay on the disk, why, and what holds."""
+    size = readable(4 * len(data.unlabelled) * data.n_features)
+    progress.note(
+        f"the {len(data.unlabelled)} unlabelled rows ({size}) stay on the disk and are read block by block, to keep "
+        f"resident memory below {readable(memory.bytes)} (--memory)"
+    )
 
 
 def working_bytes(labelled: int, unlabelled: int, test: int, n_features: int, n_classes: int) -> int:

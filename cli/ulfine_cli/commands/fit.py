@@ -43,6 +43,13 @@ def fit(
     text_only_classes: Annotated[
         bool, typer.Option("--text-only-classes", help="Accept classes without labelled images, for their text alone.")
     ] = False,
+    memory: Annotated[
+        str,
+        typer.Option(
+            help="Bound on the resident memory, such as 4GB; unlabelled rows that would break it are read from the "
+            "disk block by block. auto: half of what is free."
+        ),
+    ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that stands at --out.")] = False,
 ) -> None:
     """Train a classifier on cached features.
