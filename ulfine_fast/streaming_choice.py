@@ -16,18 +16,21 @@ if TYPE_CHECKING:
     from ulfine_cache.splits import Split
     from ulfine_fast.training_data import TrainingData
 
-LOADING = 2.3
-"""Rows as they come from the cache, at unit length, and the check on them, in units of float32 rows."""
+LOADING = 2.1
+"""Rows as they come from the cache and at unit length, in units of float32 rows; a little for the norms."""
 
 PROBLEMS = 6
 """The whole fit and five folds, side by side."""
+
+LIBRARIES = 10**8
+"""What libraries take when they are first used, in bytes."""
 
 
 def must_stream(cache: FeatureCache, split: Split, device: str, memory: MemoryBound) -> bool:
     """Decide whether unlabelled rows stay on the disk.
 
-    They do where what the process holds already, the working memory of a fit and all rows would break the bound, or the
-    rows would take more than half of what is free on the GPU.
+    They do where all of them, with what the process holds already and what a fit needs besides, would break the bound,
+    or would take more than half of what is free on the GPU.
 
     Args:
         cache: An open cache.
@@ -38,17 +41,22 @@ def must_stream(cache: FeatureCache, split: Split, device: str, memory: MemoryBo
     Raises:
         UlfineError: A bound that a user named is too low even so; the line says what is enough.
     """
-    rows, width = len(split.unlabelled), cache.n_features
-    fixed = resident_bytes() + working_bytes(len(split.labelled), rows, len(split.test), width, cache.n_classes)
-    loaded, streamed = fixed + LOADING * 4 * rows * width, fixed + LOADING * 4 * 2 * READ_ROWS * width
+    n_rows, width = len(split.unlabelled), cache.n_features
+    rows, blocks = 4 * n_rows * width, LOADING * 4 * 2 * READ_ROWS * width
+    known = int((cache.labels[split.unlabelled] >= 0).sum())
+    training = training_bytes(len(split.labelled), n_rows, width, cache.n_classes)
+    judging = judging_bytes(len(split.test), known, width, cache.n_classes)
+    before = resident_bytes() + LIBRARIES
+    loaded = before + max(LOADING * rows, rows + training, rows + judging)
+    streamed = before + max(blocks + training, judging)
     if memory.asked and min(loaded, streamed) > memory.bytes:
         raise UlfineError(
-            f"a fit of {len(split.labelled)} labelled and {rows} unlabelled rows of {cache.path} takes up to "
+            f"a fit of {len(split.labelled)} labelled and {n_rows} unlabelled rows of {cache.path} takes up to "
             f"{readable(min(loaded, streamed))}, more than {readable(memory.bytes)}: raise --memory"
         )
     if loaded <= streamed:
         return False
-    return loaded > memory.bytes or (device.startswith("cuda") and 4 * rows * width > _free_on_gpu(device) / 2)
+    return loaded > memory.bytes or (device.startswith("cuda") and rows > _free_on_gpu(device) / 2)
 
 
 def note_streaming(data: TrainingData, memory: MemoryBound, progress: Progress) -> None:
@@ -60,24 +68,31 @@ def note_streaming(data: TrainingData, memory: MemoryBound, progress: Progress) 
     )
 
 
-def working_bytes(labelled: int, unlabelled: int, test: int, n_features: int, n_classes: int) -> int:
-    """An estimate from above of what a fit and its judgement hold besides the unlabelled rows.
+def training_bytes(labelled: int, unlabelled: int, n_features: int, n_classes: int) -> int:
+    """An estimate from above of what training holds besides the unlabelled rows.
 
     Five copies of the labelled rows (as they come, at unit length, without folds) with their logits; the sample of the
-    rounds with three sets of pseudo-labels for each problem; eight matrices of each problem; a block of rows that are
-    judged, four times over; the probabilities of the test rows; 60 bytes for every unlabelled row, whose prediction
-    is compared with the truth; and 100 MB for what libraries take when they are first used.
+    rounds with three sets of pseudo-labels for each problem; eight matrices of each problem.
     """
     sample = min(sample_size(n_features, n_classes), unlabelled)
-    judged = min(BLOCK_ROWS, max(unlabelled, test))
-    floats = (
+    return 4 * (
         labelled * (5 * n_features + 4 * PROBLEMS * n_classes)
         + sample * (2 * n_features + 3 * PROBLEMS * n_classes)
         + PROBLEMS * (8 * n_features**2 + 16 * n_classes * n_features)
-        + judged * (4 * n_features + 3 * n_classes)
-        + 3 * test * n_classes
     )
-    return 4 * floats + 60 * unlabelled + 10**8
+
+
+def judging_bytes(test: int, known: int, n_features: int, n_classes: int) -> int:
+    """An estimate from above of what judging holds: a block of rows, predictions of test and other known rows.
+
+    Args:
+        test: Test rows, whose probabilities are kept.
+        known: Unlabelled rows whose truth is known: 60 bytes each for what is compared with it.
+        n_features: D.
+        n_classes: C.
+    """
+    block = min(BLOCK_ROWS, max(test, known))
+    return 4 * (block * (3 * n_features + 3 * n_classes) + 3 * test * n_classes) + 60 * known
 
 
 def _free_on_gpu(device: str) -> int:
