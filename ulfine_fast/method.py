@@ -34,6 +34,21 @@ class FitResult:
     interrupted_at: int | None = None
 
 
+def uniform_prior(config: Any) -> float:
+    """Of methods whose logits answer for a uniform class prior: they balance the classes, or know no frequencies."""
+    return 0.0
+
+
+def labelled_prior(config: Any) -> float:
+    """Of methods whose logits answer for the class frequencies of the labelled rows."""
+    return 1.0
+
+
+def unadjusted_prior(config: Any) -> float:
+    """Of methods with a setting `tau`: what the adjusted cross-entropy `CE(z + tau log pi, y)` leaves in `z`."""
+    return 1.0 - config.tau
+
+
 @dataclass(frozen=True)
 class Method:
     """A way to get from labelled and unlabelled features to a classifier.
@@ -49,6 +64,8 @@ class Method:
             that it seeds itself; trains on ``data.features.device``; reports steps with
             ``progress.update("training", step, total, loss=...)``.
         build: Re-creates the untrained module from `LogitModel.architecture`; `load_state_dict` then fills it.
+        prior_power: From a configuration to the power of the labelled class frequencies that the logits answer for
+            (`ulfine_fast.class_prior.answered_prior`): `uniform_prior`, `labelled_prior` or `unadjusted_prior`.
         switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `config`
             that are on by default.
     """
@@ -57,6 +74,7 @@ class Method:
     config: type[StrictConfig]
     fit: Callable[[TrainingData, Any, int, Progress], FitResult]
     build: Callable[[dict[str, Any]], LogitModel]
+    prior_power: Callable[[Any], float] = uniform_prior
     switches: tuple[str, ...] = ()
 
     def ablations(self) -> dict[str | None, dict[str, bool]]:

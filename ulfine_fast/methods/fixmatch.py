@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ulfine_fast.linear_head import batches, build, new_head, optimiser_and_schedule
 from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
-from ulfine_fast.method import FitResult, Method
+from ulfine_fast.method import FitResult, Method, unadjusted_prior
 from ulfine_fast.methods.lp_la import LogitAdjustedProbeConfig
 from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
 from ulfine_fast.strong_views import Source, strong_views
@@ -92,4 +92,4 @@ def fit(data: TrainingData, config: FixMatchConfig, seed: int, progress: Progres
     return FitResult(model=model.eval(), history=history, diagnostics=decided)
 
 
-METHOD = Method(name="fixmatch", config=FixMatchConfig, fit=fit, build=build)
+METHOD = Method(name="fixmatch", config=FixMatchConfig, fit=fit, build=build, prior_power=unadjusted_prior)

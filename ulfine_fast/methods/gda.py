@@ -21,7 +21,7 @@ from torch import Tensor
 from ulfine_cache.config import StrictConfig
 from ulfine_fast.affine_model import AffineModel
 from ulfine_fast.cross_validation import choose_setting, kept
-from ulfine_fast.method import FitResult, Method
+from ulfine_fast.method import FitResult, Method, uniform_prior
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -116,4 +116,10 @@ def fit(data: TrainingData, config: GdaConfig, seed: int, progress: Progress) ->
     )
 
 
-METHOD = Method(name="gda", config=GdaConfig, fit=fit, build=lambda architecture: AffineModel(**architecture))
+METHOD = Method(
+    name="gda",
+    config=GdaConfig,
+    fit=fit,
+    build=lambda architecture: AffineModel(**architecture),
+    prior_power=uniform_prior,
+)

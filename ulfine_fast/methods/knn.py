@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 
 from ulfine_cache.config import StrictConfig
 from ulfine_fast.cross_validation import choose_setting
-from ulfine_fast.method import FitResult, Method
+from ulfine_fast.method import FitResult, Method, labelled_prior
 from ulfine_fast.neighbour_vote import NeighbourVote, vote_logits
 
 if TYPE_CHECKING:
@@ -68,5 +68,9 @@ def fit(data: TrainingData, config: NearestNeighboursConfig, seed: int, progress
 
 
 METHOD = Method(
-    name="knn", config=NearestNeighboursConfig, fit=fit, build=lambda architecture: NeighbourVote(**architecture)
+    name="knn",
+    config=NearestNeighboursConfig,
+    fit=fit,
+    build=lambda architecture: NeighbourVote(**architecture),
+    prior_power=labelled_prior,
 )

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ulfine_cache.config import StrictConfig
 from ulfine_fast.cross_validation import choose_setting
-from ulfine_fast.method import FitResult, Method
+from ulfine_fast.method import FitResult, Method, labelled_prior
 from ulfine_fast.neighbour_vote import FLOOR, NeighbourVote
 
 if TYPE_CHECKING:
@@ -113,4 +113,5 @@ METHOD = Method(
     config=LabelSpreadingConfig,
     fit=fit,
     build=lambda architecture: NeighbourVote(**architecture),
+    prior_power=labelled_prior,
 )

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from ulfine_fast.linear_head import LinearHeadConfig, build, fit
-from ulfine_fast.method import Method
+from ulfine_fast.method import Method, unadjusted_prior
 
 
 class LightweightFineTuningConfig(LinearHeadConfig):
@@ -20,4 +20,4 @@ class LightweightFineTuningConfig(LinearHeadConfig):
     adapter_width: int = Field(default=64, ge=0)
 
 
-METHOD = Method(name="lft", config=LightweightFineTuningConfig, fit=fit, build=build)
+METHOD = Method(name="lft", config=LightweightFineTuningConfig, fit=fit, build=build, prior_power=unadjusted_prior)

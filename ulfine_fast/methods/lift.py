@@ -6,7 +6,7 @@ LIFT's results are those of its test-time ensembling, see `ulfine_fast.five_crop
 from pydantic import Field
 
 from ulfine_fast.linear_head import build, fit
-from ulfine_fast.method import Method
+from ulfine_fast.method import Method, unadjusted_prior
 from ulfine_fast.methods.lft import LightweightFineTuningConfig
 
 
@@ -16,4 +16,4 @@ class LiftConfig(LightweightFineTuningConfig):
     tau: float = Field(default=1.0, ge=0)
 
 
-METHOD = Method(name="lift", config=LiftConfig, fit=fit, build=build)
+METHOD = Method(name="lift", config=LiftConfig, fit=fit, build=build, prior_power=unadjusted_prior)

@@ -1,6 +1,6 @@
 """`lp`: a plain linear probe, cross-entropy from zero weights. The published baseline whose tail suffers."""
 
 from ulfine_fast.linear_head import LinearHeadConfig, build, fit
-from ulfine_fast.method import Method
+from ulfine_fast.method import Method, unadjusted_prior
 
-METHOD = Method(name="lp", config=LinearHeadConfig, fit=fit, build=build)
+METHOD = Method(name="lp", config=LinearHeadConfig, fit=fit, build=build, prior_power=unadjusted_prior)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from ulfine_fast.linear_head import LinearHeadConfig, build, fit
-from ulfine_fast.method import Method
+from ulfine_fast.method import Method, unadjusted_prior
 
 
 class LogitAdjustedProbeConfig(LinearHeadConfig):
@@ -16,4 +16,4 @@ class LogitAdjustedProbeConfig(LinearHeadConfig):
     initial: Literal["text", "zero"] = "text"
 
 
-METHOD = Method(name="lp-la", config=LogitAdjustedProbeConfig, fit=fit, build=build)
+METHOD = Method(name="lp-la", config=LogitAdjustedProbeConfig, fit=fit, build=build, prior_power=unadjusted_prior)

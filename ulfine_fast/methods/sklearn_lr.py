@@ -19,7 +19,7 @@ from torch import Tensor
 from ulfine_cache.config import StrictConfig
 from ulfine_fast.affine_model import AffineModel
 from ulfine_fast.cross_validation import choose_setting, kept
-from ulfine_fast.method import FitResult, Method
+from ulfine_fast.method import FitResult, Method, uniform_prior
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -106,4 +106,5 @@ METHOD = Method(
     config=SklearnLogisticRegressionConfig,
     fit=fit,
     build=lambda architecture: AffineModel(**architecture),
+    prior_power=uniform_prior,
 )

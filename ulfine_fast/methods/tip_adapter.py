@@ -25,7 +25,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.cross_validation import choose_setting, kept
 from ulfine_fast.linear_head import initial_prototypes
 from ulfine_fast.logit_model import LogitModel
-from ulfine_fast.method import FitResult, Method
+from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.neighbour_vote import SIMILARITIES_AT_ONCE
 
 if TYPE_CHECKING:
@@ -164,5 +164,9 @@ def fit(data: TrainingData, config: TipAdapterConfig, seed: int, progress: Progr
 
 
 METHOD = Method(
-    name="tip-adapter", config=TipAdapterConfig, fit=fit, build=lambda architecture: TipAdapterModel(**architecture)
+    name="tip-adapter",
+    config=TipAdapterConfig,
+    fit=fit,
+    build=lambda architecture: TipAdapterModel(**architecture),
+    prior_power=uniform_prior,
 )

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ulfine_fast.cross_validation import choose_setting, kept
-from ulfine_fast.method import FitResult, Method
+from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.methods.tip_adapter import (
     TipAdapterConfig,
     TipAdapterModel,
@@ -99,4 +99,5 @@ METHOD = Method(
     config=TrainedTipAdapterConfig,
     fit=fit,
     build=lambda architecture: TipAdapterModel(**architecture),
+    prior_power=uniform_prior,
 )

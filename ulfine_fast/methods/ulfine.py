@@ -33,7 +33,7 @@ from ulfine_fast.gaussian_prototypes import Moments, Prototypes, fit_prototypes,
 from ulfine_fast.interruption import Interruption, first_interrupt_noted
 from ulfine_fast.left_out_fusion import LeftOutFusion
 from ulfine_fast.logit_fusion import align
-from ulfine_fast.method import FitResult, Method
+from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.pseudo_label_rounds import Refined, prior_range, refine, sample_rows
 from ulfine_fast.row_space import row_space
 from ulfine_fast.streamed_rows import StreamedRows
@@ -281,5 +281,6 @@ METHOD = Method(
     config=UlfineConfig,
     fit=fit,
     build=lambda architecture: FusedModel(**architecture),
+    prior_power=uniform_prior,
     switches=("adapter", "paf", "dlf", "logit_adjustment", "unlabelled"),
 )

@@ -41,7 +41,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.dual_logit_model import DualLogitModel, spread_ratio
 from ulfine_fast.linear_head import batches, initial_prototypes
 from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
-from ulfine_fast.method import FitResult, Method
+from ulfine_fast.method import FitResult, Method, unadjusted_prior
 from ulfine_fast.prototype_fitting import (
     across_gap,
     move_prototypes,
@@ -211,5 +211,6 @@ METHOD = Method(
     config=UlfinePaperConfig,
     fit=fit,
     build=lambda architecture: DualLogitModel(**architecture),
+    prior_power=lambda config: unadjusted_prior(config) if config.logit_adjustment else 1.0,
     switches=("adapter", "paf", "dlf", "orthogonality", "logit_adjustment", "unlabelled"),
 )

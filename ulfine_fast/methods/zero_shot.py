@@ -11,7 +11,7 @@ from torch import Tensor
 from ulfine_cache.config import StrictConfig
 from ulfine_fast.linear_head import initial_prototypes
 from ulfine_fast.logit_model import LogitModel
-from ulfine_fast.method import FitResult, Method
+from ulfine_fast.method import FitResult, Method, uniform_prior
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -69,5 +69,9 @@ def fit(data: TrainingData, config: ZeroShotConfig, seed: int, progress: Progres
 
 
 METHOD = Method(
-    name="zero-shot", config=ZeroShotConfig, fit=fit, build=lambda architecture: PrototypeModel(**architecture)
+    name="zero-shot",
+    config=ZeroShotConfig,
+    fit=fit,
+    build=lambda architecture: PrototypeModel(**architecture),
+    prior_power=uniform_prior,
 )

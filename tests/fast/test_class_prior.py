@@ -1,0 +1,144 @@
+"""The rule of the test-time prior against an independent computation of Bayes' rule, and the estimate against truth."""
+
+import numpy as np
+import pytest
+import torch
+
+from ulfine_fast.class_prior import (
+    IMAGINED,
+    answered_prior,
+    estimate_prior,
+    moved_probabilities,
+    prior_shift,
+)
+from ulfine_fast.logit_adjustment import log_prior
+from ulfine_fast.registry import METHODS, get_method
+
+UNIFORM = np.full(3, 1 / 3)
+
+
+def gaussians(prior: np.ndarray, n_rows: int, apart: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    """Log-likelihoods (N, 3) of rows drawn from three Gaussians, and the rows' classes."""
+    generator = np.random.default_rng(0)
+    centres = apart * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    labels = generator.choice(3, n_rows, p=prior)
+    rows = centres[labels] + generator.normal(size=(n_rows, 2))
+    return -0.5 * ((rows[:, None] - centres) ** 2).sum(-1), labels
+
+
+def test_moved_probabilities__are_those_of_bayes_rule():
+    old, new = np.array([0.7, 0.2, 0.1]), np.array([0.1, 0.3, 0.6])
+    likelihoods, _ = gaussians(UNIFORM, 50)
+    joint = np.exp(likelihoods) * new
+    moved = moved_probabilities(likelihoods + np.log(old), prior_shift(new, old))
+    assert moved.dtype == np.float32
+    np.testing.assert_allclose(moved, joint / joint.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+def test_moved_probabilities__in_blocks(monkeypatch):
+    likelihoods, _ = gaussians(UNIFORM, 50)
+    whole = moved_probabilities(likelihoods, np.array([0.0, 1.0, 2.0]))
+    monkeypatch.setattr("ulfine_fast.class_prior.MAX_ROWS", 7)
+    np.testing.assert_array_equal(moved_probabilities(likelihoods, np.array([0.0, 1.0, 2.0])), whole)
+
+
+def test_prior_shift__of_zero_is_finite_and_never_wins():
+    shift = prior_shift(np.array([0.0, 0.5, 0.5]), UNIFORM)
+    assert np.isfinite(shift).all()
+    assert moved_probabilities(np.array([[40.0, 0.0, -1.0]]), shift).argmax() == 1
+    back = prior_shift(UNIFORM, np.array([0.0, 0.5, 0.5]))
+    np.testing.assert_allclose(shift + back, 0.0, atol=1e-12)
+
+
+def test_answered_prior__is_the_prior_of_training():
+    counts = torch.tensor([40, 9, 0, 1])
+    np.testing.assert_allclose(np.log(answered_prior(counts.numpy(), 1.0)), log_prior(counts).numpy(), rtol=1e-6)
+    np.testing.assert_allclose(answered_prior(counts.numpy(), 0.0), 0.25)
+
+
+PRIOR_POWERS = {
+    "zero-shot": 0.0,
+    "lp": 1.0,
+    "lp-la": 0.0,
+    "lft": 1.0,
+    "lift": 0.0,
+    "fixmatch": 0.0,
+    "tip-adapter": 0.0,
+    "tip-adapter-f": 0.0,
+    "gda": 0.0,
+    "knn": 1.0,
+    "label-spreading": 1.0,
+    "sklearn-lr": 0.0,
+    "ulfine": 0.0,
+    "ulfine-paper": 0.0,
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_prior_power__of_every_method(name):
+    method = get_method(name)
+    assert method.prior_power(method.config()) == PRIOR_POWERS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "power"),
+    [("lp", {"tau": 0.25}, 0.75), ("lft", {"tau": 1.0}, 0.0), ("ulfine-paper", {"logit_adjustment": False}, 1.0)],
+)
+def test_prior_power__follows_the_settings(name, settings, power):
+    method = get_method(name)
+    assert method.prior_power(method.config(**settings)) == power
+
+
+def test_prior_power__of_the_probe_is_what_training_leaves():
+    """Many rows of three overlapping classes: the plain probe differs from the adjusted one by the labelled prior."""
+    from ulfine_cache.progress import Silent
+    from ulfine_fast.linear_head import LinearHeadConfig, fit
+    from ulfine_fast.training_data import make_training_data
+
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), [1600, 400, 100])
+    features = np.eye(8)[labels] + 0.8 * generator.normal(size=(len(labels), 8)) + 2.0 * np.eye(8)[7]
+    data = make_training_data(
+        features=features, labels=labels, unlabelled=np.empty((0, 8)), text=None, class_names=("a", "b", "c")
+    )
+    means = []
+    for tau in (0.0, 1.0):
+        config = LinearHeadConfig(tau=tau, learning_rate=0.05, weight_decay=0.0, batch_size=4096)
+        model = fit(data, config, 0, Silent()).model
+        means.append(model(data.features).detach().double().numpy().mean(axis=0))
+    found = means[0] - means[1]
+    expected = np.log(answered_prior(data.labelled_counts.numpy(), 1.0))
+    np.testing.assert_allclose(found - found.mean(), expected - expected.mean(), atol=0.3)
+
+
+def test_estimate_prior__finds_the_prior_up_to_the_imagined_rows():
+    likelihoods, labels = gaussians(np.array([0.7, 0.25, 0.05]), 4000, apart=4.0)
+    expected = 0.5 * np.bincount(labels, minlength=3) / 4000 + 0.5 / 3
+    np.testing.assert_allclose(estimate_prior(likelihoods, UNIFORM), expected, atol=0.01)
+
+
+def test_estimate_prior__does_not_depend_on_the_prior_inside():
+    likelihoods, _ = gaussians(np.array([0.7, 0.2, 0.1]), 300)
+    inside = np.array([0.9, 0.1, 0.0])
+    of_moved = estimate_prior(likelihoods + prior_shift(inside, UNIFORM), inside)
+    np.testing.assert_allclose(of_moved, estimate_prior(likelihoods, UNIFORM), atol=1e-9)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 3])
+def test_estimate_prior__of_few_rows_stays_near_uniform(n_rows):
+    certain = np.zeros((n_rows, 3)) + np.array([30.0, 0.0, 0.0])
+    found = estimate_prior(certain, UNIFORM)
+    assert found.sum() == pytest.approx(1.0)
+    assert found[0] == pytest.approx((IMAGINED + n_rows) / (3 * IMAGINED + n_rows))
+
+
+def test_estimate_prior__of_certain_rows_keeps_every_class():
+    found = estimate_prior(np.tile([500.0, 0.0, -500.0], (1000, 1)), UNIFORM)
+    np.testing.assert_allclose(found, [0.5 + 0.5 / 3, 0.5 / 3, 0.5 / 3], rtol=1e-6)
+
+
+def test_estimate_prior__of_many_rows_looks_at_a_sample(monkeypatch):
+    likelihoods, _ = gaussians(np.array([0.7, 0.2, 0.1]), 2000)
+    monkeypatch.setattr("ulfine_fast.class_prior.MAX_ROWS", 1000)
+    sample = likelihoods[np.linspace(0, 1999, 1000).round().astype(int)]
+    np.testing.assert_array_equal(estimate_prior(likelihoods, UNIFORM), estimate_prior(sample, UNIFORM))
