@@ -130,7 +130,7 @@ def estimate_prior(logits: NDArray[np.floating], answered: NDArray[np.float64]) 
     if not n_rows:
         return uniform
     if n_rows > MAX_ROWS:
-        logits = logits[np.linspace(0, n_rows - 1, MAX_ROWS).round().astype(np.int64)]
+        logits = logits[sample_places(n_rows)]
     likelihoods = _softmax(logits + prior_shift(uniform, answered))
     imagined = max(IMAGINED * n_classes, len(logits))
     prior = uniform
@@ -141,6 +141,11 @@ def estimate_prior(logits: NDArray[np.floating], answered: NDArray[np.float64]) 
         if np.abs(prior - before).sum() < _STILL:
             break
     return prior / prior.sum()
+
+
+def sample_places(n_rows: int) -> NDArray[np.int64]:
+    """The rows that an estimate looks at: all of them, or `MAX_ROWS` spread evenly; int64, in rising order."""
+    return np.linspace(0, n_rows - 1, min(n_rows, MAX_ROWS)).round().astype(np.int64)
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ class EvaluateConfig(StrictConfig):
     run: Path
     cache: Path | None = None
     split: str | None = None
+    test_prior: str | None = None
 
 
 def evaluate(
@@ -32,6 +33,7 @@ def evaluate(
     run: Path,
     cache: Path | None = None,
     split: str | None = None,
+    test_prior: str | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Compute the figures of a run on test rows. The run itself stays as it is.
@@ -40,29 +42,40 @@ def evaluate(
         run: A run directory.
         cache: The cache to judge on; None takes the one it was fitted on, where that stood then.
         split: Name of a split; None takes the run's own split if `cache` holds it, else the sets the cache came with.
+        test_prior: Move the answers on test rows to another class distribution (`ulfine_fast.class_prior`):
+            ``"uniform"``; ``"labelled"``, the class frequencies of the labelled rows; ``"estimate"``, estimated from
+            the features of the test rows without their labels, which makes the figures transductive; or a CSV file
+            with the columns class and weight. None judges the model as it was fitted.
         progress: Told about what is judged.
 
     Returns:
-        ``run``, ``method``, ``cache``, ``split`` and the figures of `ulfine_fast.metrics.evaluate_predictions`,
+        ``run``, ``method``, ``cache``, ``split``; under a test prior its name as ``test_prior`` and the share of every
+        class as ``class_prior``; and the figures of `ulfine_fast.metrics.evaluate_predictions`,
         ``pseudo_labels`` and ``seconds`` (of this evaluation).
 
     Raises:
+        UsageError: `test_prior` is neither a word nor a file.
         UlfineError: The cache is gone, is of another model, or has other classes; there are no test rows, or some of
-            them were used to fit the run.
+            them were used to fit the run; the file of weights does not fit.
 
     Example:
         >>> evaluate(run=Path("runs/first"), cache=Path("caches/photos"))["macro_accuracy"]
         0.95
     """
-    options = EvaluateConfig.checked(run=run, cache=cache, split=split)
+    options = EvaluateConfig.checked(run=run, cache=cache, split=split, test_prior=test_prior)
     import numpy as np
 
-    from ulfine_fast.evaluation import judge
+    from ulfine_fast.class_prior import answered_by, prior_shift, sample_places
+    from ulfine_fast.evaluation import judge, read_logits
     from ulfine_fast.five_crops import choose_views
     from ulfine_fast.run import load_run
+    from ulfine_fast.target_prior import read_target_prior
 
     start = time.perf_counter()
     loaded = load_run(options.run)
+    target = None
+    if options.test_prior is not None:
+        target = read_target_prior(options.test_prior, loaded.class_names, loaded.labelled_counts)
     opened = open_cache_of(loaded, options.cache)
     name = options.split
     if name is None:
@@ -72,19 +85,32 @@ def evaluate(
     _check_test_rows(loaded, opened, rows)
     progress.note(f"judging {loaded.path} on {len(rows.test)} test rows of {opened.path}")
     threshold = loaded.config["settings"].get("threshold")
+    views = choose_views("auto", loaded.views, opened)
+    shift, moved = None, {}
+    if target is not None:
+        answered = answered_by(loaded)
+        sample = rows.test[sample_places(len(rows.test))]
+        prior = target.settled(
+            lambda: read_logits(loaded.model, opened, sample, views), answered, "test rows", progress
+        )
+        shift = prior_shift(prior, answered)
+        shares = dict(zip(loaded.class_names, prior.tolist(), strict=True))
+        moved = {"test_prior": target.name, "class_prior": shares}
     judged = judge(
         loaded.model,
         opened,
         rows,
         np.asarray(loaded.labelled_counts),
         threshold=threshold if isinstance(threshold, float) else None,
-        views=choose_views("auto", loaded.views, opened),
+        views=views,
+        test_shift=shift,
     )
     return {
         "run": str(loaded.path),
         "method": loaded.method,
         "cache": str(opened.path),
         "split": name,
+        **moved,
         **judged.metrics,
         "seconds": round(time.perf_counter() - start, 4),
     }
@@ -96,7 +122,7 @@ def _check_test_rows(run: Run, cache: FeatureCache, split: Split) -> None:
     where = f"split {split.name!r} of {cache.path}" if split.name else str(cache.path)
     if not len(split.test):
         raise UlfineError(f"{where} has no test rows: name a split that has some with --split")
-    fitted = _fitted_split(run, cache)
+    fitted = fitted_split(run, cache)
     if fitted is None:
         return
     seen = np.intersect1d(split.test, np.concatenate([fitted.labelled, fitted.unlabelled]))
@@ -107,8 +133,11 @@ def _check_test_rows(run: Run, cache: FeatureCache, split: Split) -> None:
         )
 
 
-def _fitted_split(run: Run, cache: FeatureCache) -> Split | None:
-    """The rows that the run was fitted on, drawn again: the split of that name may hold others by now."""
+def fitted_split(run: Run, cache: FeatureCache) -> Split | None:
+    """The rows that a run was fitted on, drawn again: the split of that name may hold others by now.
+
+    None where nobody can say: the cache is another one, or the split was not drawn by the protocol.
+    """
     from ulfine_cache.splits import draw_split, own_sets
 
     made = run.provenance.get("split") or {}

@@ -11,6 +11,7 @@ import torch
 
 from ulfine_fast.five_crops import mean_logits, read_views
 from ulfine_fast.metrics import evaluate_predictions
+from ulfine_fast.moved_model import MovedModel
 from ulfine_fast.pseudo_label_quality import THRESHOLD, pseudo_label_quality
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def judge(
     labelled_counts: NDArray[np.integer],
     threshold: float | None = None,
     views: str = "center",
+    test_shift: NDArray[np.float64] | None = None,
 ) -> Judgement:
     """Judge a model on the test rows of a split, and its pseudo-labels on the unlabelled rows whose truth is known.
 
@@ -55,10 +57,13 @@ def judge(
         labelled_counts: (C,) labelled images that the model was fitted on; they define the class groups.
         threshold: Confidence from which a pseudo-label counts as used; None takes `THRESHOLD`.
         views: What the model looks at in each image, as `ulfine_fast.five_crops.choose_views` says.
+        test_shift: float64 (C,), of `ulfine_fast.class_prior.prior_shift`, added to the logits of test rows;
+            pseudo-labels are those of the model as it was fitted.
     """
     names = cache.class_names
     probabilities = np.empty((len(split.test), len(names)), dtype=np.float32)
-    for place, block in _blocks(model, cache, split.test, views):
+    tested = model if test_shift is None else MovedModel(model, test_shift)
+    for place, block in _blocks(tested, cache, split.test, views):
         probabilities[place] = block
     metrics = evaluate_predictions(probabilities, cache.labels[split.test], labelled_counts, names)
     metrics["pseudo_labels"] = None
@@ -77,11 +82,29 @@ def judge(
     return Judgement(metrics, probabilities)
 
 
+def read_logits(
+    model: LogitModel, cache: FeatureCache, rows: NDArray[np.int64], views: str = "center"
+) -> NDArray[np.float32]:
+    """The logits of rows of a cache, float32 (n, C), in their order; arguments as those of `judge`."""
+    logits = np.empty((len(rows), len(cache.class_names)), dtype=np.float32)
+    for place, block in _logit_blocks(model, cache, rows, views):
+        logits[place] = block.numpy()
+    return logits
+
+
 def _blocks(
     model: LogitModel, cache: FeatureCache, rows: NDArray[np.int64], views: str
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Probabilities of rows, block after block, so that memory holds one block of features."""
+    """Probabilities of rows, block after block."""
+    for place, logits in _logit_blocks(model, cache, rows, views):
+        yield place, torch.softmax(logits, dim=-1).numpy()
+
+
+def _logit_blocks(
+    model: LogitModel, cache: FeatureCache, rows: NDArray[np.int64], views: str
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Logits of rows, block after block, so that memory holds one block of features."""
     for start in range(0, len(rows), BLOCK_ROWS):
         place = slice(start, start + BLOCK_ROWS)
         read = map(torch.as_tensor, read_views(cache, rows[place], views))
-        yield place, torch.softmax(mean_logits(model, read), dim=-1).numpy()
+        yield place, mean_logits(model, read)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,27 +37,30 @@ class TargetPrior:
     prior: NDArray[np.float64] | None
 
     def settled(
-        self, logits: NDArray[np.floating] | None, answered: NDArray[np.float64], rows: str, progress: Progress
+        self,
+        logits: Callable[[], NDArray[np.floating]],
+        answered: NDArray[np.float64],
+        rows: str,
+        progress: Progress,
     ) -> NDArray[np.float64]:
         """The prior, estimated from some rows where it is to be.
 
         Args:
-            logits: float (N, C) of the rows; looked at for ``"estimate"`` alone.
+            logits: Gives float (N, C) of the rows; called for ``"estimate"`` alone.
             answered: (C,) the prior that they answer for.
             rows: What the rows are, for a note where they are few.
             progress: Told that.
         """
         if self.prior is not None:
             return self.prior
-        if logits is None:
-            raise ValueError("no rows to estimate the prior from")
-        n_rows, n_classes = logits.shape
+        found = logits()
+        n_rows, n_classes = found.shape
         if n_rows < IMAGINED * n_classes:
             progress.note(
                 f"the class prior is estimated from {n_rows} {rows} for {n_classes} classes: fewer than {IMAGINED} a "
                 "class tell little, so it stays near uniform"
             )
-        return estimate_prior(logits, answered)
+        return estimate_prior(found, answered)
 
 
 def read_target_prior(

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ulfine_cache.errors import UlfineError
+from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.splits import make_split
+from ulfine_fast.class_prior import estimate_prior
 from ulfine_fast.evaluate import evaluate, open_cache_of
 from ulfine_fast.fitting import fit
 from ulfine_fast.metrics import SCALARS
@@ -114,3 +115,70 @@ def test_open_cache_of__a_run_without_cache(tmp_path, clusters):
     saved = ULFineClassifier("zero-shot").fit(features, np.asarray(CLASSES)[labels]).save(tmp_path / "run")
     with pytest.raises(UlfineError, match="name one with --cache"):
         open_cache_of(saved)
+
+
+def test_evaluate__names_no_prior_where_none_was_asked_for(run):
+    assert not {"test_prior", "class_prior"} & evaluate(run=run).keys()
+
+
+@pytest.fixture
+def probe(moved: Path, tmp_path: Path) -> Path:
+    """A plain probe, whose logits answer for the labelled frequencies."""
+    return fit(cache=moved, out=tmp_path / "probe", split="lt", method="lp").path
+
+
+def figures_under(run: Path, prior: np.ndarray) -> tuple[float, float]:
+    """Accuracy and nll on the test rows by Bayes' rule, computed apart."""
+    loaded = load_run(run)
+    cache = FeatureCache.open(Path(loaded.cache["path"]))
+    rows = cache.read_split("lt").test
+    counts = np.array(loaded.labelled_counts)
+    joint = loaded.predict_proba(cache.features(rows)) * prior / (counts / counts.sum())
+    joint /= joint.sum(axis=1, keepdims=True)
+    labels = cache.labels[rows]
+    return (joint.argmax(axis=1) == labels).mean(), -np.log(joint[np.arange(len(rows)), labels]).mean()
+
+
+def test_evaluate__under_a_test_prior(probe, tmp_path):
+    plain = evaluate(run=probe)
+    weights = np.array([1, 1, 2, 2, 4, 10.0])
+    lines = [f"{name},{weight}" for name, weight in zip(CLASSES, weights, strict=True)]
+    (tmp_path / "w.csv").write_text("\n".join(["class,weight", *lines]), "utf-8")
+    for option, prior in (("uniform", np.full(6, 1 / 6)), (str(tmp_path / "w.csv"), weights / 20)):
+        figures = evaluate(run=probe, test_prior=option)
+        accuracy, nll = figures_under(probe, prior)
+        assert figures["accuracy"] == pytest.approx(accuracy)
+        assert figures["nll"] == pytest.approx(nll, rel=1e-4)
+        assert figures["nll"] != pytest.approx(plain["nll"], rel=1e-3)
+        assert figures["test_prior"] == ("uniform" if option == "uniform" else "file")
+        assert list(figures["class_prior"].values()) == pytest.approx(list(prior))
+        assert list(figures["class_prior"]) == list(CLASSES)
+        assert figures["pseudo_labels"] == plain["pseudo_labels"]
+    # What the probe answers for anyway.
+    assert evaluate(run=probe, test_prior="labelled")["nll"] == pytest.approx(plain["nll"], rel=1e-6)
+
+
+def test_evaluate__estimates_from_test_rows_without_their_labels(probe, moved):
+    class Notes:
+        said: str = ""
+
+        def update(self, *_, **__):
+            pass
+
+        def note(self, message):
+            self.said += message
+
+    notes = Notes()
+    figures = evaluate(run=probe, test_prior="estimate", progress=notes)
+    assert "estimated from 60 test rows for 6 classes" not in notes.said
+    assert sum(figures["class_prior"].values()) == pytest.approx(1)
+    loaded, cache = load_run(probe), FeatureCache.open(moved)
+    with_labels = np.array(loaded.labelled_counts) / sum(loaded.labelled_counts)
+    probabilities = loaded.predict_proba(cache.features(cache.read_split("lt").test))
+    expected = estimate_prior(np.log(probabilities), with_labels)
+    np.testing.assert_allclose(list(figures["class_prior"].values()), expected, atol=1e-5)
+
+
+def test_evaluate__a_prior_that_does_not_exist(run):
+    with pytest.raises(UsageError, match="no test prior 'other'"):
+        evaluate(run=run, test_prior="other")

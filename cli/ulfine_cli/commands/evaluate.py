@@ -1,19 +1,42 @@
 """`ulfine evaluate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ulfine_cli.command import command
 from ulfine_cli.metrics_table import show_metrics
+from ulfine_cli.output import Output, percent
+
+_CLASSES_SHOWN = 3
 
 
-@command("ulfine_fast.evaluate:evaluate", example="ulfine evaluate run --json metrics.json", show=show_metrics)
+def show(figures: dict[str, Any], output: Output) -> None:
+    """Print the metrics, and the test prior where there is one."""
+    show_metrics(figures, output)
+    if "test_prior" in figures:
+        shares = sorted(figures["class_prior"].items(), key=lambda item: -item[1])[:_CLASSES_SHOWN]
+        largest = ", ".join(f"{name} {percent(share)} %" for name, share in shares)
+        output.line(f"under the test prior {figures['test_prior']!r}: {largest} and so on")
+
+
+@command("ulfine_fast.evaluate:evaluate", example="ulfine evaluate run --json metrics.json", show=show)
 def evaluate(
     *,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of the run.")],
     cache: Annotated[Path | None, typer.Option(help="Another cache than the one the run was fitted on.")] = None,
     split: Annotated[str | None, typer.Option(help="Another split than the one the run was fitted on.")] = None,
+    test_prior: Annotated[
+        str | None,
+        typer.Option(
+            metavar="uniform|labelled|estimate|FILE",
+            help="Class distribution to decide for: uniform; labelled, that of the labelled rows; estimate, from the "
+            "test rows without their labels (transductive); or a CSV file of class,weight. Without it: as fitted.",
+        ),
+    ] = None,
 ) -> None:
-    """Measure a run on a test set."""
+    """Measure a run on a test set.
+
+    Macro accuracy is best under a uniform test prior; others serve accuracy where classes are as frequent as they say.
+    """
