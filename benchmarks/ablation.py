@@ -42,8 +42,8 @@ VARIANTS: dict[str, dict] = {
     "unlabelled_weight 1": {"unlabelled_weight": 1.0},
     "pseudo_label_temperature 1": {"pseudo_label_temperature": 1.0},
     "pseudo_label_temperature 0.2": {"pseudo_label_temperature": 0.2},
-    "probe_penalty 0.01": {"probe_penalty": 0.01},
-    "probe_penalty 1": {"probe_penalty": 1.0},
+    "probe_penalty 3": {"probe_penalty": 3.0},
+    "probe_penalty 50": {"probe_penalty": 50.0},
 }
 SINGLE_PROMPT = replace(SOURCES[0], text="text_features_single_prompt")
 METRICS = ("macro_accuracy", "tail_accuracy", "ece")

@@ -56,7 +56,8 @@ class UlfineConfig(StrictConfig):
         pseudo_count: Images that an anchor is worth.
         anchor_ridge: Penalty of the map from text to anchors.
         dlf: Whether the probe and the raw text take part; without it the fitted prototypes decide alone.
-        probe_penalty: Penalty on the probe's distance from the text prototypes.
+        probe_penalty: Penalty on the probe's distance from the text prototypes, beside the losses of all labelled rows:
+            the precision of a Gaussian prior, which weighs less the more rows there are.
         logit_adjustment: Whether the probe's loss is logit-adjusted.
         tau: Strength of that adjustment.
         unlabelled: Whether unlabelled rows are used.
@@ -73,7 +74,7 @@ class UlfineConfig(StrictConfig):
     pseudo_count: float = Field(default=3.0, gt=0)
     anchor_ridge: float = Field(default=10.0, ge=0)
     dlf: bool = True
-    probe_penalty: float = Field(default=0.1, ge=0)
+    probe_penalty: float = Field(default=12.0, ge=0)
     logit_adjustment: bool = True
     tau: float = Field(default=1.0, ge=0)
     unlabelled: bool = True
@@ -194,7 +195,7 @@ def _problem(data: TrainingData, config: UlfineConfig, width: int, generator: to
         data.labels,
         data.features.new_zeros(data.n_classes, data.n_features) if text is None else text,
         keep,
-        penalty=config.probe_penalty,
+        penalty=config.probe_penalty / len(data.labels),
         tau=config.tau if config.logit_adjustment else 0.0,
     )
     safe = config.shrinkage is None or config.shrinkage >= SAFE_SHRINKAGE
