@@ -32,6 +32,7 @@ class ExportConfig(StrictConfig):
     precision: str = "fp32"
     max_drop: float = MAX_DROP
     views: str = "auto"
+    test_prior: str | None = None
     opset: int | None = None
     triton: Path | None = None
     to_hub: Path | None = None
@@ -45,6 +46,7 @@ def export_onnx(
     precision: str = "fp32",
     max_drop: float = MAX_DROP,
     views: str = "auto",
+    test_prior: str | None = None,
     opset: int | None = None,
     triton: Path | None = None,
     to_hub: Path | None = None,
@@ -66,6 +68,10 @@ def export_onnx(
         max_drop: Points of macro accuracy, 0 to 100, that fp16 and int8 may cost.
         views: ``"center"``, or for ``image`` ``"five-crop"``: the mean of the logits of five crops, inside the graph;
             ``"auto"``: for ``image`` what the run was judged by when it was fitted, otherwise ``"center"``.
+        test_prior: Move the answers inside the graph to another class distribution (`ulfine_fast.class_prior`):
+            ``"uniform"``; ``"labelled"``, the class frequencies of the labelled rows; ``"estimate"``, estimated from
+            the unlabelled rows that the run was fitted on, whose truth is not looked at; or a CSV file with the columns
+            class and weight. None exports the model as it was fitted.
         opset: Version of the ONNX operator set; None takes `ulfine_exports.opsets.DEFAULT_OPSET`.
         triton: A Triton model repository to put a model into, named after `onnx` or else after the run.
         to_hub: A folder to write in the layout of the Hugging Face Hub; nothing is uploaded.
@@ -74,16 +80,16 @@ def export_onnx(
     Returns:
         onnx, input, precision, opset, exporter, bytes, classes, and under ``parity``: largest_difference (in
         probability), largest_logit_difference, tolerance, rows, batches, source; ``preparation``: None, or for
-        ``image`` what preprocessing inside the graph changes (`ulfine_exports.preparation.Preparation`); triton and
-        to_hub: the folders written or None; ``comparison``: None for fp32, else as
-        `ulfine_exports.precision.Comparison.figures`; seconds.
+        ``image`` what preprocessing inside the graph changes (`ulfine_exports.preparation.Preparation`); under a test
+        prior test_prior, its name, and class_prior, name to share; triton and to_hub: the folders written or None;
+        ``comparison``: None for fp32, else as `ulfine_exports.precision.Comparison.figures`; seconds.
 
     Raises:
         UsageError: A value is not supported.
-        UlfineError: The run cannot be read, its encoder cannot be made again or is another one, the graph cannot be
-            written, onnxruntime and torch disagree, preprocessing inside the graph changes too much, a lower precision
-            costs more than `max_drop` or its cost cannot be measured, or a place holds something else. Nothing is
-            written then.
+        UlfineError: The run cannot be read, the test prior's file does not fit or its estimate has no rows, the run's
+            encoder cannot be made again or is another one, the graph cannot be written, onnxruntime and torch disagree,
+            preprocessing inside the graph changes too much, a lower precision costs more than `max_drop` or its cost
+            cannot be measured, or a place holds something else. Nothing is written then.
 
     Example:
         >>> export_onnx(run=Path("runs/first"), onnx=Path("first.onnx"))["parity"]["largest_difference"]
@@ -96,6 +102,7 @@ def export_onnx(
         precision=precision,
         max_drop=max_drop,
         views=views,
+        test_prior=test_prior,
         opset=opset,
         triton=triton,
         to_hub=to_hub,
@@ -107,15 +114,17 @@ def export_onnx(
     from ulfine_exports.parity import TOLERANCES
     from ulfine_exports.precision import lower_precision
     from ulfine_exports.run_graph import build_run_graph
+    from ulfine_exports.run_prior import move_run
     from ulfine_fast.run import load_run
 
     chosen = DEFAULT_OPSET if options.opset is None else options.opset
     loaded = load_run(options.run)
     _check_places(options)
     views = _views(loaded, options, progress)
+    moved = move_run(loaded, options.test_prior, views, progress)
     judged = None if options.precision == "fp32" else _judged(loaded, options, progress)
     progress.update("exporting", 0, _STEPS)
-    built = build_run_graph(loaded, cast(InputKind, options.input), chosen, views)
+    built = build_run_graph(moved.run, cast(InputKind, options.input), chosen, views)
     model = built.model
     progress.update("exporting", 1, _STEPS)
     if built.obstacle:
@@ -140,6 +149,9 @@ def export_onnx(
         parity_largest_difference=parity.rounded,
         parity_rows=parity.rows,
         parity_source=parity.source,
+        labelled_counts=loaded.labelled_counts,
+        class_prior=tuple(moved.class_prior.tolist()),
+        test_prior=moved.test_prior or "",
         **built.described(),
     )
     content = _finish(model, metadata)
@@ -157,6 +169,7 @@ def export_onnx(
         "exporter": built.exporter,
         "bytes": len(content),
         "classes": len(loaded.class_names),
+        **moved.figures(),
         "parity": {
             "largest_difference": parity.largest_difference,
             "largest_logit_difference": parity.largest_logit_difference,

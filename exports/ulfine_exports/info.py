@@ -96,6 +96,8 @@ def _export(path: Path) -> dict[str, Any]:
         "classes": len(class_names),
         **figures,
         "logit_parts": list(metadata.logit_parts),
+        "labelled_counts": list(metadata.labelled_counts),
+        "class_prior": list(metadata.class_prior),
         "preprocess": _parsed(metadata.preprocess),
         "inputs": [_shape(value) for value in model.graph.input],
         "outputs": [_shape(value) for value in model.graph.output],

@@ -52,6 +52,11 @@ class ExportMetadata:
         preparation_tolerance: Largest difference in probability that preprocessing inside the graph may make.
         preparation_largest_difference: Largest that was seen, rounded up to two digits.
         preparation_largest_pixel_difference: The largest difference of a pixel's channel, in grey levels of 255.
+        labelled_counts: (C,) labelled images that the classifier was fitted on.
+        class_prior: (C,) the class prior that the file's answers are for, a share of 1 each; empty in files from before
+            it was recorded.
+        test_prior: Where that prior comes from: ``"uniform"``, ``"labelled"``, ``"estimate"`` or ``"file"``; ``""``:
+            from the fit.
         ulfine_version: Version of this project that wrote the file.
     """
 
@@ -80,6 +85,9 @@ class ExportMetadata:
     preparation_tolerance: float = 0.0
     preparation_largest_difference: float = 0.0
     preparation_largest_pixel_difference: float = 0.0
+    labelled_counts: tuple[int, ...] = ()
+    class_prior: tuple[float, ...] = ()
+    test_prior: str = ""
     ulfine_version: str = ""
 
     def to_props(self) -> dict[str, str]:
@@ -115,14 +123,25 @@ class ExportMetadata:
                 field.name: _read(field.name, props[field.name]) for field in fields(cls) if field.name in props
             }
             metadata = cls(**values)
+            metadata._check_prior()
         except (ValueError, TypeError) as error:
             raise UlfineError(f"{name} carries damaged metadata ({error}): export it again") from error
         if metadata.input not in get_args(InputKind):
             raise UlfineError(f"{name} has input kind {metadata.input!r}, which this version cannot feed: upgrade it")
         return metadata
 
+    def _check_prior(self) -> None:
+        for name in _NUMBERS:
+            numbers = getattr(self, name)
+            if len(numbers) not in (0, len(self.class_names)):
+                raise ValueError(f"{name} are {len(numbers)} numbers for {len(self.class_names)} classes")
+        if self.class_prior and not sum(self.class_prior) > 0:
+            raise ValueError("class_prior is zero for all classes")
+
 
 _TUPLES = ("class_names", "logit_parts")
+_NUMBERS = ("labelled_counts", "class_prior")
+_MOST = 1e18  # what no count comes near; larger ones, infinity and NaN are damage
 _INTEGERS = ("n_features", "seed", "opset", "parity_rows")
 _FLOATS = ("temperature", "parity_tolerance", "parity_largest_difference")
 _FLOATS += ("preparation_tolerance", "preparation_largest_difference", "preparation_largest_pixel_difference")
@@ -134,8 +153,17 @@ def _read(key: str, text: str) -> Any:
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise ValueError(f"{key} is not a list of names")
         return tuple(values)
+    if key in _NUMBERS:
+        values = json.loads(text)
+        if not isinstance(values, list) or not all(_is_share(value) for value in values):
+            raise ValueError(f"{key} is not a list of numbers of at least 0")
+        return tuple(values)
     if key in _INTEGERS:
         return int(text)
     if key in _FLOATS:
         return float(text)
     return text
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST

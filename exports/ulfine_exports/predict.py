@@ -15,7 +15,7 @@ from ulfine_cache.progress import Progress, Silent
 from ulfine_exports.pictures import BUDGET, find_images
 
 if TYPE_CHECKING:
-    from ulfine_exports.predictors import Predictor
+    from ulfine_exports.predictors import Answers, Predictor
 
 BATCH = 32
 """Images decoded and classified at a time: what bounds the memory."""
@@ -27,6 +27,7 @@ class PredictConfig(StrictConfig):
     model: Path
     inputs: tuple[Path, ...]
     views: str = "auto"
+    test_prior: str | None = None
     out: Path | None = None
 
 
@@ -43,6 +44,8 @@ class Predictions:
         unreadable: The other inputs, each ``{"path", "reason"}``.
         out: The file that was written, if any.
         seconds: Time from start to end.
+        test_prior: Name of the prior that the answers were moved to, see `TargetPrior`; None: as the model is.
+        class_prior: float64 (C,), that prior.
     """
 
     model: Path
@@ -53,6 +56,8 @@ class Predictions:
     unreadable: list[dict[str, str]]
     out: Path | None
     seconds: float
+    test_prior: str | None = None
+    class_prior: NDArray[np.float64] | None = None
 
     @property
     def labels(self) -> list[str]:
@@ -67,9 +72,14 @@ class Predictions:
     def figures(self) -> dict[str, Any]:
         """What the command line prints and writes with ``--json``; `out` holds all probabilities."""
         rows = zip(self.paths, self.labels, self.confidences.tolist(), strict=True)
+        moved: dict[str, Any] = {}
+        if self.class_prior is not None:
+            shares = dict(zip(self.class_names, self.class_prior.tolist(), strict=True))
+            moved = {"test_prior": self.test_prior, "class_prior": shares}
         return {
             "model": str(self.model),
             "device": self.device,
+            **moved,
             "predictions": [{"path": path, "label": label, "confidence": value} for path, label, value in rows],
             "unreadable": self.unreadable,
             "out": None if self.out is None else str(self.out),
@@ -82,6 +92,7 @@ def predict(
     model: Path,
     inputs: Sequence[Path],
     views: str = "auto",
+    test_prior: str | None = None,
     out: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Predictions:
@@ -96,6 +107,10 @@ def predict(
             file with an array ``features`` (N, D) and, if wanted, ``paths``. Not both kinds at once.
         views: What a run looks at in an image: ``"center"``; ``"five-crop"``, the mean of the logits of five crops; or
             ``"auto"``, what it was judged by when it was fitted. An exported file has its views inside.
+        test_prior: Move the answers to another class distribution (`ulfine_fast.class_prior`): ``"uniform"``;
+            ``"labelled"``, the class frequencies of the labelled rows; ``"estimate"``, estimated from the inputs of
+            this call; or a CSV file with the columns class and weight. None leaves the model as it is. An exported
+            file with a prior inside is moved from there.
         out: Write all probabilities to this ``.csv`` or ``.parquet`` file.
         progress: Told about the images.
 
@@ -104,18 +119,22 @@ def predict(
         end the job.
 
     Raises:
-        UsageError: `out` has another suffix, there are no inputs, or the views are unknown or not for this model.
-        UlfineError: The model or an input cannot be used, or `out` cannot be written.
+        UsageError: `out` has another suffix, there are no inputs, the views are unknown or not for this model, or
+            `test_prior` is neither a word nor a file.
+        UlfineError: The model or an input cannot be used, the file of weights does not fit, the exported file does not
+            record its prior, or `out` cannot be written.
 
     Example:
         >>> found = predict(model=Path("first.onnx"), inputs=[Path("photos/new")], out=Path("predictions.csv"))
         >>> found.labels[:2]
         ['beach', 'port']
     """
-    options = PredictConfig.checked(model=model, inputs=tuple(inputs), views=views, out=out)
+    options = PredictConfig.checked(model=model, inputs=tuple(inputs), views=views, test_prior=test_prior, out=out)
     from ulfine_exports.feature_inputs import feature_blocks, is_features
     from ulfine_exports.predictors import open_predictor
+    from ulfine_fast.class_prior import moved_probabilities, prior_shift
     from ulfine_fast.predictions import check_predictions_path, write_predictions
+    from ulfine_fast.target_prior import read_target_prior
 
     started = time.perf_counter()
     if options.out is not None:
@@ -127,8 +146,12 @@ def predict(
         other = next(path for path in options.inputs if path not in features)
         raise UlfineError(f"{features[0]} holds features and {other} images: predict them one after the other")
     predictor = open_predictor(options.model, options.views)
+    target = answered = prior = None
+    if options.test_prior is not None:
+        answered = predictor.answered_prior()
+        target = read_target_prior(options.test_prior, predictor.class_names, predictor.labelled_counts)
     progress.note(f"{options.model} runs on {predictor.device}")
-    found = _Found()
+    found = _Found(with_logits=target is not None)
     if features:
         for path in features:
             strict = options.views != "auto"
@@ -140,7 +163,11 @@ def predict(
                 progress.update("predicting", len(found.paths), None)
     else:
         _classify_images(options.inputs, predictor, found, progress)
-    probabilities = np.concatenate([np.zeros((0, len(predictor.class_names)), np.float32), *found.probabilities])
+    values = np.concatenate([np.zeros((0, len(predictor.class_names)), np.float32), *found.values])
+    probabilities = values
+    if target is not None and answered is not None:
+        prior = target.settled(lambda: values, answered, "inputs", progress)
+        probabilities = moved_probabilities(values, prior_shift(prior, answered))
     if options.out is not None:
         write_predictions(
             options.out, paths=found.paths, probabilities=probabilities, class_names=predictor.class_names
@@ -154,20 +181,23 @@ def predict(
         unreadable=found.unreadable,
         out=options.out,
         seconds=time.perf_counter() - started,
+        test_prior=None if target is None else target.name,
+        class_prior=prior,
     )
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What has been found so far."""
+    """What has been found so far: probabilities, or the logits, where they will be moved."""
 
+    with_logits: bool
     paths: list[str] = field(default_factory=list)
-    probabilities: list[NDArray[np.float32]] = field(default_factory=list)
+    values: list[NDArray[np.float32]] = field(default_factory=list)
     unreadable: list[dict[str, str]] = field(default_factory=list)
 
-    def add(self, paths: Sequence[str], probabilities: NDArray[np.float32]) -> None:
+    def add(self, paths: Sequence[str], answers: "Answers") -> None:
         self.paths.extend(paths)
-        self.probabilities.append(probabilities)
+        self.values.append(answers[int(self.with_logits)])
 
     def reject(self, path: Path, reason: str) -> None:
         self.unreadable.append({"path": str(path), "reason": reason})

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ulfine_cache.encoder import ClipEncoder
 
 
+Answers = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Probabilities and logits, (n, C) each. The logits may be any whose softmax are the probabilities."""
+
+
 class Predictor(Protocol):
     """A classifier of images, of features, or of both.
 
@@ -24,12 +28,22 @@ class Predictor(Protocol):
         device: What it runs on.
         weights_hash: The encoder whose features it takes; ``""`` where that is unknown.
         views: What it looks at in an image, one of `ulfine_exports.metadata.VIEWS`.
+        labelled_counts: (C,) labelled images that it was fitted on; empty where that is unknown.
     """
 
     class_names: tuple[str, ...]
     device: str
     weights_hash: str
     views: str
+    labelled_counts: tuple[int, ...]
+
+    def answered_prior(self) -> NDArray[np.float64]:
+        """The class prior that its answers are for, (C,).
+
+        Raises:
+            UlfineError: Nobody knows.
+        """
+        ...
 
     def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
         """A function that reads a picture into the array that `images` takes of it.
@@ -39,12 +53,12 @@ class Predictor(Protocol):
         """
         ...
 
-    def images(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Probabilities (n, C) of n pictures, as `reader` gives them; n of at least 1."""
+    def images(self, pictures: list[NDArray[np.uint8]]) -> Answers:
+        """Answers for n pictures, as `reader` gives them; n of at least 1."""
         ...
 
-    def features(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (n, C) of features (n, D), or of (n, views, D) where it looks at several views.
+    def features(self, rows: NDArray[np.float32]) -> Answers:
+        """Answers for features (n, D), or for (n, views, D) where it looks at several views.
 
         Raises:
             UlfineError: It takes images only, or features of another width.
@@ -90,6 +104,17 @@ class OnnxPredictor:
         self.device = f"{self._classifier.device} (onnxruntime, {self._classifier.device_reason})"
         self.weights_hash = self._classifier.metadata.weights_hash
         self.views = self._classifier.metadata.views or "center"
+        self.labelled_counts = self._classifier.metadata.labelled_counts
+
+    def answered_prior(self) -> NDArray[np.float64]:
+        """What the file records."""
+        recorded = self._classifier.metadata.class_prior
+        if not recorded or not self.labelled_counts:
+            raise UlfineError(
+                f"{self._classifier.path} does not record which class prior its answers are for, so they cannot be "
+                "moved to another: export the run again"
+            )
+        return np.asarray(recorded, dtype=np.float64) / sum(recorded)
 
     def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
         """Pixels for a ``pixels`` file; the whole picture for an ``image`` file."""
@@ -98,23 +123,24 @@ class OnnxPredictor:
             return to_array
         return partial(to_pixels, preprocess=preprocess)
 
-    def images(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Probabilities of pictures."""
+    def images(self, pictures: list[NDArray[np.uint8]]) -> Answers:
+        """Answers for pictures."""
         classifier = self._classifier
         if classifier.metadata.input != "image":
-            return classifier.predict_proba(classifier.preprocess.normalise(np.stack(pictures)))
+            return classifier.predict_both(classifier.preprocess.normalise(np.stack(pictures)))
         probabilities = np.zeros((len(pictures), len(self.class_names)), np.float32)
+        logits = probabilities.copy()
         for places, batch in by_size(pictures, len(pictures)):
-            probabilities[places] = classifier.predict_proba(batch)
-        return probabilities
+            probabilities[places], logits[places] = classifier.predict_both(batch)
+        return probabilities, logits
 
-    def features(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities of features."""
+    def features(self, rows: NDArray[np.float32]) -> Answers:
+        """Answers for features."""
         if self._classifier.metadata.input != "features":
             raise UlfineError(
                 f"{self._classifier.path} takes images, not features: export the run with --input features"
             )
-        return self._classifier.predict_proba(rows, batch_size=len(rows) or 1)
+        return self._classifier.predict_both(rows, batch_size=len(rows) or 1)
 
 
 class RunPredictor:
@@ -129,6 +155,13 @@ class RunPredictor:
         self.class_names = self._run.class_names
         self.device = "cpu (torch)"
         self.weights_hash = (self._run.cache or {}).get("weights_hash", "")
+        self.labelled_counts = self._run.labelled_counts
+
+    def answered_prior(self) -> NDArray[np.float64]:
+        """What the run's method says."""
+        from ulfine_fast.class_prior import answered_by
+
+        return answered_by(self._run)
 
     def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
         """The views of a picture, uint8 (views, H, W, 3)."""
@@ -137,14 +170,15 @@ class RunPredictor:
         preprocess = self._loaded().preprocess
         return lambda picture: make_views(to_picture(picture), preprocess, self.views)
 
-    def images(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Probabilities of pictures: those of the mean logits of their views."""
+    def images(self, pictures: list[NDArray[np.uint8]]) -> Answers:
+        """Answers for pictures: those of the mean logits of their views."""
         features = self._loaded().encode_images(np.concatenate(pictures))
-        return self._run.predict_proba(features.reshape(len(pictures), -1, features.shape[1]))
+        return self.features(features.reshape(len(pictures), -1, features.shape[1]))
 
-    def features(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities of features; with several views those of their mean logits."""
-        return self._run.predict_proba(rows)
+    def features(self, rows: NDArray[np.float32]) -> Answers:
+        """Answers for features; with several views those of their mean logits."""
+        probabilities = self._run.predict_proba(rows)
+        return probabilities, np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
 
     def _loaded(self) -> "ClipEncoder":
         if self._encoder is None:

@@ -7,18 +7,14 @@ import typer
 
 from ulfine_cli.command import command
 from ulfine_cli.metrics_table import show_metrics
-from ulfine_cli.output import Output, percent
-
-_CLASSES_SHOWN = 3
+from ulfine_cli.output import Output
+from ulfine_cli.prior_line import show_test_prior
 
 
 def show(figures: dict[str, Any], output: Output) -> None:
     """Print the metrics, and the test prior where there is one."""
     show_metrics(figures, output)
-    if "test_prior" in figures:
-        shares = sorted(figures["class_prior"].items(), key=lambda item: -item[1])[:_CLASSES_SHOWN]
-        largest = ", ".join(f"{name} {percent(share)} %" for name, share in shares)
-        output.line(f"under the test prior {figures['test_prior']!r}: {largest} and so on")
+    show_test_prior(figures, output)
 
 
 @command("ulfine_fast.evaluate:evaluate", example="ulfine evaluate run --json metrics.json", show=show)

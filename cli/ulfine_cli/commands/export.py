@@ -7,11 +7,15 @@ import typer
 
 from ulfine_cli.command import command
 from ulfine_cli.output import Output, percent, text
+from ulfine_cli.prior_line import show_test_prior
+
+_BELOW = ("comparison", "test_prior", "class_prior")
 
 
 def show(figures: dict[str, Any], output: Output) -> None:
     """Print where the file is and how it was checked; for a lower precision, a row for each version that was tried."""
-    output.pairs({name: value for name, value in figures.items() if name != "comparison"})
+    output.pairs({name: value for name, value in figures.items() if name not in _BELOW})
+    show_test_prior(figures, output)
     comparison = figures["comparison"]
     if comparison is None:
         return
@@ -67,6 +71,14 @@ def export(
             "was fitted."
         ),
     ] = "auto",
+    test_prior: Annotated[
+        str | None,
+        typer.Option(
+            metavar="uniform|labelled|estimate|FILE",
+            help="Class distribution that the file decides for: uniform; labelled, that of the labelled rows; "
+            "estimate, from the run's unlabelled rows; or a CSV file of class,weight. Without it: as fitted.",
+        ),
+    ] = None,
     opset: Annotated[int | None, typer.Option(help="ONNX operator set; without it a proven one.")] = None,
     triton: Annotated[
         Path | None, typer.Option(help="A Triton model repository to put the model into, with its configuration.")

@@ -7,6 +7,7 @@ import typer
 
 from ulfine_cli.command import command
 from ulfine_cli.output import Output, percent
+from ulfine_cli.prior_line import show_test_prior
 
 _ROWS_SHOWN = 20
 
@@ -19,6 +20,7 @@ def show(figures: dict[str, Any], output: Output) -> None:
         output.table(["path", "label", "confidence"], rows)
     if len(predictions) > _ROWS_SHOWN:
         output.line(f"... and {len(predictions) - _ROWS_SHOWN} more")
+    show_test_prior(figures, output)
     if figures["out"]:
         output.line(f"all probabilities written to {figures['out']}")
 
@@ -44,6 +46,14 @@ def predict(
             help="What a run looks at: center; five-crop, the mean of the logits of five crops; auto, as it was fitted."
         ),
     ] = "auto",
+    test_prior: Annotated[
+        str | None,
+        typer.Option(
+            metavar="uniform|labelled|estimate|FILE",
+            help="Class distribution to decide for: uniform; labelled, that of the labelled rows; estimate, from these "
+            "inputs; or a CSV file of class,weight. Without it: as the model is.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write all probabilities to this .csv file, or .parquet with the extra parquet.")
     ] = None,

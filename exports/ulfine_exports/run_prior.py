@@ -1,0 +1,95 @@
+"""A run whose answers are moved to another class prior before it becomes a graph."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.progress import Progress
+
+if TYPE_CHECKING:
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.splits import Split
+    from ulfine_fast.run import Run
+
+
+@dataclass(frozen=True)
+class MovedRun:
+    """A run and the prior that its answers are for.
+
+    Attributes:
+        run: With the moved model; the run itself where nothing was asked for.
+        class_prior: float64 (C,), sums to 1.
+        test_prior: ``"uniform"``, ``"labelled"``, ``"estimate"`` or ``"file"``; None where nothing was asked for.
+    """
+
+    run: "Run"
+    class_prior: NDArray[np.float64]
+    test_prior: str | None
+
+    def figures(self) -> dict[str, Any]:
+        """What the command line prints and writes with ``--json``; nothing where nothing was asked for."""
+        if self.test_prior is None:
+            return {}
+        shares = dict(zip(self.run.class_names, self.class_prior.tolist(), strict=True))
+        return {"test_prior": self.test_prior, "class_prior": shares}
+
+
+def move_run(run: "Run", test_prior: str | None, views: str, progress: Progress) -> MovedRun:
+    """Put the shift of a test prior behind the logits of a run's model (`ulfine_fast.class_prior`).
+
+    Args:
+        run: A loaded run.
+        test_prior: As for `ulfine_exports.export.export_onnx`.
+        views: What the export looks at in an image; an estimate looks at the same where the cache holds it.
+        progress: Told where an estimate rests on few rows.
+
+    Raises:
+        UsageError: `test_prior` is neither a word nor a file.
+        UlfineError: The file of weights does not fit; for an estimate the cache is gone or has other rows by now, or
+            there are no unlabelled ones.
+    """
+    from ulfine_fast.class_prior import answered_by, prior_shift
+    from ulfine_fast.moved_model import MovedModel
+    from ulfine_fast.target_prior import read_target_prior
+
+    answered = answered_by(run)
+    if test_prior is None:
+        return MovedRun(run, answered, None)
+    target = read_target_prior(test_prior, run.class_names, run.labelled_counts)
+    prior = target.settled(lambda: _unlabelled_logits(run, views), answered, "unlabelled rows", progress)
+    return MovedRun(replace(run, model=MovedModel(run.model, prior_shift(prior, answered))), prior, target.name)
+
+
+def _unlabelled_logits(run: "Run", views: str) -> NDArray[np.float32]:
+    """Logits of the unlabelled rows that the run was fitted on, of a sample where they are many."""
+    from ulfine_fast.class_prior import sample_places
+    from ulfine_fast.evaluate import open_cache_of
+    from ulfine_fast.evaluation import read_logits
+    from ulfine_fast.five_crops import choose_views
+
+    remedy = "give the prior as --test-prior FILE, or estimate it where the file is used, with ulfine predict"
+    try:
+        cache = open_cache_of(run)
+    except UlfineError as error:
+        raise UlfineError(f"no unlabelled rows to estimate the prior from ({_reason(error)}): {remedy}") from error
+    rows = _fitted_rows(run, cache, remedy).unlabelled
+    if not len(rows):
+        raise UlfineError(f"the run {run.path} was fitted without unlabelled rows to estimate the prior from: {remedy}")
+    return read_logits(run.model, cache, rows[sample_places(len(rows))], choose_views("auto", views, cache))
+
+
+def _fitted_rows(run: "Run", cache: "FeatureCache", remedy: str) -> "Split":
+    from ulfine_fast.evaluate import fitted_split
+
+    fitted = fitted_split(run, cache)
+    if fitted is None:
+        raise UlfineError(f"{cache.path} no longer holds the unlabelled rows of the run {run.path}: {remedy}")
+    return fitted
+
+
+def _reason(error: UlfineError) -> str:
+    """What is wrong, without the remedy of another command."""
+    return str(error).split(": ")[0]
