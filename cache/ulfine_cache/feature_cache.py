@@ -1,5 +1,6 @@
 """Read a cache: rows of features with labels, paths and sets, and the class prototypes of the text encoder."""
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -11,8 +12,10 @@ import numpy.typing as npt
 from ulfine_cache.cache_file import CACHE_FILE, ShardTable, read_shard_table
 from ulfine_cache.datasets import UNREADABLE, dataset, decode, read_array, read_texts
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.shards import damaged, read_features
+from ulfine_cache.shards import damaged, read_features, read_labels, read_paths
 from ulfine_cache.splits import SPLITS, Split, own_sets, read_split
+
+_Rows = npt.NDArray[np.int64]
 
 
 class FeatureCache:
@@ -120,33 +123,44 @@ class FeatureCache:
         if len(rows) and not 0 <= rows.min() <= rows.max() < self.n_rows:
             raise IndexError(f"row {rows.min() if rows.min() < 0 else rows.max()} of {self.n_rows}")
         features = np.empty((len(rows), self.width(pre_projection=pre_projection)), np.float32)
-        shard_of = np.searchsorted(self._ends, rows, side="right")
         # One shard after the other, so that memory holds what is wanted of one shard beside the result.
-        for number in np.unique(shard_of):
-            wanted = np.flatnonzero(shard_of == number)
-            start = self._ends[number] - self._table.rows[number]
-            rising, place = np.unique(rows[wanted] - start, return_inverse=True)
-            read = read_features(self._table.paths[number], view, rising, pre_projection=pre_projection)
-            of_shard = read[place].astype(np.float32)
+        for shard, wanted, of_shard in self._by_shard(rows):
+            rising, place = np.unique(of_shard, return_inverse=True)
+            read = read_features(shard, view, rising, pre_projection=pre_projection)[place].astype(np.float32)
             # float16 leaves the norms off by up to 5e-4.
-            features[wanted] = of_shard / np.linalg.norm(of_shard, axis=1, keepdims=True)
+            features[wanted] = read / np.linalg.norm(read, axis=1, keepdims=True)
         return features
 
     @cached_property
     def paths(self) -> list[str]:
         """n_rows names of the inputs, relative to the source."""
-        return decode(self._path_bytes)
+        return self.paths_of(np.arange(self.n_rows))
 
     def paths_of(self, rows: npt.NDArray[np.int64]) -> list[str]:
-        """Names of the inputs of some rows, without making text of those of all others.
+        """Names of the inputs of some rows, read from their shards.
 
         Args:
             rows: int64 (n,) row indices in any order.
 
         Returns:
             n names, relative to the source.
+
+        Raises:
+            UlfineError: A shard is missing or damaged.
         """
-        return decode(self._path_bytes[rows])
+        names = [""] * len(rows)
+        for shard, wanted, of_shard in self._by_shard(rows):
+            for place, name in zip(wanted, decode(read_paths(shard)[of_shard]), strict=True):
+                names[place] = name
+        return names
+
+    def _by_shard(self, rows: npt.NDArray[np.int64]) -> Iterator[tuple[Path, _Rows, _Rows]]:
+        """Shards that hold some of the rows, in order: the file, which of `rows` it holds, and their numbers in it."""
+        shard_of = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(shard_of):
+            wanted = np.flatnonzero(shard_of == number)
+            start = self._ends[number] - self._table.rows[number]
+            yield self._table.paths[number], wanted, rows[wanted] - start
 
     @property
     def shard_paths(self) -> list[Path]:
@@ -178,9 +192,11 @@ class FeatureCache:
         self.n_rows, self.n_views, self.n_features = (int(size) for size in dataset(file, "features").shape)
         self.n_features_pre = int(dataset(file, "features_pre").shape[2]) if "features_pre" in file else 0
         self._ends = np.cumsum(self._table.rows)
-        self.labels = read_array(file, "label").astype(np.int64)
-        self.set_names = read_array(file, "split").astype("U5")
-        self._path_bytes = read_array(file, "path")
+        self.labels = np.empty(self.n_rows, np.int64)
+        self.set_names = np.empty(self.n_rows, "U5")
+        # HDF5's view over many shards takes half as long again and holds on to several times as much memory.
+        for shard, end, count in zip(self._table.paths, self._ends, self._table.rows, strict=True):
+            self.labels[end - count : end], self.set_names[end - count : end] = read_labels(shard)
 
 
 def _plain(value: Any) -> Any:

@@ -171,6 +171,32 @@ def read_features(
             raise damaged(path) from error
 
 
+def read_labels(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_]]:
+    """Read the labels of a shard's rows, int64 (n,), and their sets, (n,) of "", "train", "val" or "test".
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    with _open(path) as file:
+        try:
+            return read_array(file, "label").astype(np.int64), read_array(file, "split").astype(np.str_)
+        except UNREADABLE as error:
+            raise damaged(path) from error
+
+
+def read_paths(path: Path) -> npt.NDArray[np.bytes_]:
+    """Read the names of a shard's rows, as `ulfine_cache.datasets.encode` wrote them.
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    with _open(path) as file:
+        try:
+            return read_array(file, "path")
+        except UNREADABLE as error:
+            raise damaged(path) from error
+
+
 def read_skipped(path: Path) -> list[tuple[str, str]]:
     """Read the (path, reason) of the inputs of a shard's block that have no row.
 

@@ -93,11 +93,30 @@ def test_feature_cache__rows_and_views(cache):
     np.testing.assert_array_equal(opened.labels, labels)
     assert opened.set_names.tolist() == ["", "train", "val", "test"] * 5
     assert opened.paths[3] == "klasse/äää3.jpg"
+    assert opened.paths_of(rows) == [opened.paths[row] for row in rows]
+    assert len(set(opened.paths)) == 20
     for bad in (np.array([20]), np.array([-1])):
         with pytest.raises(IndexError):
             opened.features(bad)
     with pytest.raises(IndexError):
         opened.features(view=2)
+
+
+def test_features__of_few_rows_leave_damage_elsewhere_alone(tmp_path):
+    """Of a shard only the chunks that hold wanted rows are read; its checksums tell."""
+    folder, features, _ = a_cache(tmp_path / "cache", sizes=(1200,), views=1, width=64)
+    opened = FeatureCache.open(folder)
+    path = shard_path(folder, 0)
+    with h5py.File(path) as file:
+        damaged_chunk = file["features"].id.get_chunk_info(2)
+        assert damaged_chunk.chunk_offset == (512, 0, 0)
+    with path.open("r+b") as file:
+        file.seek(damaged_chunk.byte_offset + 100)
+        file.write(b"damage")
+    rows = np.array([1100, 7, 3])
+    np.testing.assert_allclose(opened.features(rows), features[rows, 0].astype(np.float32), atol=1e-3)
+    with pytest.raises(UlfineError, match="is damaged"):
+        opened.features(np.array([3, 600]))
 
 
 def test_cache_file__opens_with_h5py_alone_after_a_move(cache, tmp_path, monkeypatch):
