@@ -13,6 +13,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_fast.metrics import SCALARS
+from ulfine_fast.spread import spread
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -158,7 +159,7 @@ def _fit_and_judge(
 
 
 def _summary(name: str, per_seed: list[dict[str, Any]], first: list[float]) -> dict[str, Any]:
-    figures = {key: _spread([entry[key] for entry in per_seed]) for key in (*SCALARS, "seconds")}
+    figures = {key: spread([entry[key] for entry in per_seed]) for key in (*SCALARS, "seconds")}
     differences = np.array([entry["macro_accuracy"] for entry in per_seed]) - np.array(first)
     n_seeds = len(differences)
     stderr = float(differences.std(ddof=1) / np.sqrt(n_seeds)) if n_seeds > 1 else None
@@ -173,15 +174,6 @@ def _pseudo_labels(per_seed: list[dict[str, Any]]) -> dict[str, Any] | None:
         return None
     names = ("used", "false_used", "false", "false_confidence")
     return {
-        group: {name: _spread([quality[group][name] for quality in qualities]) for name in names}
+        group: {name: spread([quality[group][name] for quality in qualities]) for name in names}
         for group in ("all", "head", "medium", "tail")
-    }
-
-
-def _spread(values: list[float | None]) -> dict[str, Any]:
-    known = [value for value in values if value is not None]
-    return {
-        "mean": float(np.mean(known)) if known else None,
-        "std": float(np.std(known, ddof=1)) if len(known) > 1 else None,
-        "per_seed": values,
     }

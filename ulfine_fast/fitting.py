@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class FitConfig(StrictConfig):
     config: Path | None = None
     set: list[str] = Field(default=[])
     seed: int = Field(default=0, ge=0, lt=2**32)
+    seeds: int = Field(default=1, ge=1, le=1000)
     device: str = "auto"
     views: Views = "auto"
     text_only_classes: bool = False
@@ -49,6 +51,7 @@ def fit(
     config: Path | None = None,
     set: list[str] = [],  # noqa: B006
     seed: int = 0,
+    seeds: int = 1,
     device: str = "auto",
     views: Views = "auto",
     text_only_classes: bool = False,
@@ -70,6 +73,8 @@ def fit(
         config: YAML file with settings of the method, or the ``config.yaml`` of a run.
         set: ``"key=value"`` settings, which win over `config`.
         seed: Of everything random in the method.
+        seeds: How many fits, with the seeds from `seed` on, trained side by side where the method is trained by
+            gradient. The run is the first; the metrics then hold the spread over all of them, ``seeds``.
         device: Where to train, see `choose_device`; ``"auto"`` takes a GPU if there is one.
         views: What is looked at in an image when it is classified, here and later: ``"center"``, the first view of the
             cache; ``"five-crop"``, the mean of the logits of five crops; ``"auto"``: five crops where the cache has
@@ -102,6 +107,7 @@ def fit(
         config=config,
         set=set,
         seed=seed,
+        seeds=seeds,
         device=device,
         views=views,
         text_only_classes=text_only_classes,
@@ -115,7 +121,7 @@ def fit(
     from ulfine_fast.run import new_run_directory
     from ulfine_fast.settings import resolve_settings
     from ulfine_fast.streaming_choice import must_stream, note_streaming
-    from ulfine_fast.training import choose_device, train
+    from ulfine_fast.training import choose_device, train_seeds
     from ulfine_fast.training_data import load_training_data
 
     chosen = get_method(options.method)
@@ -139,7 +145,8 @@ def fit(
         if streams and bound is not None:
             note_streaming(data, bound, progress)
         start = time.perf_counter()
-        result = train(chosen, settings, data, options.seed, progress)
+        every_seed = [options.seed + number for number in range(options.seeds)]
+        results = train_seeds(chosen, settings, data, every_seed, progress, keep_interrupted=True)
         seconds = time.perf_counter() - start
         resolved = {
             "method": chosen.name,
@@ -149,7 +156,7 @@ def fit(
             "views": used_views,
             "settings": settings.model_dump(mode="json"),
         }
-        return _write(folder, options.out, opened, rows, data, result, resolved, seconds)
+        return _write(folder, options.out, opened, rows, data, results, resolved, seconds)
 
 
 def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:
@@ -168,7 +175,7 @@ def _write(
     cache: FeatureCache,
     split: Split,
     data: TrainingData,
-    result: FitResult,
+    results: list[FitResult],
     resolved: dict[str, Any],
     seconds: float,
 ) -> Run:
@@ -177,17 +184,19 @@ def _write(
     from ulfine_fast.metrics import SCALARS
     from ulfine_fast.predictions import write_predictions
     from ulfine_fast.run import HISTORY, PREDICTIONS, Run, write_run
+    from ulfine_fast.spread import spread
 
     counts = data.labelled_counts.cpu().numpy()
     threshold = resolved["settings"].get("threshold")
-    judged = judge(
-        result.model,
-        cache,
-        split,
-        counts,
-        threshold=threshold if isinstance(threshold, float) else None,
-        views=resolved["views"],
-    )
+    threshold = threshold if isinstance(threshold, float) else None
+    result = results[0]
+    judged = judge(result.model, cache, split, counts, threshold=threshold, views=resolved["views"])
+    seeds: dict[str, Any] = {}
+    if len(results) > 1:
+        # The truth of unlabelled rows is the first seed's affair.
+        tested = replace(split, unlabelled=split.unlabelled[:0])
+        others = [judge(other.model, cache, tested, counts, views=resolved["views"]).metrics for other in results[1:]]
+        seeds["seeds"] = {name: spread([of[name] for of in (judged.metrics, *others)]) for name in SCALARS}
     run = Run(
         path=out,
         model=result.model,
@@ -196,11 +205,13 @@ def _write(
         class_names=data.class_names,
         labelled_counts=tuple(int(count) for count in counts),
         n_features=data.n_features,
-        metrics={**judged.metrics, "seconds": round(seconds, 4)},
+        metrics={**judged.metrics, **seeds, "seconds": round(seconds, 4)},
         provenance={
             "cache": describe_cache(cache),
             "split": {**describe_split(split), "requested": resolved["split"]},
             "seed": resolved["seed"],
+            "seeds": len(results),
+            "interrupted_at": result.interrupted_at,
             "device": resolved["device"],
             "diagnostics": result.diagnostics,
             **stamp(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,10 @@ class Method:
         build: Re-creates the untrained module from `LogitModel.architecture`; `load_state_dict` then fills it.
         prior_power: From a configuration to the power of the labelled class frequencies that the logits answer for
             (`ulfine_fast.class_prior.answered_prior`): `uniform_prior`, `labelled_prior` or `unadjusted_prior`.
+        fit_seeds: ``fit_seeds(data, config, seeds, progress)``, the results of several seeds, trained side by side;
+            None for methods whose fits are closed forms or searches, which share nothing: they are fitted one after
+            the other.
+        seeded: Whether anything in the fit depends on the seed.
         switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `config`
             that are on by default.
     """
@@ -75,6 +79,8 @@ class Method:
     fit: Callable[[TrainingData, Any, int, Progress], FitResult]
     build: Callable[[dict[str, Any]], LogitModel]
     prior_power: Callable[[Any], float] = uniform_prior
+    fit_seeds: Callable[[TrainingData, Any, Sequence[int], Progress], list[FitResult]] | None = None
+    seeded: bool = True
     switches: tuple[str, ...] = ()
 
     def ablations(self) -> dict[str | None, dict[str, bool]]:

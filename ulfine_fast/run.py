@@ -101,8 +101,13 @@ class Run:
         return self.model.probabilities(rows).numpy()
 
     def figures(self) -> dict[str, Any]:
-        """What the command line prints and writes with ``--json``: the path, the method and the metrics."""
-        return {"run": str(self.path), "method": self.method, **self.metrics}
+        """What the command line prints and writes with ``--json``: the path, the method and the metrics.
+
+        ``interrupted_at`` stands there where Ctrl-C ended the fit, after that step, round or seed.
+        """
+        interrupted_at = self.provenance.get("interrupted_at")
+        early = {} if interrupted_at is None else {"interrupted_at": interrupted_at}
+        return {"run": str(self.path), "method": self.method, **early, **self.metrics}
 
 
 @contextmanager

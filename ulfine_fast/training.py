@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import torch
 
 from ulfine_cache.device import choose_device as choose_any_device
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.progress import Silent
 from ulfine_fast.method import FitResult, Method
 
 if TYPE_CHECKING:
@@ -67,10 +68,66 @@ def train(
         UlfineError: The fit ended with NaN or infinite weights.
         KeyboardInterrupt: Ctrl-C ended the fit, and half a fit is not wanted or there is none yet.
     """
+    return train_seeds(method, settings, data, [seed], progress, keep_interrupted=keep_interrupted)[0]
+
+
+def train_seeds(
+    method: Method,
+    settings: StrictConfig,
+    data: TrainingData,
+    seeds: Sequence[int],
+    progress: Progress,
+    *,
+    keep_interrupted: bool = False,
+) -> list[FitResult]:
+    """`train` for several seeds: side by side where the method can, else one after the other.
+
+    Args:
+        method: From `ulfine_fast.registry.get_method`.
+        settings: An instance of ``method.config``.
+        data: The rows to train on.
+        seeds: S seeds, at least one.
+        progress: Told about the steps, or about the seeds that are done.
+        keep_interrupted: As in `train`.
+
+    Returns:
+        One result for each seed; fewer where Ctrl-C came between two seeds. A method in which nothing is random is
+        fitted once.
+
+    Raises:
+        UlfineError: A fit ended with NaN or infinite weights.
+        KeyboardInterrupt: As in `train`.
+    """
     with _deterministic(data.features.device.type):
-        result = method.fit(data, settings, seed, progress)
-    if result.interrupted_at is not None and not keep_interrupted:
+        if len(seeds) == 1:
+            results = [method.fit(data, settings, seeds[0], progress)]
+        elif not method.seeded:
+            progress.note(f"nothing in {method.name} is random: every seed gives the same")
+            results = [method.fit(data, settings, seeds[0], progress)] * len(seeds)
+        elif method.fit_seeds is not None:
+            results = method.fit_seeds(data, settings, seeds, progress)
+        else:
+            results = _one_after_the_other(method, settings, data, seeds, progress)
+    if any(result.interrupted_at is not None for result in results) and not keep_interrupted:
         raise KeyboardInterrupt
+    return [_finished(method, result) for result in results]
+
+
+def _one_after_the_other(
+    method: Method, settings: StrictConfig, data: TrainingData, seeds: Sequence[int], progress: Progress
+) -> list[FitResult]:
+    results: list[FitResult] = []
+    for number, seed in enumerate(seeds, start=1):
+        results.append(method.fit(data, settings, seed, Silent()))
+        if results[-1].interrupted_at is not None:
+            # Half a fit says nothing about the spread over seeds.
+            return results if number == 1 else [replace(results[0], interrupted_at=number), *results[1:-1]]
+        progress.update("training seeds", number, len(seeds))
+    return results
+
+
+def _finished(method: Method, result: FitResult) -> FitResult:
+    """The result with its model on the CPU, ready to predict."""
     model = result.model.to("cpu").eval().requires_grad_(False)
     for name, values in model.state_dict().items():
         if not torch.isfinite(values).all():

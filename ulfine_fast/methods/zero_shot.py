@@ -74,4 +74,5 @@ METHOD = Method(
     fit=fit,
     build=lambda architecture: PrototypeModel(**architecture),
     prior_power=uniform_prior,
+    seeded=False,
 )

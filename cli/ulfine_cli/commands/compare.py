@@ -6,15 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from ulfine_cli.command import command
-from ulfine_cli.metrics_table import ACCURACIES
+from ulfine_cli.metrics_table import ACCURACIES, mean_and_spread
 from ulfine_cli.output import Output, percent
 
 
 def show(figures: dict[str, Any], output: Output) -> None:
     """Print one row for each method: mean and spread over the seeds, and the paired difference to the first."""
     methods = figures["methods"]
-    rows = [[method["method"], *(_mean(method[name], "std") for name in ACCURACIES)] for method in methods]
-    differences = ["", *(_mean(method["difference"], "stderr") for method in methods[1:])]
+    rows = [[method["method"], *(mean_and_spread(method[name], "std") for name in ACCURACIES)] for method in methods]
+    differences = ["", *(mean_and_spread(method["difference"], "stderr") for method in methods[1:])]
     rows = [[*row, difference] for row, difference in zip(rows, differences, strict=True)]
     columns = [name.removesuffix("_accuracy") for name in ACCURACIES]
     output.table(["method", *columns, f"macro - {methods[0]['method']}"], rows)
@@ -42,11 +42,6 @@ def _show_pseudo_labels(methods: list[dict[str, Any]], output: Output) -> None:
     ]
     output.table(["method", *columns], rows)
     output.line("pseudo-labels of the fitted models: percent that are false, and the mean confidence of the false ones")
-
-
-def _mean(summary: dict[str, Any], spread: str) -> str:
-    mean = percent(summary["mean"])
-    return mean if summary[spread] is None else f"{mean} ± {percent(summary[spread])}"
 
 
 @command(

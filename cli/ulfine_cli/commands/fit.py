@@ -18,10 +18,21 @@ def show(figures: dict[str, Any], output: Output) -> None:
     output.line(f"written to {figures['run']}")
 
 
+def failures(figures: dict[str, Any]) -> list[str]:
+    """Say that the run is not a whole one."""
+    if "interrupted_at" not in figures:
+        return []
+    return [
+        f"interrupted after step {figures['interrupted_at']} of the training: {figures['run']} holds the best till "
+        "then; run the same command with --overwrite for a whole fit"
+    ]
+
+
 @command(
     "ulfine_fast.fitting:fit",
     example="ulfine fit cache --out run --split tail --method ulfine --seed 0",
     show=show,
+    failures=failures,
 )
 def fit(
     *,
@@ -32,6 +43,9 @@ def fit(
     config: Annotated[Path | None, typer.Option(help="YAML file with values for the method.")] = None,
     set: Annotated[list[str], typer.Option(help="One value for the method, as key=value; may be repeated.")] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same bytes on the same machine.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(help="Seeds to fit at once, for the spread; the run is the first.")
+    ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
     views: Annotated[
         Views,

@@ -1,0 +1,29 @@
+"""Mean and standard deviation of a figure over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def spread(values: Sequence[float | None]) -> dict[str, Any]:
+    """Summarise a figure over seeds.
+
+    Args:
+        values: One for each seed; None where it is not defined.
+
+    Returns:
+        ``{"mean", "std", "per_seed"}``; std with n - 1, None for fewer than two known values, as is the mean of none.
+
+    Example:
+        >>> spread([0.5, 0.75, None])
+        {'mean': 0.625, 'std': 0.1767766952966369, 'per_seed': [0.5, 0.75, None]}
+    """
+    known = [value for value in values if value is not None]
+    return {
+        "mean": float(np.mean(known)) if known else None,
+        "std": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        "per_seed": list(values),
+    }
