@@ -47,8 +47,7 @@ class StreamedRows:
         self._rows = rows
         self._read_rows = read_rows
         self.device = torch.device(device)
-        self._window = np.empty(0, np.int64)
-        self._held: dict[int, Tensor] = {}
+        self._windows: list[_Window] = []
 
     def __len__(self) -> int:
         """Number of rows, n."""
@@ -60,15 +59,20 @@ class StreamedRows:
             rows = torch.arange(*rows.indices(len(self)))
         return self.view_of(rows, 0)
 
+    def strong_views(self) -> StreamedViews:
+        """The strong views of the rows, which stay on the disk too."""
+        return StreamedViews(self, self._cache.n_views - 1)
+
     def view_of(self, rows: Tensor, view: int) -> Tensor:
         """One view of rows by their numbers, float32 (k, D), unit length; of a batch it costs no reading."""
         wanted = rows.cpu().numpy()
-        place = np.searchsorted(self._window, wanted)
-        if not len(self._window) or not np.array_equal(self._window[place.clip(max=len(self._window) - 1)], wanted):
-            return self._read(wanted, view)
-        if view not in self._held:
-            self._held[view] = self._read(self._window, view)
-        return self._held[view][torch.as_tensor(place, device=self.device)]
+        for window in self._windows:
+            place = window.places(wanted)
+            if place is not None:
+                if view not in window.views:
+                    window.views[view] = self._read(window.rows, view)
+                return window.views[view][torch.as_tensor(place, device=self.device)]
+        return self._read(wanted, view)
 
     def split(self, size: int) -> Iterator[Tensor]:
         """All rows in order, in blocks of `size` (the last may be smaller), as `Tensor.split` makes them.
@@ -101,14 +105,16 @@ class StreamedRows:
         Yields:
             int64 (batch_size,); rows left over at the end of a pass are left out, as others are at the end of the next.
         """
-        window = max(1, self._read_rows // batch_size) * batch_size
+        size = max(1, self._read_rows // batch_size) * batch_size
+        window = _Window()
+        self._windows.append(window)
         while True:
             chunks = torch.randperm(-(-len(self) // CHUNK_ROWS), generator=generator)
             order = (chunks[:, None] * CHUNK_ROWS + torch.arange(CHUNK_ROWS)).flatten()
             order = order[order < len(self)]
-            for start in range(0, len(order), window):
-                rows = order[start : start + window]
-                self._window, self._held = rows.sort().values.numpy(), {}
+            for start in range(0, len(order), size):
+                rows = order[start : start + size]
+                window.rows, window.views = rows.sort().values.numpy(), {}
                 rows = rows[torch.randperm(len(rows), generator=generator)]
                 for batch in rows.split(batch_size):
                     if len(batch) == batch_size or len(order) < batch_size:
@@ -117,3 +123,39 @@ class StreamedRows:
     def _read(self, rows: NDArray[np.int64], view: int = 0) -> Tensor:
         features = self._cache.features(self._rows[rows], view)
         return unit_length(features, "unlabelled features", str(self._cache.path), str(self.device), rows)
+
+
+class _Window:
+    """The rows that the next batches of one stream are drawn from, and their views as far as they were asked for."""
+
+    def __init__(self) -> None:
+        self.rows: NDArray[np.int64] = np.empty(0, np.int64)
+        self.views: dict[int, Tensor] = {}
+
+    def places(self, wanted: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Where in the window the wanted rows are; None where some are not in it."""
+        if not len(self.rows):
+            return None
+        place = np.searchsorted(self.rows, wanted).clip(max=len(self.rows) - 1)
+        return place if np.array_equal(self.rows[place], wanted) else None
+
+
+class StreamedViews:
+    """The strong views of `StreamedRows`, asked for like a tensor (n, K, D).
+
+    Attributes:
+        count: K.
+        device: Where rows go.
+    """
+
+    def __init__(self, rows: StreamedRows, count: int) -> None:
+        self._rows = rows
+        self.count = count
+        self.device = rows.device
+
+    def __getitem__(self, chosen: tuple[Tensor, Tensor]) -> Tensor:
+        """Of each row by its number the strong view, both int64 (k,): float32 (k, D), unit length."""
+        rows, views = chosen
+        parts = [self._rows.view_of(rows[views == view], 1 + view) for view in range(self.count)]
+        order = torch.cat([(views == view).nonzero()[:, 0] for view in range(self.count)])
+        return torch.cat(parts)[order.argsort().to(self.device)]

@@ -25,7 +25,8 @@ def strong_views(
 
     FixMatch (Sohn et al. 2020) distorts the picture anew at each step. A cache made with ``--views weak-strong:K``
     holds K distortions of each picture, of which each step draws one; with one view in the cache, Gaussian noise on the
-    feature stands in. Cached views are read here, into memory, and only if they are used.
+    feature stands in. Cached views are read here, into memory (which holds them if it holds the weak ones), and only if
+    they are used.
 
     Args:
         data: Whose unlabelled rows.
@@ -56,7 +57,7 @@ def strong_views(
             {"strong_views": "noise", "cached_strong_views": 0},
         )
     cached = data.strong_views()
-    count = cached.shape[1]
+    count = cached.shape[1] if isinstance(cached, Tensor) else cached.count
 
     def draw(rows: Tensor) -> Tensor:
         views = torch.randint(count, (len(rows),), generator=generator)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ulfine_cache.errors import UlfineError
 from ulfine_fast.memory_bound import readable
-from ulfine_fast.streamed_rows import StreamedRows
+from ulfine_fast.streamed_rows import StreamedRows, StreamedViews
 from ulfine_fast.unit_length import unit_length
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class TrainingData:
         class_names: C names.
         strong_views: Reads the strong views of the unlabelled rows, float16 (n_unlabelled, K, D), unit length to 1e-3,
             on the device of `unlabelled`, which then is the weak view; None where the cache holds none. A function,
-            because most methods want none of them.
+            because most methods want none of them. They stay on the disk where `unlabelled` does.
     """
 
     features: Tensor
@@ -44,7 +44,7 @@ class TrainingData:
     unlabelled: Tensor | StreamedRows
     text: Tensor | None
     class_names: tuple[str, ...]
-    strong_views: Callable[[], Tensor] | None = None
+    strong_views: Callable[[], Tensor | StreamedViews] | None = None
 
     @property
     def n_classes(self) -> int:
@@ -102,10 +102,13 @@ def load_training_data(
         device=device,
         where=str(cache.path),
     )
-    if streams:
-        data = replace(data, unlabelled=StreamedRows(cache, split.unlabelled, device))
+    streamed = StreamedRows(cache, split.unlabelled, device) if streams else None
+    if streamed is not None:
+        data = replace(data, unlabelled=streamed)
     if not str(cache.attributes.get("views", "")).startswith("weak-strong:"):
         return data
+    if streamed is not None:
+        return replace(data, strong_views=streamed.strong_views)
     return replace(data, strong_views=lambda: _read_strong_views(cache, split.unlabelled, device))
 
 

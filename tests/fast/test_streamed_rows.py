@@ -15,6 +15,7 @@ from ulfine_cache.progress import Silent
 from ulfine_cache.shards import Shard, shard_path, write_shard
 from ulfine_fast.registry import get_method
 from ulfine_fast.streamed_rows import StreamedRows
+from ulfine_fast.strong_views import strong_views
 from ulfine_fast.training import train
 from ulfine_fast.training_data import load_training_data
 
@@ -141,3 +142,47 @@ def test_batches__rows_come_from_one_read(sharded: FeatureCache):
         assert torch.equal(streamed[batch], loaded[batch])
     with pytest.raises(UlfineError, match="is missing"):
         streamed[next(drawn)]
+
+
+def test_batches__two_streams_do_not_disturb_each_other(sharded: FeatureCache):
+    loaded = load_training_data(sharded, sharded.read_split(None)).all_unlabelled
+    streamed = StreamedRows(sharded, sharded.read_split(None).unlabelled, read_rows=1000)
+    streams = [streamed.batches(250, torch.Generator().manual_seed(seed)) for seed in range(2)]
+    for drawn in [next(stream) for stream in streams]:
+        assert torch.equal(streamed[drawn], loaded[drawn])
+    (sharded.path / "shards").rename(sharded.path / "hidden")
+    for drawn in [next(stream) for stream in streams]:
+        assert torch.equal(streamed[drawn], loaded[drawn])
+
+
+@pytest.mark.parametrize("name", ["fixmatch", "ulfine-paper"])
+def test_gradient_methods__stream_to_the_same_accuracy(sharded: FeatureCache, name: str):
+    split, method = sharded.read_split(None), get_method(name)
+    test, truth = torch.as_tensor(sharded.features(split.test)), sharded.labels[split.test]
+
+    def accuracy(*, streams: bool) -> float:
+        data = load_training_data(sharded, split, streams=streams)
+        if isinstance(data.unlabelled, StreamedRows):
+            data = replace(data, unlabelled=StreamedRows(sharded, split.unlabelled, read_rows=1024))
+        model = train(method, method.config.model_validate({"steps": 60}), data, 0, Silent()).model
+        return float((model(test).argmax(1).numpy() == truth).mean())
+
+    assert accuracy(streams=True) == pytest.approx(accuracy(streams=False), abs=0.03)
+    assert accuracy(streams=True) > 0.7
+
+
+def test_strong_views__stay_on_the_disk_too(make_cache):
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(600, 3, 4)).astype(np.float32)
+    labels = np.where(np.arange(600) < 6, np.arange(600) % 2, -1)
+    cache = FeatureCache.open(make_cache("views", features=features, labels=labels))
+    cache.attributes["views"] = "weak-strong:2"
+    split = cache.read_split(None)
+    loaded, streamed = (load_training_data(cache, split, streams=streams) for streams in (False, True))
+    draw = [strong_views(data, "auto", 0.25, torch.Generator().manual_seed(0)) for data in (loaded, streamed)]
+    assert draw[0][1] == draw[1][1] == {"strong_views": "cached", "cached_strong_views": 2}
+    rows = torch.tensor([300, 2, 2, 593, 40, 41])
+    for _ in range(3):
+        expected, found = (view(rows) for view, _ in draw)
+        assert found.numpy() == pytest.approx(expected.numpy(), abs=1e-3)
+        assert found.norm(dim=1) == pytest.approx(torch.ones(6))
