@@ -26,6 +26,7 @@ from ulfine_fast.method import FitResult, Method, unadjusted_prior
 from ulfine_fast.methods.lp_la import LogitAdjustedProbeConfig
 from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
 from ulfine_fast.strong_views import Source, strong_views
+from ulfine_fast.unlabelled_batches import unlabelled_batches
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -68,7 +69,7 @@ def fit(data: TrainingData, config: FixMatchConfig, seed: int, progress: Progres
         data, config.strong_views, config.strong_noise, torch.Generator().manual_seed(seed + 1)
     )
     unlabelled_size = config.unlabelled_ratio * min(config.batch_size, len(data.labels))
-    unlabelled = batches(len(data.unlabelled), unlabelled_size, torch.Generator().manual_seed(seed + 2))
+    unlabelled = unlabelled_batches(data.unlabelled, unlabelled_size, torch.Generator().manual_seed(seed + 2))
     history: list[dict[str, float]] = []
     for step in range(1, config.steps + 1):
         row = next(rows).to(data.labels.device)

@@ -51,6 +51,7 @@ from ulfine_fast.prototype_fitting import (
     visual_prototypes,
 )
 from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy, strong_view
+from ulfine_fast.unlabelled_batches import unlabelled_batches
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -157,7 +158,7 @@ def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Prog
     # Streams of their own, so that labelled batches do not depend on the unlabelled rows.
     labelled_batches = batches(len(data.labels), config.batch_size, generator)
     other = torch.Generator().manual_seed(seed + 1)
-    unlabelled_batches = batches(len(data.unlabelled), config.batch_size, other)
+    drawn = unlabelled_batches(data.unlabelled, config.batch_size, other)
     history: list[dict[str, float]] = []
     for step in range(1, config.steps + 1):
         row = next(labelled_batches).to(device)
@@ -165,7 +166,7 @@ def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Prog
         weak, pseudo_labels, used = data.features[:0], labels[:0], labels[:0]
         with torch.no_grad():
             if uses_unlabelled:
-                weak = data.unlabelled[next(unlabelled_batches).to(device)]
+                weak = data.unlabelled[next(drawn).to(device)]
                 pseudo_labels, used = confident_pseudo_labels(model.logits(weak), config.threshold)
                 fitting.meet(pseudo_labels)
             if config.paf:
