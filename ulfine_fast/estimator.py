@@ -13,7 +13,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Silent
+from ulfine_fast.estimator_prior import PriorShiftMixin
 from ulfine_fast.partial_labels import is_unlabelled, plain_labels, with_missing_marked
 from ulfine_fast.registry import get_method
 from ulfine_fast.settings import resolve_settings
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from ulfine_fast.run import Run
 
 
-class ULFineClassifier(ClassifierMixin, BaseEstimator):
+class ULFineClassifier(PriorShiftMixin, ClassifierMixin, BaseEstimator):
     """Long-tailed semi-supervised classifier on frozen features.
 
     Unlabelled rows have the label -1, as in `sklearn.semi_supervised`. Where labels are strings the same holds: -1 in
@@ -46,6 +48,7 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
         model_: torch module, features (N, D) to logits (N, C).
         history_: Figures of the fit, step by step.
         diagnostics_: What the method found out.
+        test_prior_: (C,) of copies by `with_test_prior` alone: the class prior that they answer for.
 
     Example:
         >>> X = np.eye(4)[[0, 1, 0, 1]] + 0.01
@@ -113,6 +116,7 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
             where="X",
         )
         result = train(method, settings, data, self._seed(), Silent())
+        self._forget_test_prior()
         self.classes_ = classes
         self.model_ = result.model
         self.history_ = result.history
@@ -185,10 +189,15 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
 
         Returns:
             The run.
+
+        Raises:
+            UlfineError: This is a copy by `with_test_prior`, or as `ulfine_fast.run.new_run_directory`.
         """
         from ulfine_fast.estimator_run import save_estimator
 
         check_is_fitted(self)
+        if self._shift is not None:
+            raise UlfineError("a run keeps the model as fitted: save the original, and give --test-prior at its use")
         return save_estimator(self, Path(path), overwrite=overwrite)
 
     @classmethod
@@ -233,7 +242,8 @@ class ULFineClassifier(ClassifierMixin, BaseEstimator):
         checked: Any = validate_data(self, X, dtype=np.float32, reset=False)  # pyright: ignore[reportArgumentType]
         rows = np.ascontiguousarray(checked)
         with torch.no_grad():
-            return self.model_(torch.as_tensor(rows)).double().numpy()
+            logits = self.model_(torch.as_tensor(rows)).double().numpy()
+        return logits if self._shift is None else logits + self._shift
 
     def _seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):
