@@ -37,10 +37,10 @@ class ResidualAdapter(nn.Module):
         """Adapt features.
 
         Args:
-            features: float32 (N, D), unit length.
+            features: float32 (N, D), unit length; (..., N, D) for adapters side by side.
 
         Returns:
-            float32 (N, D), unit length.
+            float32 (N, D) or (..., N, D), unit length.
         """
-        hidden = torch.relu(features @ self.down.T)
-        return normalize(features + hidden @ self.up.T, dim=-1)
+        hidden = torch.relu(features @ self.down.mT)
+        return normalize(features + hidden @ self.up.mT, dim=-1)

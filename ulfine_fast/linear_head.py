@@ -1,4 +1,4 @@
-"""Heads trained by gradient on labelled features: the model and the one training loop behind `lp`, `lft` and kin."""
+"""Heads trained by gradient on features: the model, its settings and its batches. `head_training` has the training."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from torch.nn.functional import normalize
 
 from ulfine_cache.config import StrictConfig
 from ulfine_fast.adapter import ResidualAdapter
-from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from ulfine_fast.logit_model import LogitModel
-from ulfine_fast.method import FitResult
 
 if TYPE_CHECKING:
-    from ulfine_cache.progress import Progress
     from ulfine_fast.training_data import TrainingData
 
 
@@ -34,6 +31,9 @@ class LinearHeadConfig(StrictConfig):
         batch_size: Labelled rows per step.
         learning_rate: Peak rate of AdamW, which falls to zero along a cosine.
         weight_decay: AdamW's decay.
+        early_stopping: Whether cross-validation on the labelled rows chooses after how many of the steps to stop
+            (`ulfine_fast.early_stopping`).
+        folds: Its folds.
     """
 
     tau: float = Field(default=0.0, ge=0)
@@ -45,6 +45,8 @@ class LinearHeadConfig(StrictConfig):
     batch_size: int = Field(default=512, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=5e-4, ge=0)
+    early_stopping: bool = False
+    folds: int = Field(default=5, ge=2)
 
 
 class LinearHeadModel(LogitModel):
@@ -72,10 +74,10 @@ class LinearHeadModel(LogitModel):
         self.weight = nn.Parameter(torch.zeros(n_classes, n_features))
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits of unit features, (N, D) to (N, C)."""
+        """Logits of unit features, (N, D) to (N, C); of models side by side, (..., N, D) to (..., N, C)."""
         adapted = features if self.adapter is None else self.adapter(features)
         weight = normalize(self.weight, dim=-1) if self.cosine else self.weight
-        return self.scale * adapted @ weight.T
+        return self.scale * adapted @ weight.mT
 
     def architecture(self) -> dict[str, Any]:
         """The arguments of the constructor."""
@@ -113,14 +115,6 @@ def batches(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterato
             yield order[start : start + batch_size]
 
 
-def optimiser_and_schedule(
-    parameters: Iterator[nn.Parameter], config: LinearHeadConfig
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW and the cosine fall of its rate to zero over `config.steps`."""
-    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    return optimiser, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
-
-
 def new_head(data: TrainingData, config: LinearHeadConfig, generator: torch.Generator) -> LinearHeadModel:
     """The model before its first step, on the device of the data."""
     model = LinearHeadModel(
@@ -135,24 +129,3 @@ def new_head(data: TrainingData, config: LinearHeadConfig, generator: torch.Gene
         with torch.no_grad():
             model.weight.copy_(initial_prototypes(data))
     return model
-
-
-def fit(data: TrainingData, config: LinearHeadConfig, seed: int, progress: Progress) -> FitResult:
-    """Train on the labelled rows alone; the last step is the model."""
-    generator = torch.Generator().manual_seed(seed)
-    model = new_head(data, config, generator)
-    prior = log_prior(data.labelled_counts)
-    optimiser, schedule = optimiser_and_schedule(model.parameters(), config)
-    rows = batches(len(data.labels), config.batch_size, generator)
-    history: list[dict[str, float]] = []
-    for step in range(1, config.steps + 1):
-        row = next(rows).to(data.labels.device)
-        loss = logit_adjusted_cross_entropy(model.logits(data.features[row]), data.labels[row], prior, config.tau)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        if step % 20 == 0 or step == config.steps:
-            history.append({"step": step, "loss": float(loss.detach())})
-            progress.update("training", step, config.steps, loss=history[-1]["loss"])
-    return FitResult(model=model.eval(), history=history)

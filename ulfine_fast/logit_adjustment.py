@@ -25,19 +25,28 @@ def log_prior(counts: Tensor, floor: float = 0.5) -> Tensor:
     return torch.log(floored / floored.sum())
 
 
-def logit_adjusted_cross_entropy(logits: Tensor, labels: Tensor, prior: Tensor, tau: float = 1.0) -> Tensor:
+def logit_adjusted_cross_entropy(
+    logits: Tensor, labels: Tensor, prior: Tensor, tau: float = 1.0, row_weights: Tensor | None = None
+) -> Tensor:
     """`CE(z + tau * log prior, y)`, averaged over rows.
 
     Training with the prior added leaves `z` itself unbiased: predictions on balanced data use `z` alone. Source: Menon
     et al., Long-tail learning via logit adjustment, ICLR 2021, equation 10. With `tau = 0` this is plain cross-entropy.
 
     Args:
-        logits: float (N, C), z.
-        labels: int64 (N,) classes, or float (N, C) rows of a distribution.
-        prior: float (C,), the logarithm of the class prior of the rows.
+        logits: float (N, C), z; (..., N, C) of models side by side.
+        labels: int64 (N,) classes, or float (N, C) rows of a distribution; int64 (..., N) for models side by side.
+        prior: float (C,), the logarithm of the class prior of the rows, or (..., 1, C).
         tau: Strength; 1 is Fisher consistent for the balanced error.
+        row_weights: float (..., N), what rows count in the average of models side by side; None counts all alike.
 
     Returns:
-        A scalar.
+        A scalar, or float (...) for models side by side.
     """
-    return cross_entropy(logits + tau * prior, labels)
+    adjusted = logits + tau * prior
+    if logits.dim() == 2 and row_weights is None:
+        return cross_entropy(adjusted, labels)
+    losses = cross_entropy(adjusted.flatten(0, -2), labels.flatten(), reduction="none").reshape(labels.shape)
+    if row_weights is None:
+        return losses.mean(-1)
+    return (losses * row_weights).sum(-1) / row_weights.sum(-1).clamp_min(1.0)

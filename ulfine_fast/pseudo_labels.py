@@ -14,11 +14,11 @@ def confident_pseudo_labels(logits: Tensor, threshold: float) -> tuple[Tensor, T
     (LoFT's sweep on CIFAR-100-LT).
 
     Args:
-        logits: float (N, C), without the prior of the labelled rows, so that they favour no class.
+        logits: float (..., N, C), without the prior of the labelled rows, so that they favour no class.
         threshold: Probability in [0, 1]. At 0 every row counts.
 
     Returns:
-        Classes, int64 (N,), and whether they count, bool (N,).
+        Classes, int64 (..., N), and whether they count, bool (..., N).
 
     Example:
         >>> confident_pseudo_labels(torch.tensor([[2.0, 0.0], [0.1, 0.0]]), 0.7)
@@ -34,14 +34,15 @@ def masked_cross_entropy(logits: Tensor, classes: Tensor, counts: Tensor) -> Ten
     Dividing by all rows lets the term grow with the share of confident rows (FixMatch, equation 4).
 
     Args:
-        logits: float (N, C), of the strong view.
-        classes: int64 (N,), pseudo-labels.
-        counts: bool (N,).
+        logits: float (N, C), of the strong view; (..., N, C) of models side by side.
+        classes: int64 (N,) or (..., N), pseudo-labels.
+        counts: bool (N,) or (..., N).
 
     Returns:
-        A scalar, 0 when no row counts.
+        A scalar, or float (...) for models side by side; 0 where no row counts.
     """
-    return (cross_entropy(logits, classes, reduction="none") * counts).mean()
+    losses = cross_entropy(logits.flatten(0, -2), classes.flatten(), reduction="none").reshape(classes.shape)
+    return (losses * counts).mean(-1)
 
 
 def strong_view(rows: Tensor, noise: float, generator: torch.Generator) -> Tensor:

@@ -92,7 +92,8 @@ def test_prior_power__follows_the_settings(name, settings, power):
 def test_prior_power__of_the_probe_is_what_training_leaves():
     """Many rows of three overlapping classes: the plain probe differs from the adjusted one by the labelled prior."""
     from ulfine_cache.progress import Silent
-    from ulfine_fast.linear_head import LinearHeadConfig, fit
+    from ulfine_fast.head_training import fit
+    from ulfine_fast.linear_head import LinearHeadConfig
     from ulfine_fast.training_data import make_training_data
 
     generator = np.random.default_rng(0)

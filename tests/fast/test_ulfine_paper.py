@@ -113,9 +113,9 @@ def test_fit__logit_adjustment_serves_the_tail():
 def test_fit__nothing_counts_at_a_threshold_of_one():
     data, *_ = world()
     result = fit(data, threshold=1.0, scale=5.0)
-    assert [entry["pseudo_labels_used"] for entry in result.history] == [0.0] * len(result.history)
+    assert [entry["pseudo_label_rate"] for entry in result.history] == [0.0] * len(result.history)
     everything = fit(data, threshold=0.0)
-    assert everything.history[-1]["pseudo_labels_used"] == 1.0
+    assert everything.history[-1]["pseudo_label_rate"] == 1.0
 
 
 def test_fit__is_deterministic_and_rebuilds():

@@ -14,17 +14,21 @@ Learning, 2025, on CIFAR-100-LT: 0.6 gives 78.8, 0.95 gives 75.3); `threshold=0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from ulfine_fast.linear_head import batches, build, new_head, optimiser_and_schedule
-from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
+from ulfine_fast.head_training import train_heads
+from ulfine_fast.linear_head import LinearHeadModel, build
 from ulfine_fast.method import FitResult, Method, unadjusted_prior
 from ulfine_fast.methods.lp_la import LogitAdjustedProbeConfig
 from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
+from ulfine_fast.side_by_side import Axes
 from ulfine_fast.strong_views import Source, strong_views
 from ulfine_fast.unlabelled_batches import unlabelled_batches
 
@@ -52,45 +56,58 @@ class FixMatchConfig(LogitAdjustedProbeConfig):
 
 
 def unlabelled_loss(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """The loss on unlabelled rows and the share of pseudo-labels that count, both scalars, of logits (N, C)."""
+    """The loss on unlabelled rows and the share of pseudo-labels that count, both scalars, of logits (N, C).
+
+    Of models side by side, (..., N, C), they are (...).
+    """
     classes, counts = confident_pseudo_labels(weak.detach(), threshold)
-    return masked_cross_entropy(strong, classes, counts), counts.float().mean()
+    return masked_cross_entropy(strong, classes, counts), counts.float().mean(-1)
 
 
 def fit(data: TrainingData, config: FixMatchConfig, seed: int, progress: Progress) -> FitResult:
     """Train on labelled and unlabelled rows; the last step is the model. Without unlabelled rows this is `lp-la`."""
-    generator = torch.Generator().manual_seed(seed)
-    model = new_head(data, config, generator)
-    prior = log_prior(data.labelled_counts)
-    optimiser, schedule = optimiser_and_schedule(model.parameters(), config)
-    rows = batches(len(data.labels), config.batch_size, generator)
+    return fit_seeds(data, config, [seed], progress)[0]
+
+
+def fit_seeds(data: TrainingData, config: FixMatchConfig, seeds: Sequence[int], progress: Progress) -> list[FitResult]:
+    """The same for several seeds at once."""
+    if data.strong_views is not None:
+        data = replace(data, strong_views=cache(data.strong_views))  # all seeds draw from the same ones
     # Streams of their own, so that the labelled batches are those of `lp-la`.
-    strong, decided = strong_views(
-        data, config.strong_views, config.strong_noise, torch.Generator().manual_seed(seed + 1)
+    views = [
+        strong_views(data, config.strong_views, config.strong_noise, torch.Generator().manual_seed(seed + 1))
+        for seed in seeds
+    ]
+    size = config.unlabelled_ratio * min(config.batch_size, len(data.labels))
+    draws = [unlabelled_batches(data.unlabelled, size, torch.Generator().manual_seed(seed + 2)) for seed in seeds]
+
+    def consistency(model: LinearHeadModel, axes: Axes) -> tuple[Tensor, dict[str, Tensor]]:
+        rows = [next(draw) for draw in draws]
+        weak = axes.batch([data.unlabelled[row.to(data.labels.device)] for row in rows])
+        with torch.no_grad():
+            weak_logits = model.logits(weak)
+        strong = axes.batch([view(row) for (view, _), row in zip(views, rows, strict=True)])
+        loss, used = unlabelled_loss(weak_logits, model.logits(strong), config.threshold)
+        prior = torch.softmax(weak_logits, dim=-1).mean(-2)
+        figures = {"unlabelled_loss": loss.detach(), "pseudo_label_rate": used}
+        figures |= {"prior_min": prior.amin(-1), "prior_max": prior.amax(-1)}
+        return config.unlabelled_weight * loss, figures
+
+    return train_heads(
+        data,
+        config,
+        seeds,
+        progress,
+        unlabelled=consistency if len(data.unlabelled) else None,
+        diagnostics=views[0][1],
     )
-    unlabelled_size = config.unlabelled_ratio * min(config.batch_size, len(data.labels))
-    unlabelled = unlabelled_batches(data.unlabelled, unlabelled_size, torch.Generator().manual_seed(seed + 2))
-    history: list[dict[str, float]] = []
-    for step in range(1, config.steps + 1):
-        row = next(rows).to(data.labels.device)
-        loss = logit_adjusted_cross_entropy(model.logits(data.features[row]), data.labels[row], prior, config.tau)
-        entry = {"step": float(step), "loss": float(loss.detach())}
-        if len(data.unlabelled):
-            drawn = next(unlabelled)
-            with torch.no_grad():
-                weak_logits = model.logits(data.unlabelled[drawn.to(data.labels.device)])
-            strong_logits = model.logits(strong(drawn))
-            consistency, used = unlabelled_loss(weak_logits, strong_logits, config.threshold)
-            loss = loss + config.unlabelled_weight * consistency
-            entry |= {"unlabelled_loss": float(consistency.detach()), "pseudo_labels": float(used)}
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        if step % 20 == 0 or step == config.steps:
-            history.append(entry)
-            progress.update("training", step, config.steps, loss=entry["loss"])
-    return FitResult(model=model.eval(), history=history, diagnostics=decided)
 
 
-METHOD = Method(name="fixmatch", config=FixMatchConfig, fit=fit, build=build, prior_power=unadjusted_prior)
+METHOD = Method(
+    name="fixmatch",
+    config=FixMatchConfig,
+    fit=fit,
+    fit_seeds=fit_seeds,
+    build=build,
+    prior_power=unadjusted_prior,
+)

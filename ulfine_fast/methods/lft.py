@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from ulfine_fast.linear_head import LinearHeadConfig, build, fit
+from ulfine_fast.head_training import fit, fit_seeds
+from ulfine_fast.linear_head import LinearHeadConfig, build
 from ulfine_fast.method import Method, unadjusted_prior
 
 
@@ -20,4 +21,11 @@ class LightweightFineTuningConfig(LinearHeadConfig):
     adapter_width: int = Field(default=64, ge=0)
 
 
-METHOD = Method(name="lft", config=LightweightFineTuningConfig, fit=fit, build=build, prior_power=unadjusted_prior)
+METHOD = Method(
+    name="lft",
+    config=LightweightFineTuningConfig,
+    fit=fit,
+    fit_seeds=fit_seeds,
+    build=build,
+    prior_power=unadjusted_prior,
+)

@@ -5,7 +5,8 @@ LIFT's results are those of its test-time ensembling, see `ulfine_fast.five_crop
 
 from pydantic import Field
 
-from ulfine_fast.linear_head import build, fit
+from ulfine_fast.head_training import fit, fit_seeds
+from ulfine_fast.linear_head import build
 from ulfine_fast.method import Method, unadjusted_prior
 from ulfine_fast.methods.lft import LightweightFineTuningConfig
 
@@ -16,4 +17,11 @@ class LiftConfig(LightweightFineTuningConfig):
     tau: float = Field(default=1.0, ge=0)
 
 
-METHOD = Method(name="lift", config=LiftConfig, fit=fit, build=build, prior_power=unadjusted_prior)
+METHOD = Method(
+    name="lift",
+    config=LiftConfig,
+    fit=fit,
+    fit_seeds=fit_seeds,
+    build=build,
+    prior_power=unadjusted_prior,
+)

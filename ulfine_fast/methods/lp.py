@@ -1,6 +1,14 @@
 """`lp`: a plain linear probe, cross-entropy from zero weights. The published baseline whose tail suffers."""
 
-from ulfine_fast.linear_head import LinearHeadConfig, build, fit
+from ulfine_fast.head_training import fit, fit_seeds
+from ulfine_fast.linear_head import LinearHeadConfig, build
 from ulfine_fast.method import Method, unadjusted_prior
 
-METHOD = Method(name="lp", config=LinearHeadConfig, fit=fit, build=build, prior_power=unadjusted_prior)
+METHOD = Method(
+    name="lp",
+    config=LinearHeadConfig,
+    fit=fit,
+    fit_seeds=fit_seeds,
+    build=build,
+    prior_power=unadjusted_prior,
+)

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from ulfine_fast.linear_head import LinearHeadConfig, build, fit
+from ulfine_fast.head_training import fit, fit_seeds
+from ulfine_fast.linear_head import LinearHeadConfig, build
 from ulfine_fast.method import Method, unadjusted_prior
 
 
@@ -16,4 +17,11 @@ class LogitAdjustedProbeConfig(LinearHeadConfig):
     initial: Literal["text", "zero"] = "text"
 
 
-METHOD = Method(name="lp-la", config=LogitAdjustedProbeConfig, fit=fit, build=build, prior_power=unadjusted_prior)
+METHOD = Method(
+    name="lp-la",
+    config=LogitAdjustedProbeConfig,
+    fit=fit,
+    fit_seeds=fit_seeds,
+    build=build,
+    prior_power=unadjusted_prior,
+)

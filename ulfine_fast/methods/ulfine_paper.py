@@ -38,6 +38,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_cache.config import StrictConfig
+from ulfine_fast.descent import descend
 from ulfine_fast.dual_logit_model import DualLogitModel, spread_ratio
 from ulfine_fast.linear_head import batches, initial_prototypes
 from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
@@ -159,8 +160,8 @@ def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Prog
     labelled_batches = batches(len(data.labels), config.batch_size, generator)
     other = torch.Generator().manual_seed(seed + 1)
     drawn = unlabelled_batches(data.unlabelled, config.batch_size, other)
-    history: list[dict[str, float]] = []
-    for step in range(1, config.steps + 1):
+
+    def take(step: int) -> dict[str, Tensor]:
         row = next(labelled_batches).to(device)
         labels, adapted = data.labels[row], model.adapt(data.features[row])
         weak, pseudo_labels, used = data.features[:0], labels[:0], labels[:0]
@@ -187,17 +188,24 @@ def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Prog
             loss.backward()
             optimiser.step()
             schedule.step()
-        if step % 20 == 0 or step == config.steps:
-            history.append({"step": step, "loss": loss.item()})
-            if uses_unlabelled:
-                history[-1]["pseudo_labels_used"] = used.float().mean().item()
-            progress.update("training", step, config.steps, loss=history[-1]["loss"])
+        figures = {"loss": loss.detach()}
+        if uses_unlabelled:
+            figures["pseudo_label_rate"] = used.float().mean()
+            figures |= {"prior_min": fitting.distribution.min(), "prior_max": fitting.distribution.max()}
+        return figures
+
+    descent = descend(take, steps=config.steps, n_seeds=1, progress=progress)
     diagnostics = {
         "pseudo_label_distribution": fitting.distribution.tolist() if uses_unlabelled else None,
         "movement_rates": fitting.rates().tolist() if config.paf else [0.0] * data.n_classes,
         "text_scale": model.text_scale.item(),
     }
-    return FitResult(model=model.eval(), history=history, diagnostics=diagnostics)
+    return FitResult(
+        model=model.eval(),
+        history=descent.histories[0],
+        diagnostics=diagnostics,
+        interrupted_at=descent.interrupted_at,
+    )
 
 
 def _parts(model: DualLogitModel, adapted: Tensor) -> list[Tensor]:
