@@ -19,7 +19,7 @@ Published are PAF and DLF as ideas (arXiv 2505.05062); every form here is this p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,17 +27,15 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_cache.config import StrictConfig
-from ulfine_fast.folds import balanced_weights, folds_to_leave_out
+from ulfine_fast.fold_problems import FoldProblems, fold_problems
 from ulfine_fast.fused_model import FusedModel
-from ulfine_fast.gaussian_prototypes import Moments, Prototypes, fit_prototypes, labelled_moments
+from ulfine_fast.gaussian_prototypes import Prototypes
 from ulfine_fast.interruption import Interruption, first_interrupt_noted
 from ulfine_fast.left_out_fusion import LeftOutFusion
-from ulfine_fast.logit_fusion import align
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.pseudo_label_rounds import Refined, prior_range, refine, sample_rows
 from ulfine_fast.row_space import row_space
 from ulfine_fast.streamed_rows import StreamedRows
-from ulfine_fast.text_anchored_probe import fit_text_anchored_probes
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -84,41 +82,7 @@ class UlfineConfig(StrictConfig):
     folds: int = Field(default=5, ge=2)
 
 
-# Left-out rows that are enough to weigh three parts by: with more labelled rows, not every fold is left out.
-LEFT_OUT_ROWS = 1000
-
-# From this shrinkage on the covariance has so much of the identity in it that single precision inverts it safely.
-SAFE_SHRINKAGE = 0.1
-
 IDENTITY = 1.0  # the shrinkage that leaves nothing of the covariance
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """The whole fit (index 0) and one without each fold that is left out (1 to K), side by side.
-
-    Rows are in coordinates of their span where that is smaller than the space.
-    """
-
-    data: TrainingData
-    config: UlfineConfig
-    width: int  # dimensions of the features
-    folds: Tensor  # int64 (N,): b where problem b left the row out, 0 where none did
-    labelled: Moments
-    probes: Tensor  # float32 (B, C, D), scaled
-    text: Tensor | None  # float32 (C, D), scaled
-
-    def fit_prototypes(self, moments: Moments, shrinkage: float | None) -> Prototypes:
-        """Prototypes of the problems whose moments these are."""
-        return fit_prototypes(
-            None if self.data.text is None else self.data.text.to(moments.sums),
-            moments,
-            # An endless supply of imagined images holds prototypes at their anchors.
-            pseudo_count=self.config.pseudo_count if self.config.paf else 1e9,
-            anchor_ridge=self.config.anchor_ridge,
-            shrinkage=shrinkage,
-            width=self.width,
-        )
 
 
 def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress) -> FitResult:
@@ -126,7 +90,7 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
     generator = torch.Generator().manual_seed(seed)
     width = data.n_features
     data, basis = _in_row_space(data)
-    problem = _problem(data, config, width, generator)
+    problem = fold_problems(data, config, width, generator)
     sample = sample_rows(len(data.unlabelled), data.n_features, data.n_classes, generator)
     left_out = LeftOutFusion(data, problem.folds, problem.probes, problem.text, dlf=config.dlf)
     row_weights = left_out.row_weights
@@ -180,32 +144,8 @@ def _in_row_space(data: TrainingData) -> tuple[TrainingData, Tensor | None]:
     return replace(data, features=data.features @ basis, unlabelled=data.unlabelled @ basis, text=text), basis
 
 
-def _problem(data: TrainingData, config: UlfineConfig, width: int, generator: torch.Generator) -> _Problem:
-    """Deal folds and fit what does not change any more: moments of labelled rows, probes and the scale of text."""
-    folds = folds_to_leave_out(data.labels, config.folds, LEFT_OUT_ROWS, generator)
-    keep = folds != torch.arange(int(folds.max()) + 1, device=folds.device)[:, None]
-    keep[0] = True
-    text = None
-    if data.text is not None:
-        zero_shot = (data.features @ data.text.T)[None]
-        balanced = balanced_weights(data.labels, data.labelled_counts, keep[0])
-        text = 100 * float(align(100 * zero_shot, data.labels, balanced)) * data.text
-    probes = fit_text_anchored_probes(
-        data.features,
-        data.labels,
-        data.features.new_zeros(data.n_classes, data.n_features) if text is None else text,
-        keep,
-        penalty=config.probe_penalty / len(data.labels),
-        tau=config.tau if config.logit_adjustment else 0.0,
-    )
-    safe = config.shrinkage is None or config.shrinkage >= SAFE_SHRINKAGE
-    dtype = torch.float32 if safe else torch.float64
-    moments = labelled_moments(data.features, data.labels, data.n_classes, keep, dtype)
-    return _Problem(data=data, config=config, width=width, folds=folds, labelled=moments, probes=probes, text=text)
-
-
 def _refine(
-    problem: _Problem,
+    problem: FoldProblems,
     prototypes: Prototypes,
     weights: Tensor,
     shrinkage: float | None,
@@ -249,7 +189,7 @@ def _mean(losses: Tensor, row_weights: Tensor) -> float:
     return float((row_weights * losses).sum() / row_weights.sum().clamp_min(1e-12))
 
 
-def _model(problem: _Problem, prototypes: Prototypes, weights: Tensor, basis: Tensor | None) -> FusedModel:
+def _model(problem: FoldProblems, prototypes: Prototypes, weights: Tensor, basis: Tensor | None) -> FusedModel:
     """Problem 0 as a module: the adapter is the inverse square root of the covariance, which whitens."""
     values, vectors = torch.linalg.eigh(prototypes.covariance[0])
     adapter = (vectors * values.rsqrt()) @ vectors.T
