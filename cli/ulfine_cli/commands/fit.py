@@ -43,9 +43,7 @@ def fit(
     config: Annotated[Path | None, typer.Option(help="YAML file with values for the method.")] = None,
     set: Annotated[list[str], typer.Option(help="One value for the method, as key=value; may be repeated.")] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same bytes on the same machine.")] = 0,
-    seeds: Annotated[
-        int, typer.Option(help="Seeds to fit at once, for the spread; the run is the first.")
-    ] = 1,
+    seeds: Annotated[int, typer.Option(help="Seeds to fit at once, for the spread; the run is the first.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
     views: Annotated[
         Views,
