@@ -58,6 +58,11 @@ def model_card(metadata: ExportMetadata, run: "Run", size: int, comparison: "Com
         if measured
         else "There were no test images."
     )
+    if metadata.test_prior:
+        figures += (
+            "\n\nThese are of the model as it was fitted. The file answers for another class prior, "
+            f"{metadata.test_prior}; its metadata hold it."
+        )
     classes = "\n".join(
         f"| {_cell(label)} | {count} |" for label, count in zip(run.class_names, run.labelled_counts, strict=True)
     )

@@ -82,6 +82,14 @@ def test_preprocessor_config__resize_modes(mode, size, crops):
     assert (config["size"], config["do_center_crop"], config["resample"]) == (size, crops, 2)
 
 
+def test_hub__card_says_which_prior_is_inside(feature_run, tmp_path):
+    export_onnx(run=feature_run, to_hub=tmp_path / "moved", test_prior="labelled")
+    export_onnx(run=feature_run, to_hub=tmp_path / "plain")
+    said = "answers for another class prior, labelled"
+    assert said in (tmp_path / "moved" / "README.md").read_text(encoding="utf-8")
+    assert said not in (tmp_path / "plain" / "README.md").read_text(encoding="utf-8")
+
+
 def test_hub__features_need_no_preprocessor(feature_run, tmp_path):
     export_onnx(run=feature_run, to_hub=tmp_path, precision="fp16")
     assert not (tmp_path / "preprocessor_config.json").exists()

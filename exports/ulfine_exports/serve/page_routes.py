@@ -39,6 +39,7 @@ def page_routes(service: Service) -> list[BaseRoute]:
         # A checkpoint's file, without the folder that it had on the machine that exported.
         "encoder": " ".join(part for part in (metadata.model, re.split(r"[/\\\\]", metadata.pretrained)[-1]) if part),
         "precision": metadata.precision,
+        "test_prior": metadata.test_prior,
         "device": model.device,
         "parts": list(model.parts),
         "ulfine_version": metadata.ulfine_version,
