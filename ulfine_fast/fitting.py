@@ -211,6 +211,7 @@ def _write(
             "split": {**describe_split(split), "requested": resolved["split"]},
             "seed": resolved["seed"],
             "seeds": len(results),
+            "interrupted": result.interrupted_at is not None,
             "interrupted_at": result.interrupted_at,
             "device": resolved["device"],
             "diagnostics": result.diagnostics,

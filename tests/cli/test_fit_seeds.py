@@ -68,7 +68,9 @@ def test_fit__ctrl_c_keeps_what_there_is(cache, tmp_path):
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    step = json.loads((run / "provenance.json").read_text())["interrupted_at"]
+    provenance = json.loads((run / "provenance.json").read_text())
+    step = provenance["interrupted_at"]
+    assert provenance["interrupted"] is True
     assert 0 < step < 100_000_000
     assert err.splitlines()[-1].startswith(f"error: interrupted after step {step} of the training: {run} holds")
     assert "macro" in out

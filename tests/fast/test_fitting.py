@@ -105,6 +105,17 @@ def test_fit__same_seed_same_bytes(text_cache, bare_cache, tmp_path, method, tex
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_fit__same_seeds_same_bytes(text_cache, tmp_path, method):
+    for name in ("one", "two"):
+        run = fit(cache=text_cache, out=tmp_path / name, split="lt", method=method, seed=1, seeds=2, device="cpu")
+        assert len(run.metrics["seeds"]["macro_accuracy"]["per_seed"]) == 2
+    for file in ("model.safetensors", "config.yaml", "history.csv", "predictions.csv"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+    one, two = (json.loads((tmp_path / name / "metrics.json").read_text())["seeds"] for name in ("one", "two"))
+    assert one == two
+
+
 def test_fit__same_bytes_in_another_process(text_cache, tmp_path):
     fit(cache=text_cache, out=tmp_path / "here", split="lt", method="zero-shot", device="cpu")
     code = (

@@ -16,7 +16,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from ulfine_cache.progress import Silent
 from ulfine_fast.cross_validation import choose_setting, kept
+from ulfine_fast.interruption import Interruption, first_interrupt_noted
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.methods.tip_adapter import (
     TipAdapterConfig,
@@ -49,9 +51,13 @@ class TrainedTipAdapterConfig(TipAdapterConfig):
 
 
 def train_keys(
-    data: TrainingData, config: TrainedTipAdapterConfig, seed: int
+    data: TrainingData,
+    config: TrainedTipAdapterConfig,
+    seed: int,
+    interruption: Interruption,
+    progress: Progress,
 ) -> tuple[TipAdapterModel, list[dict[str, float]]]:
-    """A model with trained keys at the initial alpha and beta, and one entry of history per epoch."""
+    """A model with trained keys at the initial alpha and beta, and one entry of history per epoch till the end."""
     generator = torch.Generator().manual_seed(seed)
     model = untrained(data, config)
     keys = model.keys.clone().requires_grad_(True)
@@ -71,27 +77,42 @@ def train_keys(
             schedule.step()
             total += float(loss.detach()) * len(row)
         history.append({"step": epoch, "loss": total / len(data.labels)})
+        progress.update("training", epoch, config.epochs, loss=history[-1]["loss"])
+        if interruption.requested:
+            break
     model.keys.copy_(keys.detach())
     return model, history
 
 
 def fit(data: TrainingData, config: TrainedTipAdapterConfig, seed: int, progress: Progress) -> FitResult:
-    """Train the keys on all labelled rows, then search alpha and beta."""
-    model, history = train_keys(data, config, seed)
-    progress.update("training", 1, 2, loss=history[-1]["loss"])
+    """Train the keys on all labelled rows, then search alpha and beta.
+
+    Ctrl-C ends the training after the epoch; a search that it meets is given up, and alpha and beta stay at the start.
+    """
     diagnostics: dict[str, Any] = {}
-    if config.search:
-        pairs = grid(config)
+    with first_interrupt_noted() as interruption:
+        model, history = train_keys(data, config, seed, interruption, progress)
+        pairs = grid(config) if config.search and not interruption.requested else []
 
         def fold_logits(keep: Tensor) -> Iterator[Tensor]:
-            return search_grid(train_keys(kept(data, keep), config, seed)[0], data.features[~keep], pairs)
+            trained, _ = train_keys(kept(data, keep), config, seed, interruption, Silent())
+            return search_grid(trained, data.features[~keep], pairs)
 
-        choice = choose_setting(data, fold_logits, n_settings=len(pairs), default=0, n_folds=config.folds, seed=seed)
-        model.beta, model.alpha = pairs[choice.index]
-        if choice.macro_accuracy:
-            diagnostics["left_out_macro_accuracy"] = choice.macro_accuracy[choice.index]
-    progress.update("training", 2, 2, loss=history[-1]["loss"])
-    return FitResult(model=model, history=history, diagnostics={"alpha": model.alpha, "beta": model.beta} | diagnostics)
+        if pairs:
+            choice = choose_setting(
+                data, fold_logits, n_settings=len(pairs), default=0, n_folds=config.folds, seed=seed
+            )
+            if not interruption.requested:
+                model.beta, model.alpha = pairs[choice.index]
+                if choice.macro_accuracy:
+                    diagnostics["left_out_macro_accuracy"] = choice.macro_accuracy[choice.index]
+        ended_early = interruption.requested and (config.search or len(history) < config.epochs)
+    return FitResult(
+        model=model,
+        history=history,
+        diagnostics={"alpha": model.alpha, "beta": model.beta} | diagnostics,
+        interrupted_at=len(history) if ended_early else None,
+    )
 
 
 METHOD = Method(

@@ -1,4 +1,7 @@
+import signal
+
 import numpy as np
+import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
@@ -95,3 +98,60 @@ def test_fit__training_lowers_the_loss(long_tailed):
     result = tip_adapter_f.fit(long_tailed(), TrainedTipAdapterConfig(), 0, Silent())
     assert len(result.history) == 20
     assert result.history[-1]["loss"] < result.history[0]["loss"]
+
+
+class Watcher(Silent):
+    """Notes the epochs, and presses Ctrl-C at one."""
+
+    def __init__(self, stop=None):
+        self.epochs, self.stop = [], stop
+
+    def update(self, stage, done, total, **figures):
+        self.epochs.append((done, total))
+        assert figures["loss"] > 0
+        if done == self.stop:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def interruptible():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_fit__ctrl_c_keeps_the_keys_of_the_epoch(long_tailed, interruptible):
+    data, watcher = long_tailed(), Watcher(stop=3)
+    config = TrainedTipAdapterConfig(epochs=5, learning_rate=0.1, batch_size=16)
+    result = tip_adapter_f.fit(data, config, 0, watcher)
+    assert watcher.epochs == [(1, 5), (2, 5), (3, 5)]
+    assert result.interrupted_at == 3
+    whole = tip_adapter_f.fit(data, config, 0, Watcher())
+    assert whole.interrupted_at is None
+    assert whole.history[:3] == result.history
+    assert not torch.equal(result.model.state_dict()["keys"], whole.model.state_dict()["keys"])
+    # The search is given up: alpha and beta stay at the published start.
+    assert result.diagnostics == {"alpha": config.alpha, "beta": config.beta}
+
+
+def test_fit__ctrl_c_gives_the_search_up(long_tailed, interruptible, monkeypatch):
+    data, search_grid = long_tailed(), tip_adapter_f.search_grid
+
+    def interrupted_search(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        monkeypatch.undo()
+        return search_grid(*arguments)
+
+    config = TrainedTipAdapterConfig(epochs=5, steps=20)
+    whole = tip_adapter_f.fit(data, config, 0, Watcher())
+    assert whole.diagnostics["alpha"] != config.alpha
+    before = tip_adapter_f.fit(data, config, 0, Watcher(stop=5))
+    monkeypatch.setattr(tip_adapter_f, "search_grid", interrupted_search)
+    within = tip_adapter_f.fit(data, config, 0, Watcher())
+    for result in (before, within):
+        assert result.interrupted_at == 5
+        assert result.diagnostics == {"alpha": config.alpha, "beta": config.beta}
+        assert torch.equal(result.model.state_dict()["keys"], whole.model.state_dict()["keys"])
+    # Without a search a signal in the last epoch comes too late to end anything.
+    without = config.model_copy(update={"search": False})
+    assert tip_adapter_f.fit(data, without, 0, Watcher(stop=5)).interrupted_at is None
