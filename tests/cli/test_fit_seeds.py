@@ -72,6 +72,8 @@ def test_fit__ctrl_c_keeps_what_there_is(cache, tmp_path):
     step = provenance["interrupted_at"]
     assert provenance["interrupted"] is True
     assert 0 < step < 100_000_000
-    assert err.splitlines()[-1].startswith(f"error: interrupted after step {step} of the training: {run} holds")
+    assert err.splitlines()[-1].startswith(
+        f"error: interrupted at step, round or seed {step} of the training: {run} holds"
+    )
     assert "macro" in out
     assert json.loads((run / "metrics.json").read_text())["macro_accuracy"] > 0.5

@@ -116,6 +116,9 @@ def test_fit__nothing_counts_at_a_threshold_of_one():
     assert [entry["pseudo_label_rate"] for entry in result.history] == [0.0] * len(result.history)
     everything = fit(data, threshold=0.0)
     assert everything.history[-1]["pseudo_label_rate"] == 1.0
+    shares = everything.diagnostics["pseudo_label_distribution"]
+    assert everything.history[-1]["prior_min"] == pytest.approx(min(shares))
+    assert everything.history[-1]["prior_max"] == pytest.approx(max(shares))
 
 
 def test_fit__is_deterministic_and_rebuilds():

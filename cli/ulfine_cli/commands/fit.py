@@ -23,8 +23,8 @@ def failures(figures: dict[str, Any]) -> list[str]:
     if "interrupted_at" not in figures:
         return []
     return [
-        f"interrupted after step {figures['interrupted_at']} of the training: {figures['run']} holds the best till "
-        "then; run the same command with --overwrite for a whole fit"
+        f"interrupted at step, round or seed {figures['interrupted_at']} of the training: {figures['run']} holds the "
+        "best till then; run the same command with --overwrite for a whole fit"
     ]
 
 

@@ -64,6 +64,8 @@ def test_fit__history_tells_the_share_of_pseudo_labels(long_tailed):
     result = fixmatch.fit(long_tailed(), FixMatchConfig(steps=40, threshold=0.0), 0, Silent())
     assert [entry["step"] for entry in result.history] == [20, 40]
     assert {entry["pseudo_label_rate"] for entry in result.history} == {1.0}
+    for entry in result.history:
+        assert 0 < entry["prior_min"] < 1 / 6 < entry["prior_max"] < 1
 
 
 def test_fit__depends_on_what_the_unlabelled_rows_show(long_tailed):
