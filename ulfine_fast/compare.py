@@ -45,6 +45,7 @@ def compare(
     """Fit methods with their default settings on several draws of one split protocol and judge them on the same rows.
 
     Seed s of 0 to `seeds` - 1 draws the protocol of the named split with seed s and fits every method with seed s.
+    Unlabelled rows that half of the free memory does not hold stay on the disk, as in `ulfine_fast.fitting.fit`.
     Where the cache has a test set, all draws share it; otherwise each draw holds out its own. Where the cache holds
     five crops of each image, all methods are judged by all five.
 
@@ -145,10 +146,14 @@ def _fit_and_judge(
 ) -> dict[str, Any]:
     from ulfine_fast.evaluation import judge
     from ulfine_fast.five_crops import FIVE_CROPS, choose_views
+    from ulfine_fast.memory_bound import memory_bound
+    from ulfine_fast.streaming_choice import must_stream
     from ulfine_fast.training import choose_device, train
     from ulfine_fast.training_data import load_training_data
 
-    data = load_training_data(cache, split, choose_device(device))
+    used_device, bound = choose_device(device), memory_bound("auto")
+    streams = bound is not None and must_stream(cache, split, used_device, bound)
+    data = load_training_data(cache, split, used_device, streams=streams)
     start = time.perf_counter()
     # The bar shows the comparison; the steps inside each fit would only flicker.
     result = train(method, settings, data, seed, Silent())
