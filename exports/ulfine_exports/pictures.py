@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.image_folder import EXTENSIONS
-from ulfine_cache.pixels import UndecodableImage, decode
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +28,9 @@ def to_picture(picture: Picture) -> "Image":
     Raises:
         UndecodableImage: The file is missing or gives no picture; the message is the reason alone.
     """
+    # Pillow is not loaded where features are classified.
+    from ulfine_cache.pixels import decode
+
     return decode(_encoded(picture))
 
 
@@ -98,6 +100,8 @@ def _encoded(picture: Picture) -> bytes:
         try:
             return Path(picture).read_bytes()
         except OSError as error:
+            from ulfine_cache.pixels import UndecodableImage
+
             raise UndecodableImage((error.strerror or str(error)).lower()) from error
     # Through the decoder of files, so that orientation, alpha and 16 bits come out the same. TIFF holds every mode.
     buffer = BytesIO()

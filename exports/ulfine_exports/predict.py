@@ -134,7 +134,6 @@ def predict(
     from ulfine_exports.predictors import open_predictor
     from ulfine_fast.class_prior import moved_probabilities, prior_shift
     from ulfine_fast.predictions import check_predictions_path, write_predictions
-    from ulfine_fast.target_prior import read_target_prior
 
     started = time.perf_counter()
     if options.out is not None:
@@ -148,6 +147,8 @@ def predict(
     predictor = open_predictor(options.model, options.views)
     target = answered = prior = None
     if options.test_prior is not None:
+        from ulfine_fast.target_prior import read_target_prior
+
         answered = predictor.answered_prior()
         target = read_target_prior(options.test_prior, predictor.class_names, predictor.labelled_counts)
     progress.note(f"{options.model} runs on {predictor.device}")
@@ -166,6 +167,8 @@ def predict(
     values = np.concatenate([np.zeros((0, len(predictor.class_names)), np.float32), *found.values])
     probabilities = values
     if target is not None and answered is not None:
+        from ulfine_fast.class_prior import moved_probabilities, prior_shift
+
         prior = target.settled(lambda: values, answered, "inputs", progress)
         probabilities = moved_probabilities(values, prior_shift(prior, answered))
     if options.out is not None:
