@@ -1,7 +1,7 @@
 """LIFT's test-time ensembling: an image is judged by the mean of the logits of its five crops.
 
-It helps nearly whatever is trained (`docs/method.md`), so every method takes the five crops where a cache holds them, unless
-it is told otherwise; methods side by side then look at the same.
+It helps nearly whatever is trained (`docs/method.md`), so every method takes the five crops where a cache holds them,
+unless it is told otherwise; methods side by side then look at the same.
 """
 
 from __future__ import annotations
