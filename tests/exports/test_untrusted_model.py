@@ -1,5 +1,8 @@
 """Files that reach beyond themselves are refused before onnxruntime sees them."""
 
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -182,3 +185,15 @@ def test_onnx_classifier__the_same_files_unchanged_are_run(input, tmp_path):
     }
     classifier = OnnxClassifier(classifier_file(input, tmp_path, lambda model: None), device="cpu")
     assert np.allclose(classifier.predict_proba(rows[input]).sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("first", ["", "import onnx; "])
+def test_read_model__is_onnxs_own_and_leaves_the_package_alone(feature_onnx, first):
+    code = (
+        f"{first}import sys; from pathlib import Path; from ulfine_exports.untrusted_model import read_model; "
+        f"path = {str(feature_onnx)!r}; model = read_model(Path(path)); "
+        f"assert ('onnx' in sys.modules) == {bool(first)}; "
+        "import onnx; same = onnx.load(path); assert isinstance(model, onnx.ModelProto); assert model == same; "
+        "onnx.checker.check_model(model, full_check=True)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
