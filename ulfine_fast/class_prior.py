@@ -13,7 +13,7 @@ images look like, and that the probabilities are calibrated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,6 +141,17 @@ def estimate_prior(logits: NDArray[np.floating], answered: NDArray[np.float64]) 
         if np.abs(prior - before).sum() < _STILL:
             break
     return prior / prior.sum()
+
+
+def prior_of_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights (C,) of at least 0, one of them above, as shares that sum to 1; no sum of large ones overflows."""
+    weights = weights / weights.max()
+    return weights / weights.sum()
+
+
+def prior_figures(name: str | None, prior: NDArray[np.float64], class_names: Sequence[str]) -> dict[str, Any]:
+    """What a command tells of a test prior: its name, and class name to share."""
+    return {"test_prior": name, "class_prior": dict(zip(class_names, prior.tolist(), strict=True))}
 
 
 def sample_places(n_rows: int) -> NDArray[np.int64]:

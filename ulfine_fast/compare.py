@@ -151,8 +151,8 @@ def _fit_and_judge(
     from ulfine_fast.training import choose_device, train
     from ulfine_fast.training_data import load_training_data
 
-    used_device, bound = choose_device(device), memory_bound("auto")
-    streams = bound is not None and must_stream(cache, split, used_device, bound)
+    used_device = choose_device(device)
+    streams = must_stream(cache, split, used_device, memory_bound("auto"))
     data = load_training_data(cache, split, used_device, streams=streams)
     start = time.perf_counter()
     # The bar shows the comparison; the steps inside each fit would only flicker.

@@ -34,6 +34,17 @@ def kept(data: TrainingData, keep: Tensor) -> TrainingData:
     return replace(data, features=data.features[keep], labels=data.labels[keep])
 
 
+def usable_rows(data: TrainingData) -> Tensor:
+    """Which labelled rows can be judged when they are left out, bool (n_labelled,).
+
+    A class of one labelled row has none left to learn from when that row is left out, so it has no say where there is
+    no text.
+    """
+    if data.text is not None:
+        return torch.ones_like(data.labels, dtype=torch.bool)
+    return data.labelled_counts[data.labels] > 1
+
+
 def choose_setting(
     data: TrainingData,
     fold_logits: Callable[[Tensor], Iterable[Tensor]],
@@ -50,8 +61,7 @@ def choose_setting(
     rows left out, balanced over classes; then the earlier one wins. With the criterion ``"cross-entropy"`` it decides
     alone, for methods whose settings hardly move the decision but set how confident it is.
 
-    A class of one labelled row has none left to learn from when that row is left out, so it has no say where there is
-    no text.
+    Rows that cannot be judged (`usable_rows`) have no say.
 
     Args:
         data: All labelled rows.
@@ -64,7 +74,7 @@ def choose_setting(
         criterion: What is best.
     """
     counts = data.labelled_counts
-    usable = torch.ones_like(data.labels, dtype=torch.bool) if data.text is not None else counts[data.labels] > 1
+    usable = usable_rows(data)
     if len(data.labels) < 2 or not usable.any():
         return Choice(default, [])
     folds = stratified_folds(data.labels, min(n_folds, len(data.labels)), torch.Generator().manual_seed(seed))

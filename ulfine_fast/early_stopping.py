@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from ulfine_fast.cross_validation import usable_rows
 from ulfine_fast.folds import balanced_weights, stratified_folds
 from ulfine_fast.side_by_side import Axes, whole_states
 
@@ -48,7 +49,7 @@ class EarlyStopping:
         self._left_out_by = torch.stack(deal) + 1
         problems = torch.arange(1 + n_folds, device=data.labels.device)
         self.keep = self._left_out_by[:, None, :] != problems[:, None]
-        weights = balanced_weights(data.labels, data.labelled_counts, _usable(data))
+        weights = balanced_weights(data.labels, data.labelled_counts, usable_rows(data))
         self._weights = weights / weights.sum()
         self.best_step = [0] * len(seeds)
         self.best_loss = [float("inf")] * len(seeds)
@@ -57,7 +58,7 @@ class EarlyStopping:
     @staticmethod
     def is_possible(data: TrainingData) -> bool:
         """Whether there are rows that can be left out and judged."""
-        return len(data.labels) > 1 and bool(_usable(data).any())
+        return len(data.labels) > 1 and bool(usable_rows(data).any())
 
     def row_weights(self, rows: Tensor) -> Tensor:
         """1 for rows that a model learns from, 0 for others, float (S, B, N) without the axes of length 1.
@@ -91,9 +92,3 @@ class EarlyStopping:
                 states = whole_states(model, self.axes) if states is None else states
                 self.best_step[seed], self.best_loss[seed], self.states[seed] = step, float(loss), states[seed]
         return torch.stack(losses), all(step - best >= PATIENCE for best in self.best_step)
-
-
-def _usable(data: TrainingData) -> Tensor:
-    if data.text is not None:
-        return torch.ones_like(data.labels, dtype=torch.bool)
-    return data.labelled_counts[data.labels] > 1

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from ulfine_fast.class_prior import answered_prior, estimate_prior, prior_shift
+from ulfine_fast.class_prior import answered_prior, estimate_prior, prior_of_weights, prior_shift
 from ulfine_fast.registry import get_method
 from ulfine_fast.settings import resolve_settings
 
@@ -85,5 +85,4 @@ def _shares(prior: Mapping[Any, float] | ArrayLike, classes: NDArray[Any]) -> ND
     weights = np.asarray(prior, dtype=np.float64)
     if weights.shape != classes.shape or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise ValueError(f"prior must be {len(classes)} finite weights of at least 0, not all of them 0.")
-    weights = weights / weights.max()
-    return weights / weights.sum()
+    return prior_of_weights(weights)

@@ -65,7 +65,7 @@ def evaluate(
     options = EvaluateConfig.checked(run=run, cache=cache, split=split, test_prior=test_prior)
     import numpy as np
 
-    from ulfine_fast.class_prior import answered_by, prior_shift, sample_places
+    from ulfine_fast.class_prior import answered_by, prior_figures, prior_shift, sample_places
     from ulfine_fast.evaluation import judge, read_logits
     from ulfine_fast.five_crops import choose_views
     from ulfine_fast.run import load_run
@@ -94,8 +94,7 @@ def evaluate(
             lambda: read_logits(loaded.model, opened, sample, views), answered, "test rows", progress
         )
         shift = prior_shift(prior, answered)
-        shares = dict(zip(loaded.class_names, prior.tolist(), strict=True))
-        moved = {"test_prior": target.name, "class_prior": shares}
+        moved = prior_figures(target.name, prior, loaded.class_names)
     judged = judge(
         loaded.model,
         opened,

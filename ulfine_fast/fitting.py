@@ -132,7 +132,7 @@ def fit(
     rows = opened.read_split(options.split)
     used_views = choose_views(options.views, FIVE_CROPS, opened)
     with new_run_directory(options.out, overwrite=options.overwrite) as folder:
-        streams = bound is not None and must_stream(opened, rows, used_device, bound)
+        streams = must_stream(opened, rows, used_device, bound)
         data = load_training_data(opened, rows, used_device, streams=streams)
         if not options.text_only_classes:
             _check_every_class_is_labelled(data, options.cache)

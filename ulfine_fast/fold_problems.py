@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ulfine_fast.folds import balanced_weights, folds_to_leave_out
-from ulfine_fast.gaussian_prototypes import Moments, Prototypes, fit_prototypes, labelled_moments
+from ulfine_fast.gaussian_prototypes import SAFE_SHRINKAGE, Moments, Prototypes, fit_prototypes, labelled_moments
 from ulfine_fast.logit_fusion import align
 from ulfine_fast.text_anchored_probe import fit_text_anchored_probes
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 LEFT_OUT_ROWS = 1000
 """Left-out rows that are enough to weigh three parts by: with more labelled rows, not every fold is left out."""
-
-SAFE_SHRINKAGE = 0.1
-"""From here on the covariance has so much of the identity in it that single precision inverts it safely."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ from torch import Tensor
 BLOCK = 4096  # rows whose products are summed in the rows' own precision
 TILE = 128  # columns
 
+SAFE_SHRINKAGE = 0.1
+"""From here on the covariance has so much of the identity in it that single precision inverts it safely."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -133,13 +136,13 @@ def covariance_shrinkage(n_rows: Tensor, width: int) -> Tensor:
     This is the share of the identity in the empirical Bayes ridge estimate `(n S + tr(S) I) / (n + D)` of Kubokawa and
     Srivastava (Estimation of the precision matrix of a singular Wishart distribution, Journal of Multivariate Analysis,
     2008), which `gda` takes from Wang et al. (ICLR 2024). The bounds are this project's: with fewer rows than
-    dimensions more than a half costs accuracy, and from 0.1 on single precision inverts the covariance safely.
+    dimensions more than a half costs accuracy, and 0.1 is `SAFE_SHRINKAGE`.
 
     Args:
         n_rows: float (B,), weights of all rows.
         width: D.
     """
-    return (width / (width + n_rows)).clamp(0.1, 0.5)
+    return (width / (width + n_rows)).clamp(SAFE_SHRINKAGE, 0.5)
 
 
 def fit_prototypes(

@@ -35,14 +35,7 @@ def _optimiser_and_schedule(
 
 def fit(data: TrainingData, config: LinearHeadConfig, seed: int, progress: Progress) -> FitResult:
     """Train on the labelled rows alone; the last step is the model, or the best one with early stopping."""
-    return fit_seeds(data, config, [seed], progress)[0]
-
-
-def fit_seeds(
-    data: TrainingData, config: LinearHeadConfig, seeds: Sequence[int], progress: Progress
-) -> list[FitResult]:
-    """The same for several seeds at once."""
-    return train_heads(data, config, seeds, progress)
+    return train_heads(data, config, [seed], progress)[0]
 
 
 def train_heads(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ulfine_fast.gaussian_prototypes import BLOCK, Moments, Prototypes, second_moment
+from ulfine_fast.history import prior_range
 from ulfine_fast.interruption import Interruption
 from ulfine_fast.streamed_rows import StreamedRows
 
@@ -97,7 +98,8 @@ def refine(
         log_prior = _log_prior(counts, len(rows))
         moments = Moments(counts.to(gram), sums.to(gram), gram)
         prototypes = fit(labelled.plus(moments, share * multiple))
-        history.append({"confidence": float(labels[:, 0].amax(-1).mean()), **prior_range(log_prior[0].exp())})
+        figures = {"confidence": labels[:, 0].amax(-1).mean(), **prior_range(log_prior[0].exp())}
+        history.append({name: float(value) for name, value in figures.items()})
         report(round_, history[-1])
         if interruption.requested:
             return Refined(prototypes, log_prior[0].exp(), history)
@@ -111,11 +113,6 @@ def refine(
             log_prior = _log_prior(moments.counts, len(every))
             prototypes = fit(labelled.plus(moments, share))
     return Refined(prototypes, log_prior[0].exp(), history)
-
-
-def prior_range(prior: Tensor) -> dict[str, float]:
-    """The smallest and the largest share of a class prior (C,), as the history and the live line call them."""
-    return {"prior_min": float(prior.min()), "prior_max": float(prior.max())}
 
 
 def _pseudo_labels(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

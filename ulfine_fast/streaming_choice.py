@@ -26,7 +26,7 @@ LIBRARIES = 10**8
 """What libraries take when they are first used, in bytes."""
 
 
-def must_stream(cache: FeatureCache, split: Split, device: str, memory: MemoryBound) -> bool:
+def must_stream(cache: FeatureCache, split: Split, device: str, memory: MemoryBound | None) -> bool:
     """Decide whether unlabelled rows stay on the disk.
 
     They do where all of them, with what the process holds already and what a fit needs besides, would break the bound,
@@ -36,11 +36,13 @@ def must_stream(cache: FeatureCache, split: Split, device: str, memory: MemoryBo
         cache: An open cache.
         split: One of its splits.
         device: Where the rows go.
-        memory: The bound.
+        memory: The bound; None where nobody knows one, and all rows are loaded.
 
     Raises:
         UlfineError: A bound that a user named is too low even so; the line says what is enough.
     """
+    if memory is None:
+        return False
     n_rows, width = len(split.unlabelled), cache.n_features
     rows, blocks = 4 * n_rows * width, LOADING * 4 * 2 * READ_ROWS * width
     known = int((cache.labels[split.unlabelled] >= 0).sum())

@@ -13,7 +13,7 @@ import numpy as np
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_fast.class_prior import IMAGINED, answered_prior, estimate_prior
+from ulfine_fast.class_prior import IMAGINED, answered_prior, estimate_prior, prior_of_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,11 +93,9 @@ def read_target_prior(
         )
     weights = _read_weights(path, class_names)
     values = np.array([weights[name] for name in class_names])
-    largest = values.max()
-    if not largest > 0:
+    if not values.any():
         raise UlfineError(f"{path}: all weights are zero, so no class could be predicted: give one at least 1")
-    values = values / largest
-    return TargetPrior("file", values / values.sum())
+    return TargetPrior("file", prior_of_weights(values))
 
 
 def _read_weights(path: Path, class_names: Sequence[str]) -> dict[str, float]:

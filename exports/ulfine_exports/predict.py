@@ -74,8 +74,9 @@ class Predictions:
         rows = zip(self.paths, self.labels, self.confidences.tolist(), strict=True)
         moved: dict[str, Any] = {}
         if self.class_prior is not None:
-            shares = dict(zip(self.class_names, self.class_prior.tolist(), strict=True))
-            moved = {"test_prior": self.test_prior, "class_prior": shares}
+            from ulfine_fast.class_prior import prior_figures
+
+            moved = prior_figures(self.test_prior, self.class_prior, self.class_names)
         return {
             "model": str(self.model),
             "device": self.device,
@@ -132,7 +133,6 @@ def predict(
     options = PredictConfig.checked(model=model, inputs=tuple(inputs), views=views, test_prior=test_prior, out=out)
     from ulfine_exports.feature_inputs import feature_blocks, is_features
     from ulfine_exports.predictors import open_predictor
-    from ulfine_fast.class_prior import moved_probabilities, prior_shift
     from ulfine_fast.predictions import check_predictions_path, write_predictions
 
     started = time.perf_counter()

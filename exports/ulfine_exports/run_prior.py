@@ -33,8 +33,9 @@ class MovedRun:
         """What the command line prints and writes with ``--json``; nothing where nothing was asked for."""
         if self.test_prior is None:
             return {}
-        shares = dict(zip(self.run.class_names, self.class_prior.tolist(), strict=True))
-        return {"test_prior": self.test_prior, "class_prior": shares}
+        from ulfine_fast.class_prior import prior_figures
+
+        return prior_figures(self.test_prior, self.class_prior, self.run.class_names)
 
 
 def move_run(run: "Run", test_prior: str | None, views: str, progress: Progress) -> MovedRun:

@@ -24,6 +24,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_fast.head_training import train_heads
+from ulfine_fast.history import prior_range
 from ulfine_fast.linear_head import LinearHeadModel, build
 from ulfine_fast.method import FitResult, Method, unadjusted_prior
 from ulfine_fast.methods.lp_la import LogitAdjustedProbeConfig
@@ -88,9 +89,8 @@ def fit_seeds(data: TrainingData, config: FixMatchConfig, seeds: Sequence[int], 
             weak_logits = model.logits(weak)
         strong = axes.batch([view(row) for (view, _), row in zip(views, rows, strict=True)])
         loss, used = unlabelled_loss(weak_logits, model.logits(strong), config.threshold)
-        prior = torch.softmax(weak_logits, dim=-1).mean(-2)
         figures = {"unlabelled_loss": loss.detach(), "pseudo_label_rate": used}
-        figures |= {"prior_min": prior.amin(-1), "prior_max": prior.amax(-1)}
+        figures |= prior_range(torch.softmax(weak_logits, dim=-1).mean(-2))
         return config.unlabelled_weight * loss, figures
 
     return train_heads(

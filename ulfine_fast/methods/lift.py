@@ -5,7 +5,7 @@ LIFT's results are those of its test-time ensembling, see `ulfine_fast.five_crop
 
 from pydantic import Field
 
-from ulfine_fast.head_training import fit, fit_seeds
+from ulfine_fast.head_training import fit, train_heads
 from ulfine_fast.linear_head import build
 from ulfine_fast.method import Method, unadjusted_prior
 from ulfine_fast.methods.lft import LightweightFineTuningConfig
@@ -21,7 +21,7 @@ METHOD = Method(
     name="lift",
     config=LiftConfig,
     fit=fit,
-    fit_seeds=fit_seeds,
+    fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,
 )

@@ -1,6 +1,6 @@
 """`lp`: a plain linear probe, cross-entropy from zero weights. The published baseline whose tail suffers."""
 
-from ulfine_fast.head_training import fit, fit_seeds
+from ulfine_fast.head_training import fit, train_heads
 from ulfine_fast.linear_head import LinearHeadConfig, build
 from ulfine_fast.method import Method, unadjusted_prior
 
@@ -8,7 +8,7 @@ METHOD = Method(
     name="lp",
     config=LinearHeadConfig,
     fit=fit,
-    fit_seeds=fit_seeds,
+    fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,
 )

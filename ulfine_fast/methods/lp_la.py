@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ulfine_fast.head_training import fit, fit_seeds
+from ulfine_fast.head_training import fit, train_heads
 from ulfine_fast.linear_head import LinearHeadConfig, build
 from ulfine_fast.method import Method, unadjusted_prior
 
@@ -21,7 +21,7 @@ METHOD = Method(
     name="lp-la",
     config=LogitAdjustedProbeConfig,
     fit=fit,
-    fit_seeds=fit_seeds,
+    fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,
 )

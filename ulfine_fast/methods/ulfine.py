@@ -30,10 +30,11 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.fold_problems import FoldProblems, fold_problems
 from ulfine_fast.fused_model import FusedModel
 from ulfine_fast.gaussian_prototypes import Prototypes
+from ulfine_fast.history import prior_range
 from ulfine_fast.interruption import Interruption, first_interrupt_noted
 from ulfine_fast.left_out_fusion import LeftOutFusion
 from ulfine_fast.method import FitResult, Method, uniform_prior
-from ulfine_fast.pseudo_label_rounds import Refined, prior_range, refine, sample_rows
+from ulfine_fast.pseudo_label_rounds import Refined, refine, sample_rows
 from ulfine_fast.row_space import row_space
 from ulfine_fast.streamed_rows import StreamedRows
 
@@ -116,7 +117,8 @@ def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress)
         use = not _clearly_lower(losses, refined_losses, row_weights)
         diagnostics |= {"unlabelled_used": use, "unlabelled_prior": refined.prior.tolist()}
         loss = _mean(refined_losses, row_weights)
-        history.append({"round": float(len(refined.history)), "loss": loss} | prior_range(refined.prior))
+        prior = {name: float(value) for name, value in prior_range(refined.prior).items()}
+        history.append({"round": float(len(refined.history)), "loss": loss, **prior})
         if use:
             prototypes, weights = refined.prototypes, refined_weights
     last = {name: value for name, value in history[-1].items() if name != "round"}

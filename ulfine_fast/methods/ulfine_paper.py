@@ -40,6 +40,7 @@ from torch import Tensor
 from ulfine_cache.config import StrictConfig
 from ulfine_fast.descent import descend
 from ulfine_fast.dual_logit_model import DualLogitModel, spread_ratio
+from ulfine_fast.history import prior_range
 from ulfine_fast.linear_head import batches, initial_prototypes
 from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from ulfine_fast.method import FitResult, Method, unadjusted_prior
@@ -191,7 +192,7 @@ def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Prog
         figures = {"loss": loss.detach()}
         if uses_unlabelled:
             figures["pseudo_label_rate"] = used.float().mean()
-            figures |= {"prior_min": fitting.distribution.min(), "prior_max": fitting.distribution.max()}
+            figures |= prior_range(fitting.distribution)
         return figures
 
     descent = descend(take, steps=config.steps, n_seeds=1, progress=progress)
