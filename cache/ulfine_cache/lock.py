@@ -1,12 +1,11 @@
 """One writer per cache directory."""
 
 import errno
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, SoftFileLock, Timeout
+from filelock import FileLock, Timeout
 
 from ulfine_cache.atomic import make_directory, reason
 from ulfine_cache.errors import UlfineError
@@ -25,33 +24,23 @@ def writing(cache: Path) -> Iterator[None]:
         UlfineError: Another process is writing there, the directory cannot be written, or its file system has no locks.
     """
     make_directory(cache)
-    lock = FileLock(cache / LOCK_FILE)
+    # filelock's fallback is a file that outlives a killed process.
+    lock = FileLock(cache / LOCK_FILE, fallback_to_soft=False)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            lock.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout as error:
         raise UlfineError(
             f"another process is writing to {cache}: wait until it has finished, or choose another --out"
         ) from error
-    except NotImplementedError as error:
-        raise _without_locks(cache) from error
     except OSError as error:
         if error.errno in _NO_LOCKS:
-            raise _without_locks(cache) from error
+            raise UlfineError(
+                f"the file system of {cache} has no file locks (flock), so two processes could write there at once: "
+                "choose an --out on a local disk and move the finished cache, or let the administrator mount it with "
+                "locks"
+            ) from error
         raise UlfineError(f"cannot write to {cache}: {reason(error)}; choose another --out") from error
-    if isinstance(lock, SoftFileLock):
-        # Newer versions fall back to a file that outlives a killed process.
-        lock.release()
-        raise _without_locks(cache)
     try:
         yield
     finally:
         lock.release()
-
-
-def _without_locks(cache: Path) -> UlfineError:
-    return UlfineError(
-        f"the file system of {cache} has no file locks (flock), so two processes could write there at once: choose an "
-        "--out on a local disk and move the finished cache, or let the administrator mount it with locks"
-    )

@@ -2,15 +2,14 @@
 
 import io
 import os
-import signal
 import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from ulfine_cli.commands import COMMANDS
 from ulfine_cli.failures import usage_line
+from ulfine_cli.signals import let_signals_interrupt
 
 app = typer.Typer(
     name="ulfine",
@@ -48,7 +47,7 @@ def main() -> int:
     Returns:
         The exit code: 0 done, 1 could not be done, 2 wrong usage.
     """
-    _let_sigterm_interrupt()
+    let_signals_interrupt()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names need not be valid in the terminal's encoding, or in any.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -68,18 +67,6 @@ def main() -> int:
         sys.stderr.write(usage_line(error.format_message(), context.command_path if context else "ulfine") + "\n")  # pyright: ignore[reportAttributeAccessIssue]
         return 2
     return exit_code if isinstance(exit_code, int) else 0
-
-
-def _let_sigterm_interrupt() -> None:
-    owner = os.getpid()
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != owner:
-            # A forked worker that its pool ends: it goes without a word.
-            os._exit(1)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 if __name__ == "__main__":

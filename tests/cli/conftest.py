@@ -57,6 +57,7 @@ def ulfine_here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     def run(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["ulfine", *map(str, arguments)])
         before = signal.getsignal(signal.SIGTERM)
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
         capfd.readouterr()
         try:
             exit_code = main()
