@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import Field
 from torch import Tensor
 
+from ulfine_cache.config import StrictConfig
 from ulfine_fast.interruption import first_interrupt_noted
 
 if TYPE_CHECKING:
@@ -15,6 +17,27 @@ if TYPE_CHECKING:
 
 RECORD_EVERY = 20
 """Steps between two entries of the history."""
+
+
+class DescentConfig(StrictConfig):
+    """Settings of a training by gradient.
+
+    Attributes:
+        steps: Gradient steps. The last one counts, whatever came before.
+        batch_size: Labelled rows per step.
+        learning_rate: Peak rate of AdamW, which falls to zero along a cosine.
+        weight_decay: AdamW's decay.
+        early_stopping: Whether cross-validation on the labelled rows chooses after how many of the steps to stop
+            (`ulfine_fast.early_stopping`).
+        folds: Its folds.
+    """
+
+    steps: int = Field(default=400, ge=1)
+    batch_size: int = Field(default=512, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    early_stopping: bool = False
+    folds: int = Field(default=5, ge=2)
 
 
 @dataclass(frozen=True)

@@ -54,18 +54,18 @@ class DualLogitModel(LogitModel):
         self.register_buffer("text_scale", torch.tensor(scale))
 
     def adapt(self, features: Tensor) -> Tensor:
-        """Adapted features, (N, D) to (N, D), unit length both."""
+        """Adapted features, (N, D) to (N, D), unit length both; to (..., N, D) by models side by side."""
         return features if self.adapter is None else self.adapter(features)
 
     def unscaled_logits(self, adapted: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarities to the prototypes, not yet scaled, and the probe's logits, of adapted features; (N, C) each."""
-        return adapted @ self.prototypes.T, self.scale * adapted @ normalize(self.weight, dim=-1).T
+        """Similarities to the prototypes, not yet scaled, and the probe's logits, of adapted features; (..., N, C)."""
+        return adapted @ self.prototypes.mT, self.scale * adapted @ normalize(self.weight, dim=-1).mT
 
     def part_logits(self, features: Tensor) -> dict[str, Tensor]:
         """The two sides of the fusion, scaled and weighted: their sum is `logits`."""
         similarities, probe = self.unscaled_logits(self.adapt(features))
         return {
-            "text": self.text_weight * self.text_scale * similarities,
+            "text": self.text_weight * self.text_scale[..., None, None] * similarities,
             "probe": (1 - self.text_weight) * probe,
         }
 
@@ -87,17 +87,24 @@ class DualLogitModel(LogitModel):
 
 
 @torch.no_grad()
-def spread_ratio(similarities: Tensor, probe: Tensor) -> Tensor:
+def spread_ratio(similarities: Tensor, probe: Tensor, row_weights: Tensor | None = None) -> Tensor:
     """Factor that gives the prototypes' logits the spread of the probe's.
 
     The paper fuses logits "aligned in scale"; this measure of scale, the standard deviation over classes, is this
     project's decision. It ignores what all classes share, which no decision depends on.
 
     Args:
-        similarities: float (N, C).
-        probe: float (N, C).
+        similarities: float (N, C); (..., N, C) of models side by side.
+        probe: float (N, C) or (..., N, C).
+        row_weights: float (..., N), what rows count; None counts all alike.
 
     Returns:
-        A scalar: `mean_n std_k(probe) / mean_n std_k(similarities)`.
+        `mean_n std_k(probe) / mean_n std_k(similarities)`, a scalar or (...).
     """
-    return probe.std(dim=1).mean() / similarities.std(dim=1).mean().clamp_min(1e-6)
+    spreads = probe.std(dim=-1), similarities.std(dim=-1)
+    if row_weights is None:
+        above, below = (spread.mean(-1) for spread in spreads)
+    else:
+        total = row_weights.sum(-1).clamp_min(1.0)
+        above, below = ((spread * row_weights).sum(-1) / total for spread in spreads)
+    return above / below.clamp_min(1e-6)

@@ -10,16 +10,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ulfine_cache.config import StrictConfig
 from ulfine_fast.adapter import ResidualAdapter
+from ulfine_fast.descent import DescentConfig
 from ulfine_fast.logit_model import LogitModel
 
 if TYPE_CHECKING:
     from ulfine_fast.training_data import TrainingData
 
 
-class LinearHeadConfig(StrictConfig):
-    """Settings of a head trained by gradient.
+class LinearHeadConfig(DescentConfig):
+    """Settings of a head trained by gradient, beside those of the training.
 
     Attributes:
         tau: Strength of the logit adjustment in the loss; 0 is plain cross-entropy.
@@ -27,13 +27,6 @@ class LinearHeadConfig(StrictConfig):
         cosine: Whether weights are brought to unit length, which keeps head classes from growing longer ones.
         initial: Where the weights start: text prototypes (labelled class means without text), or zero.
         adapter_width: Bottleneck of the residual adapter before the head; 0 trains no adapter.
-        steps: Gradient steps. The last one counts, whatever came before.
-        batch_size: Labelled rows per step.
-        learning_rate: Peak rate of AdamW, which falls to zero along a cosine.
-        weight_decay: AdamW's decay.
-        early_stopping: Whether cross-validation on the labelled rows chooses after how many of the steps to stop
-            (`ulfine_fast.early_stopping`).
-        folds: Its folds.
     """
 
     tau: float = Field(default=0.0, ge=0)
@@ -41,12 +34,6 @@ class LinearHeadConfig(StrictConfig):
     cosine: bool = False
     initial: Literal["text", "zero"] = "zero"
     adapter_width: int = Field(default=0, ge=0)
-    steps: int = Field(default=400, ge=1)
-    batch_size: int = Field(default=512, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=5e-4, ge=0)
-    early_stopping: bool = False
-    folds: int = Field(default=5, ge=2)
 
 
 class LinearHeadModel(LogitModel):

@@ -11,18 +11,18 @@ def log_prior(counts: Tensor, floor: float = 0.5) -> Tensor:
     """Logarithm of the class prior that counts imply, `log(n_k / sum_j n_j)`.
 
     Args:
-        counts: (C,) rows of each class, at least 0.
+        counts: (..., C) rows of each class, at least 0.
         floor: What an empty class counts as, in rows, so that its logarithm stays finite.
 
     Returns:
-        float32 (C,).
+        float32 (..., C).
 
     Example:
         >>> log_prior(torch.tensor([8, 2])).exp()
         tensor([0.8000, 0.2000])
     """
     floored = counts.float().clamp_min(floor)
-    return torch.log(floored / floored.sum())
+    return torch.log(floored / floored.sum(-1, keepdim=True))
 
 
 def logit_adjusted_cross_entropy(

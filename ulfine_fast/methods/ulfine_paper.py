@@ -31,17 +31,18 @@ with or without the shift across the gap, an orthogonality step of 0 to 0.003, 2
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from ulfine_cache.config import StrictConfig
-from ulfine_fast.descent import descend
+from ulfine_fast.descent import DescentConfig
 from ulfine_fast.dual_logit_model import DualLogitModel, spread_ratio
+from ulfine_fast.gradient_training import Batch, Loss, Problems, train_side_by_side
 from ulfine_fast.history import prior_range
-from ulfine_fast.linear_head import batches, initial_prototypes
+from ulfine_fast.linear_head import initial_prototypes
 from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from ulfine_fast.method import FitResult, Method, unadjusted_prior
 from ulfine_fast.prototype_fitting import (
@@ -60,8 +61,8 @@ if TYPE_CHECKING:
     from ulfine_fast.training_data import TrainingData
 
 
-class UlfinePaperConfig(StrictConfig):
-    """Settings of `ulfine-paper`.
+class UlfinePaperConfig(DescentConfig):
+    """Settings of `ulfine-paper`, beside those of the training; `batch_size` is also that of the unlabelled rows.
 
     Attributes:
         adapter: Whether the residual adapter is trained.
@@ -80,10 +81,6 @@ class UlfinePaperConfig(StrictConfig):
         threshold: Confidence from which a pseudo-label counts.
         strong_noise: Expected length of the noise in the strong view; a feature has length 1.
         scale: Of the cosine probe, as in LIFT.
-        steps: Gradient steps.
-        batch_size: Labelled rows per step, and unlabelled rows per step.
-        learning_rate: Peak rate of AdamW, which falls to zero along a cosine.
-        weight_decay: AdamW's decay.
     """
 
     adapter: bool = True
@@ -103,42 +100,125 @@ class UlfinePaperConfig(StrictConfig):
     strong_noise: float = Field(default=0.3, ge=0)
     scale: float = Field(default=25.0, gt=0)
     steps: int = Field(default=200, ge=1)
-    batch_size: int = Field(default=512, ge=1)
     learning_rate: float = Field(default=5e-4, gt=0)
-    weight_decay: float = Field(default=5e-4, ge=0)
 
 
 class _PrototypeFitting:
-    """PAF's running state: the visual prototypes, the pseudo-labels' distribution, and their rules in order."""
+    """PAF's running state: the visual prototypes, the pseudo-labels' distribution, and their rules in order.
 
-    def __init__(self, data: TrainingData, config: UlfinePaperConfig, text: Tensor, uses_unlabelled: bool) -> None:
+    Args:
+        problems: The models before their first step, whose prototypes are the texts.
+        config: Settings.
+        uses_unlabelled: Whether there will be pseudo-labels.
+    """
+
+    def __init__(self, problems: Problems[DualLogitModel], config: UlfinePaperConfig, uses_unlabelled: bool) -> None:
         self.config = config
-        self.text = text
-        self.visual = torch.zeros_like(text)
-        self.seen = torch.zeros(data.n_classes, dtype=torch.bool, device=text.device)
-        counts = torch.ones_like(data.labelled_counts) if uses_unlabelled else data.labelled_counts
-        self.distribution = counts.float() / counts.sum()
+        self.text = problems.model.prototypes.clone()
+        self.visual = torch.zeros_like(self.text)
+        self.seen = torch.zeros_like(problems.counts, dtype=torch.bool)
+        counts = torch.ones_like(problems.counts) if uses_unlabelled else problems.counts
+        self.distribution = counts.float() / counts.sum(-1, keepdim=True)
 
     def meet(self, pseudo_labels: Tensor) -> None:
         """Update `P_u`."""
-        batch = pseudo_label_distribution(pseudo_labels, len(self.distribution))
+        batch = pseudo_label_distribution(pseudo_labels, self.distribution.shape[-1])
         self.distribution = self.config.momentum * self.distribution + (1 - self.config.momentum) * batch
 
     def rates(self) -> Tensor:
-        """Movement rates, float32 (C,); classes never seen have no visual prototype to move to."""
+        """Movement rates, float32 (..., C); classes never seen have no visual prototype to move to."""
         return movement_rates(self.distribution, self.config.mu) * self.seen
 
-    def step(self, prototypes: Tensor, adapted: Tensor, labels: Tensor) -> Tensor:
-        """The prototypes after one batch of labelled rows, float32 (C, D)."""
-        self.visual, self.seen = visual_prototypes(self.visual, self.seen, adapted, labels, self.config.momentum)
+    def step(self, prototypes: Tensor, adapted: Tensor, batch: Batch) -> Tensor:
+        """The prototypes after one batch of labelled rows, float32 (..., C, D)."""
+        momentum = self.config.momentum
+        self.visual, self.seen = visual_prototypes(
+            self.visual, self.seen, adapted, batch.labels, momentum, batch.weights
+        )
         moved = move_prototypes(prototypes, across_gap(self.visual, self.seen, self.text), self.rates())
         return separate(moved, self.config.orthogonality_step) if self.config.orthogonality else moved
 
 
 def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Progress) -> FitResult:
     """Train adapter, prototypes and probe; see the module's text. The last step is the model."""
-    generator = torch.Generator().manual_seed(seed)
-    device = data.features.device
+    return fit_seeds(data, config, [seed], progress)[0]
+
+
+def fit_seeds(
+    data: TrainingData, config: UlfinePaperConfig, seeds: Sequence[int], progress: Progress
+) -> list[FitResult]:
+    """The same for several seeds at once."""
+    uses_unlabelled = config.unlabelled and len(data.unlabelled) > 0
+    tau = config.tau if config.logit_adjustment else 0.0
+    # Streams of their own, so that labelled batches do not depend on the unlabelled rows.
+    others = [torch.Generator().manual_seed(seed + 1) for seed in seeds]
+    draws = [unlabelled_batches(data.unlabelled, config.batch_size, other) for other in others]
+    ended: list[_PrototypeFitting] = []
+
+    def losses(problems: Problems[DualLogitModel]) -> Loss:
+        model, axes, prior = problems.model, problems.axes, problems.prior
+        fitting = _PrototypeFitting(problems, config, uses_unlabelled)
+        ended.append(fitting)
+
+        def loss_of(batch: Batch, number: int) -> tuple[Tensor, dict[str, Tensor]]:
+            adapted = model.adapt(batch.features)
+            weak: list[Tensor] = []
+            pseudo_labels, used = batch.labels[..., :0], batch.labels[..., :0]
+            with torch.no_grad():
+                if uses_unlabelled:
+                    weak = [data.unlabelled[next(draw).to(data.labels.device)] for draw in draws]
+                    pseudo_labels, used = confident_pseudo_labels(model.logits(axes.batch(weak)), config.threshold)
+                    fitting.meet(pseudo_labels)
+                if config.paf:
+                    model.prototypes.copy_(fitting.step(model.prototypes, adapted, batch))
+                if config.dlf:
+                    ratio = spread_ratio(*model.unscaled_logits(adapted), batch.weights)
+                    kept = config.momentum if number > 1 else 0.0
+                    model.text_scale.copy_(kept * model.text_scale + (1 - kept) * ratio)
+            loss = sum(
+                logit_adjusted_cross_entropy(part, batch.labels, prior, tau, batch.weights)
+                for part in _parts(model, adapted)
+            )
+            assert isinstance(loss, Tensor)
+            if uses_unlabelled:
+                strong = [
+                    strong_view(rows, config.strong_noise, other) for rows, other in zip(weak, others, strict=True)
+                ]
+                pseudo_prior = tau * log_prior(fitting.distribution * len(data.unlabelled)).unsqueeze(-2)
+                loss = loss + config.unlabelled_weight * sum(
+                    masked_cross_entropy(part + pseudo_prior, pseudo_labels, used)
+                    for part in _parts(model, model.adapt(axes.batch(strong)))
+                )
+            figures = {"loss": loss.detach()}
+            if uses_unlabelled:
+                figures["pseudo_label_rate"] = used.float().mean(-1)
+                figures |= prior_range(fitting.distribution)
+            return loss, figures
+
+        return loss_of
+
+    def diagnostics(seed: int, model: DualLogitModel) -> dict[str, Any]:
+        shape = (len(seeds), -1, data.n_classes)
+        distribution, rates = (values.reshape(shape)[seed, 0] for values in (ended[0].distribution, ended[0].rates()))
+        return {
+            "pseudo_label_distribution": distribution.tolist() if uses_unlabelled else None,
+            "movement_rates": rates.tolist() if config.paf else [0.0] * data.n_classes,
+            "text_scale": model.text_scale.item(),
+        }
+
+    return train_side_by_side(
+        data,
+        config,
+        seeds,
+        progress,
+        new_model=lambda rows, generator: _new_model(rows, config, generator),
+        losses=losses,
+        diagnostics=diagnostics,
+    )
+
+
+def _new_model(data: TrainingData, config: UlfinePaperConfig, generator: torch.Generator) -> DualLogitModel:
+    """The model before its first step, on the device of the data: prototypes and probe are the texts."""
     model = DualLogitModel(
         n_features=data.n_features,
         n_classes=data.n_classes,
@@ -146,80 +226,26 @@ def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Prog
         text_weight=config.text_weight if config.dlf else 1.0,
         adapter_width=config.adapter_width if config.adapter else 0,
         generator=generator,
-    ).to(device)
+    ).to(data.features.device)
     text = initial_prototypes(data)
     with torch.no_grad():
         model.weight.copy_(text)
         model.prototypes.copy_(text)
-    uses_unlabelled = config.unlabelled and len(data.unlabelled) > 0
-    fitting = _PrototypeFitting(data, config, text, uses_unlabelled)
-    prior = log_prior(data.labelled_counts)
-    tau = config.tau if config.logit_adjustment else 0.0
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
-    # Streams of their own, so that labelled batches do not depend on the unlabelled rows.
-    labelled_batches = batches(len(data.labels), config.batch_size, generator)
-    other = torch.Generator().manual_seed(seed + 1)
-    drawn = unlabelled_batches(data.unlabelled, config.batch_size, other)
-
-    def take(step: int) -> dict[str, Tensor]:
-        row = next(labelled_batches).to(device)
-        labels, adapted = data.labels[row], model.adapt(data.features[row])
-        weak, pseudo_labels, used = data.features[:0], labels[:0], labels[:0]
-        with torch.no_grad():
-            if uses_unlabelled:
-                weak = data.unlabelled[next(drawn).to(device)]
-                pseudo_labels, used = confident_pseudo_labels(model.logits(weak), config.threshold)
-                fitting.meet(pseudo_labels)
-            if config.paf:
-                model.prototypes.copy_(fitting.step(model.prototypes, adapted, labels))
-            if config.dlf:
-                ratio = spread_ratio(*model.unscaled_logits(adapted))
-                kept = config.momentum if step > 1 else 0.0
-                model.text_scale.copy_(kept * model.text_scale + (1 - kept) * ratio)
-        loss = sum(logit_adjusted_cross_entropy(part, labels, prior, tau) for part in _parts(model, adapted))
-        if uses_unlabelled:
-            strong = model.adapt(strong_view(weak, config.strong_noise, other))
-            pseudo_prior = tau * log_prior(fitting.distribution * len(data.unlabelled))
-            losses = [masked_cross_entropy(part + pseudo_prior, pseudo_labels, used) for part in _parts(model, strong)]
-            loss = loss + config.unlabelled_weight * sum(losses)
-        assert isinstance(loss, Tensor)
-        if loss.requires_grad:  # prototypes alone, without an adapter, have nothing to learn by gradient
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-        figures = {"loss": loss.detach()}
-        if uses_unlabelled:
-            figures["pseudo_label_rate"] = used.float().mean()
-            figures |= prior_range(fitting.distribution)
-        return figures
-
-    descent = descend(take, steps=config.steps, n_seeds=1, progress=progress)
-    diagnostics = {
-        "pseudo_label_distribution": fitting.distribution.tolist() if uses_unlabelled else None,
-        "movement_rates": fitting.rates().tolist() if config.paf else [0.0] * data.n_classes,
-        "text_scale": model.text_scale.item(),
-    }
-    return FitResult(
-        model=model.eval(),
-        history=descent.histories[0],
-        diagnostics=diagnostics,
-        interrupted_at=descent.interrupted_at,
-    )
+    return model
 
 
 def _parts(model: DualLogitModel, adapted: Tensor) -> list[Tensor]:
     """The logits that the losses train, each on its own scale; those without weight in the fusion are left out."""
     similarities, probe = model.unscaled_logits(adapted)
-    weighted = [(model.text_weight, model.text_scale * similarities), (1 - model.text_weight, probe)]
-    return [logits for weight, logits in weighted if weight > 0]
+    text = model.text_scale[..., None, None] * similarities
+    return [logits for weight, logits in ((model.text_weight, text), (1 - model.text_weight, probe)) if weight > 0]
 
 
 METHOD = Method(
     name="ulfine-paper",
     config=UlfinePaperConfig,
     fit=fit,
+    fit_seeds=fit_seeds,
     build=lambda architecture: DualLogitModel(**architecture),
     prior_power=lambda config: unadjusted_prior(config) if config.logit_adjustment else 1.0,
     switches=("adapter", "paf", "dlf", "orthogonality", "logit_adjustment", "unlabelled"),
