@@ -14,10 +14,19 @@ from ulfine_fast.folds import balanced_weights, stratified_folds
 from ulfine_fast.side_by_side import Axes, whole_states
 
 if TYPE_CHECKING:
+    from ulfine_cache.progress import Progress
     from ulfine_fast.training_data import TrainingData
 
 PATIENCE = 100
 """Steps without a lower left-out loss after which nothing better is expected."""
+
+
+def can_stop_early(data: TrainingData, progress: Progress) -> bool:
+    """Whether there are rows that can be left out and judged; progress is told where there are none."""
+    if len(data.labels) > 1 and bool(usable_rows(data).any()):
+        return True
+    progress.note("early stopping needs labelled rows that can be left out: all steps are taken")
+    return False
 
 
 class EarlyStopping:
@@ -54,11 +63,6 @@ class EarlyStopping:
         self.best_step = [0] * len(seeds)
         self.best_loss = [float("inf")] * len(seeds)
         self.states: list[dict[str, Tensor]] = [{} for _ in seeds]
-
-    @staticmethod
-    def is_possible(data: TrainingData) -> bool:
-        """Whether there are rows that can be left out and judged."""
-        return len(data.labels) > 1 and bool(usable_rows(data).any())
 
     def row_weights(self, rows: Tensor) -> Tensor:
         """1 for rows that a model learns from, 0 for others, float (S, B, N) without the axes of length 1.

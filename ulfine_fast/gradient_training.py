@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ulfine_fast.cross_validation import kept
 from ulfine_fast.descent import Descent, DescentConfig, descend
-from ulfine_fast.early_stopping import EarlyStopping
+from ulfine_fast.early_stopping import EarlyStopping, can_stop_early
 from ulfine_fast.linear_head import batches
 from ulfine_fast.logit_adjustment import log_prior
 from ulfine_fast.logit_model import LogitModel
@@ -124,12 +124,9 @@ def train_side_by_side(
 def _early_stopping(
     data: TrainingData, config: DescentConfig, seeds: Sequence[int], progress: Progress
 ) -> EarlyStopping | None:
-    if not config.early_stopping:
-        return None
-    if not EarlyStopping.is_possible(data):
-        progress.note("early stopping needs labelled rows that can be left out: all steps are taken")
-        return None
-    return EarlyStopping(data, seeds, config.folds)
+    if config.early_stopping and can_stop_early(data, progress):
+        return EarlyStopping(data, seeds, config.folds)
+    return None
 
 
 def _problems(

@@ -67,8 +67,8 @@ class Method:
         prior_power: From a configuration to the power of the labelled class frequencies that the logits answer for
             (`ulfine_fast.class_prior.answered_prior`): `uniform_prior`, `labelled_prior` or `unadjusted_prior`.
         fit_seeds: ``fit_seeds(data, config, seeds, progress)``, the results of several seeds, trained side by side;
-            None for methods whose fits are closed forms or searches, which share nothing: they are fitted one after
-            the other.
+            None for methods whose fits are closed forms or searches, which share nothing, or whose models are
+            as large as the labelled rows: they are fitted one after the other.
         seeded: Whether anything in the fit depends on the seed.
         switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `config`
             that are on by default.

@@ -1,3 +1,4 @@
+import dataclasses
 import signal
 
 import numpy as np
@@ -8,8 +9,8 @@ from sklearn.metrics import balanced_accuracy_score
 from ulfine_cache.progress import Silent
 from ulfine_fast.folds import stratified_folds
 from ulfine_fast.methods import tip_adapter, tip_adapter_f
-from ulfine_fast.methods.tip_adapter import TipAdapterConfig
-from ulfine_fast.methods.tip_adapter_f import TrainedTipAdapterConfig
+from ulfine_fast.methods.tip_adapter import TipAdapterConfig, untrained
+from ulfine_fast.methods.tip_adapter_f import TrainedTipAdapterConfig, trained_epochs
 
 
 def by_hand(rows, keys, labels, text, alpha, beta):
@@ -155,3 +156,48 @@ def test_fit__ctrl_c_gives_the_search_up(long_tailed, interruptible, monkeypatch
     # Without a search a signal in the last epoch comes too late to end anything.
     without = config.model_copy(update={"search": False})
     assert tip_adapter_f.fit(data, without, 0, Watcher(stop=5)).interrupted_at is None
+
+
+def test_fit__early_stopping_takes_the_epoch_that_is_best_on_rows_left_out(long_tailed):
+    data, folds = long_tailed(), 3
+    config = TrainedTipAdapterConfig(search=False, early_stopping=True, folds=folds, learning_rate=0.1, batch_size=16)
+    result = tip_adapter_f.fit(data, config, 4, Silent())
+    # With text every row has a say, and every class the same.
+    left_out_by = stratified_folds(data.labels, folds, torch.Generator().manual_seed(4))
+    weights = 1.0 / data.labelled_counts[data.labels]
+    losses = np.zeros(config.epochs + 1)
+    for fold in range(folds):
+        keep = left_out_by != fold
+        part = dataclasses.replace(data, features=data.features[keep], labels=data.labels[keep])
+        models = [untrained(part, config).logits(data.features[~keep])]
+        models += [model.logits(data.features[~keep]) for model, _ in trained_epochs(part, config, 4)]
+        for epoch, logits in enumerate(models):
+            each = torch.nn.functional.cross_entropy(logits, data.labels[~keep], reduction="none")
+            losses[epoch] += float((weights[~keep] * each).sum())
+    best = int(losses.argmin())
+    assert 0 < best < config.epochs
+    assert result.diagnostics["epochs"] == best
+    assert len(result.history) == config.epochs
+    assert result.interrupted_at is None
+    expected = [model.keys.clone() for model, _ in trained_epochs(data, config, 4)][best - 1]
+    assert torch.equal(result.model.keys, expected)
+    # The search then judges keys of as many epochs.
+    searched = tip_adapter_f.fit(data, config.model_copy(update={"search": True, "steps": 2}), 4, Silent())
+    assert torch.equal(searched.model.keys, expected)
+    assert "left_out_macro_accuracy" in searched.diagnostics
+
+
+def test_fit__ctrl_c_gives_early_stopping_up(long_tailed, interruptible, monkeypatch):
+    data, choose_setting = long_tailed(), tip_adapter_f.choose_setting
+
+    def interrupted(*arguments, **options):
+        signal.raise_signal(signal.SIGINT)
+        return choose_setting(*arguments, **options)
+
+    config = TrainedTipAdapterConfig(search=False, early_stopping=True, epochs=5, learning_rate=0.1)
+    whole = tip_adapter_f.fit(data, config.model_copy(update={"early_stopping": False}), 0, Silent())
+    monkeypatch.setattr(tip_adapter_f, "choose_setting", interrupted)
+    result = tip_adapter_f.fit(data, config, 0, Silent())
+    assert result.interrupted_at == 5
+    assert torch.equal(result.model.keys, whole.model.keys)
+    assert "epochs" not in result.diagnostics
