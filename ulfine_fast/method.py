@@ -69,6 +69,7 @@ class Method:
         fit_seeds: ``fit_seeds(data, config, seeds, progress)``, the results of several seeds, trained side by side;
             None for methods whose fits are closed forms or searches, which share nothing, or whose models are
             as large as the labelled rows: they are fitted one after the other.
+        seeds_at_once: ``seeds_at_once(data, config)``, how many seeds `fit_seeds` may be given; None for any number.
         seeded: Whether anything in the fit depends on the seed.
         switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `config`
             that are on by default.
@@ -80,6 +81,7 @@ class Method:
     build: Callable[[dict[str, Any]], LogitModel]
     prior_power: Callable[[Any], float] = uniform_prior
     fit_seeds: Callable[[TrainingData, Any, Sequence[int], Progress], list[FitResult]] | None = None
+    seeds_at_once: Callable[[TrainingData, Any], int] | None = None
     seeded: bool = True
     switches: tuple[str, ...] = ()
 

@@ -99,30 +99,39 @@ def train_seeds(
         KeyboardInterrupt: As in `train`.
     """
     with _deterministic(data.features.device.type):
-        if len(seeds) == 1:
-            results = [method.fit(data, settings, seeds[0], progress)]
-        elif not method.seeded:
+        if not method.seeded and len(seeds) > 1:
             progress.note(f"nothing in {method.name} is random: every seed gives the same")
             results = [method.fit(data, settings, seeds[0], progress)] * len(seeds)
-        elif method.fit_seeds is not None:
-            results = method.fit_seeds(data, settings, seeds, progress)
         else:
-            results = _one_after_the_other(method, settings, data, seeds, progress)
+            results = _in_turns(method, settings, data, seeds, progress)
     if any(result.interrupted_at is not None for result in results) and not keep_interrupted:
         raise KeyboardInterrupt
     return [_finished(method, result) for result in results]
 
 
-def _one_after_the_other(
+def _in_turns(
     method: Method, settings: StrictConfig, data: TrainingData, seeds: Sequence[int], progress: Progress
 ) -> list[FitResult]:
+    """As many seeds at once as the method can."""
+    at_once = 1
+    if method.fit_seeds is not None:
+        at_once = len(seeds) if method.seeds_at_once is None else method.seeds_at_once(data, settings)
+    turns = [seeds[first : first + at_once] for first in range(0, len(seeds), at_once)]
     results: list[FitResult] = []
-    for number, seed in enumerate(seeds, start=1):
-        results.append(method.fit(data, settings, seed, Silent()))
-        if results[-1].interrupted_at is not None:
+    for turn in turns:
+        told = progress if len(turns) == 1 else Silent()
+        if method.fit_seeds is None:
+            fitted = [method.fit(data, settings, turn[0], told)]
+        else:
+            fitted = method.fit_seeds(data, settings, turn, told)
+        if results and fitted[0].interrupted_at is not None:
             # Half a fit says nothing about the spread over seeds.
-            return results if number == 1 else [replace(results[0], interrupted_at=number), *results[1:-1]]
-        progress.update("training seeds", number, len(seeds))
+            return [replace(results[0], interrupted_at=len(results) + 1), *results[1:]]
+        results += fitted
+        if len(turns) > 1:
+            progress.update("training seeds", len(results), len(seeds))
+        if fitted[0].interrupted_at is not None:
+            break
     return results
 
 

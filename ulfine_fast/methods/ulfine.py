@@ -19,7 +19,8 @@ Published are PAF and DLF as ideas (arXiv 2505.05062); every form here is this p
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,12 +30,12 @@ from torch import Tensor
 from ulfine_cache.config import StrictConfig
 from ulfine_fast.fold_problems import FoldProblems, fold_problems
 from ulfine_fast.fused_model import FusedModel
-from ulfine_fast.gaussian_prototypes import Prototypes
+from ulfine_fast.gaussian_prototypes import Moments, Prototypes
 from ulfine_fast.history import prior_range
 from ulfine_fast.interruption import Interruption, first_interrupt_noted
 from ulfine_fast.left_out_fusion import LeftOutFusion
 from ulfine_fast.method import FitResult, Method, uniform_prior
-from ulfine_fast.pseudo_label_rounds import Refined, refine, sample_rows
+from ulfine_fast.pseudo_label_rounds import Refined, refine, sample_rows, sample_size
 from ulfine_fast.row_space import row_space
 from ulfine_fast.streamed_rows import StreamedRows
 
@@ -88,51 +89,166 @@ IDENTITY = 1.0  # the shrinkage that leaves nothing of the covariance
 
 def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress) -> FitResult:
     """Fit adapter, prototypes, probe and fusion; see the module's text."""
-    generator = torch.Generator().manual_seed(seed)
+    return fit_seeds(data, config, [seed], progress)[0]
+
+
+def fit_seeds(data: TrainingData, config: UlfineConfig, seeds: Sequence[int], progress: Progress) -> list[FitResult]:
+    """The same for several seeds at once, which deal other folds and draw other samples of the unlabelled rows."""
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     width = data.n_features
     data, basis = _in_row_space(data)
-    problem = fold_problems(data, config, width, generator)
-    sample = sample_rows(len(data.unlabelled), data.n_features, data.n_classes, generator)
-    left_out = LeftOutFusion(data, problem.folds, problem.probes, problem.text, dlf=config.dlf)
-    row_weights = left_out.row_weights
-
-    shrinkage = config.shrinkage if config.adapter else IDENTITY
-    prototypes = problem.fit_prototypes(problem.labelled, shrinkage)
-    weights, losses = left_out.fit(prototypes)
-    if shrinkage != IDENTITY:
-        plain = problem.fit_prototypes(problem.labelled, IDENTITY)
-        plain_weights, plain_losses = left_out.fit(plain)
-        if _clearly_lower(plain_losses, losses, row_weights):
-            shrinkage, prototypes, weights, losses = IDENTITY, plain, plain_weights, plain_losses
-    progress.update("training", 1, config.rounds + 1, loss=_mean(losses, row_weights))
-    history = [{"round": 0.0, "loss": _mean(losses, row_weights)}]
-    diagnostics: dict[str, Any] = {"left_out_rows": len(row_weights)}
-    interrupted_at = None
+    problems = fold_problems(data, config, width, generators)
+    samples = [sample_rows(len(data.unlabelled), data.n_features, data.n_classes, each) for each in generators]
+    fits = _Fits(problems)
+    begin, identity = fits.from_labelled_rows()
+    progress.update("training", 1, config.rounds + 1, loss=fits.loss(begin))
+    refined, interrupted_at = None, None
     if config.unlabelled and len(data.unlabelled):
         with first_interrupt_noted() as interruption:
-            refined = _refine(problem, prototypes, weights, shrinkage, sample, progress, interruption)
-        history += [{"round": float(i)} | figures for i, figures in enumerate(refined.history, start=1)]
-        interrupted_at = len(refined.history) if interruption.requested else None
-        refined_weights, refined_losses = left_out.fit(refined.prototypes)
-        use = not _clearly_lower(losses, refined_losses, row_weights)
-        diagnostics |= {"unlabelled_used": use, "unlabelled_prior": refined.prior.tolist()}
-        loss = _mean(refined_losses, row_weights)
-        prior = {name: float(value) for name, value in prior_range(refined.prior).items()}
-        history.append({"round": float(len(refined.history)), "loss": loss, **prior})
-        if use:
-            prototypes, weights = refined.prototypes, refined_weights
-    last = {name: value for name, value in history[-1].items() if name != "round"}
-    progress.update("training", config.rounds + 1, config.rounds + 1, **last)
-    names = ["prototypes", "probe", "text"]
-    diagnostics["shrinkage"] = float(prototypes.shrinkage[0])
-    diagnostics["fusion_weights"] = dict(zip(names, weights.tolist(), strict=False))
-    model = _model(problem, prototypes, weights, basis)
-    return FitResult(
-        model=model.to(data.features.device).eval(),
-        history=history,
-        diagnostics=diagnostics,
-        interrupted_at=interrupted_at,
-    )
+            refined = fits.refine(begin, identity, samples, progress, interruption)
+        if interruption.requested:
+            interrupted_at = max(len(history) for history in refined.histories)
+    end = begin if refined is None else fits.judge(refined.prototypes)
+    results = [fits.result(seed, begin, end, refined, basis, interrupted_at) for seed in range(len(seeds))]
+    last = [{name: value for name, value in result.history[-1].items() if name != "round"} for result in results]
+    means = {name: sum(each[name] for each in last) / len(last) for name in last[0]}
+    progress.update("training", config.rounds + 1, config.rounds + 1, **means)
+    return results
+
+
+def seeds_at_once(data: TrainingData, config: UlfineConfig) -> int:
+    """How many seeds fit into half a gigabyte of pseudo-labels, classifiers or covariances, at least one."""
+    rows = max(len(data.labels), min(len(data.unlabelled), sample_size(data.n_features, data.n_classes)))
+    largest = max(rows * data.n_classes, data.n_features * max(data.n_features, data.n_classes))
+    return max(1, 2**27 // ((config.folds + 1) * largest))
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """Prototypes of all problems, and for each seed the fusion weights, float64 (P,), and the left-out losses."""
+
+    prototypes: Prototypes
+    weights: list[Tensor]
+    losses: list[Tensor]
+
+
+class _Fits:
+    """What a fit does with the problems of its seeds; see the module's text."""
+
+    def __init__(self, problems: FoldProblems) -> None:
+        self.problems, self.config = problems, problems.config
+        self.shrinkage = self.config.shrinkage if self.config.adapter else IDENTITY
+        self.left_out = [
+            LeftOutFusion(problems.data, folds, problems.probes[problems.of(seed)], problems.text, dlf=self.config.dlf)
+            for seed, folds in enumerate(problems.folds)
+        ]
+
+    def judge(self, prototypes: Prototypes) -> _Fitted:
+        """The fusion that prototypes call for, seed by seed."""
+        pairs = [fusion.fit(prototypes.of(self.problems.of(seed))) for seed, fusion in enumerate(self.left_out)]
+        return _Fitted(prototypes, [weights for weights, _ in pairs], [losses for _, losses in pairs])
+
+    def loss(self, fitted: _Fitted) -> float:
+        """The mean left-out loss of the seeds."""
+        pairs = list(zip(fitted.losses, self.left_out, strict=True))
+        return sum(_mean(losses, fusion.row_weights) for losses, fusion in pairs) / len(pairs)
+
+    def from_labelled_rows(self) -> tuple[_Fitted, Tensor]:
+        """The fit without unlabelled rows, and the seeds whose adapter is the identity, bool (S,)."""
+        fitted = self.judge(self.problems.fit_prototypes(self.problems.labelled, self.shrinkage))
+        nobody = torch.zeros(self.problems.n_seeds, dtype=torch.bool, device=self.problems.folds.device)
+        if self.shrinkage == IDENTITY:
+            return fitted, nobody
+        plain = self.judge(self.problems.fit_prototypes(self.problems.labelled, IDENTITY))
+        pairs = zip(plain.losses, fitted.losses, self.left_out, strict=True)
+        prefer = [_clearly_lower(losses, others, fusion.row_weights) for losses, others, fusion in pairs]
+        identity = nobody | torch.tensor(prefer, device=nobody.device)
+        return _Fitted(
+            self._mixed(identity, plain.prototypes, fitted.prototypes),
+            [a if own else b for own, a, b in zip(prefer, plain.weights, fitted.weights, strict=True)],
+            [a if own else b for own, a, b in zip(prefer, plain.losses, fitted.losses, strict=True)],
+        ), identity
+
+    def _mixed(self, identity: Tensor, plain: Prototypes, others: Prototypes) -> Prototypes:
+        return plain.where(identity.repeat_interleave(self.problems.per_seed), others)
+
+    def _fit_prototypes(self, moments: Moments, identity: Tensor) -> Prototypes:
+        if not identity.any():
+            return self.problems.fit_prototypes(moments, self.shrinkage)
+        plain = self.problems.fit_prototypes(moments, IDENTITY)
+        if identity.all():
+            return plain
+        return self._mixed(identity, plain, self.problems.fit_prototypes(moments, self.shrinkage))
+
+    def refine(
+        self,
+        begin: _Fitted,
+        identity: Tensor,
+        samples: Sequence[Tensor | None],
+        progress: Progress,
+        interruption: Interruption,
+    ) -> Refined:
+        """Refine the prototypes of all problems with soft pseudo-labels from the fused logits."""
+        problems, config = self.problems, self.config
+        # One weight of each part for each problem, that of its seed.
+        weights = torch.stack(begin.weights) / config.pseudo_label_temperature
+        own, *others = weights.repeat_interleave(problems.per_seed, 0).T[..., None]
+        parts = [problems.probes] if problems.text is None else [problems.probes, problems.text]
+        fixed = sum(weight[..., None] * part.double() for weight, part in zip(others, parts, strict=False))
+
+        # All parts are linear in the features, so their fusion is one matrix product.
+        def classify(prototypes: Prototypes) -> tuple[Tensor, Tensor]:
+            return fixed + own[..., None] * prototypes.weight, own.to(prototypes.bias) * prototypes.bias
+
+        unlabelled, drawn = problems.data.unlabelled, [rows for rows in samples if rows is not None]
+        return refine(
+            [unlabelled[rows] for rows in drawn] or [unlabelled[:]],
+            unlabelled if drawn else None,
+            problems.labelled,
+            begin.prototypes,
+            n_seeds=problems.n_seeds,
+            classify=classify,
+            fit=lambda moments: self._fit_prototypes(moments, identity),
+            share=config.unlabelled_weight,
+            rounds=config.rounds,
+            report=lambda round_, figures: progress.update("training", round_ + 1, config.rounds + 1, **figures),
+            interruption=interruption,
+        )
+
+    def result(
+        self,
+        seed: int,
+        begin: _Fitted,
+        end: _Fitted,
+        refined: Refined | None,
+        basis: Tensor | None,
+        interrupted_at: int | None,
+    ) -> FitResult:
+        """What one seed ends with: the refined fit, unless left-out rows clearly speak for the one before."""
+        row_weights, fitted = self.left_out[seed].row_weights, begin
+        history = [{"round": 0.0, "loss": _mean(begin.losses[seed], row_weights)}]
+        diagnostics: dict[str, Any] = {"left_out_rows": len(row_weights)}
+        if refined is not None:
+            rounds, prior = refined.histories[seed], refined.prior[seed]
+            history += [{"round": float(i)} | figures for i, figures in enumerate(rounds, start=1)]
+            use = not _clearly_lower(begin.losses[seed], end.losses[seed], row_weights)
+            diagnostics |= {"unlabelled_used": use, "unlabelled_prior": prior.tolist()}
+            figures = {name: float(value) for name, value in prior_range(prior).items()}
+            loss = _mean(end.losses[seed], row_weights)
+            history.append({"round": float(len(rounds)), "loss": loss, **figures})
+            fitted = end if use else begin
+        weights, prototypes = fitted.weights[seed], fitted.prototypes.of(self.problems.of(seed))
+        diagnostics["shrinkage"] = float(prototypes.shrinkage[0])
+        names = ["prototypes", "probe", "text"]
+        diagnostics["fusion_weights"] = dict(zip(names, weights.tolist(), strict=False))
+        probe = self.problems.probes[self.problems.of(seed)][0]
+        model = _model(self.problems, prototypes, probe, weights, basis)
+        return FitResult(
+            model=model.to(probe.device).eval(),
+            history=history,
+            diagnostics=diagnostics,
+            interrupted_at=interrupted_at,
+        )
 
 
 def _in_row_space(data: TrainingData) -> tuple[TrainingData, Tensor | None]:
@@ -146,41 +262,6 @@ def _in_row_space(data: TrainingData) -> tuple[TrainingData, Tensor | None]:
     return replace(data, features=data.features @ basis, unlabelled=data.unlabelled @ basis, text=text), basis
 
 
-def _refine(
-    problem: FoldProblems,
-    prototypes: Prototypes,
-    weights: Tensor,
-    shrinkage: float | None,
-    sample: Tensor | None,
-    progress: Progress,
-    interruption: Interruption,
-) -> Refined:
-    """Refine the prototypes of all problems with soft pseudo-labels from the fused logits."""
-    config = problem.config
-    fixed = weights[1] * problem.probes.double()
-    if problem.text is not None:
-        fixed = fixed + weights[2] * problem.text.double()
-    fixed = fixed / config.pseudo_label_temperature
-    weight = float(weights[0]) / config.pseudo_label_temperature
-
-    # All parts are linear in the features, so their fusion is one matrix product.
-    def classify(prototypes: Prototypes) -> tuple[Tensor, Tensor]:
-        return torch.add(fixed, prototypes.weight, alpha=weight), weight * prototypes.bias
-
-    return refine(
-        problem.data.unlabelled[slice(None) if sample is None else sample],
-        None if sample is None else problem.data.unlabelled,
-        problem.labelled,
-        prototypes,
-        classify=classify,
-        fit=lambda moments: problem.fit_prototypes(moments, shrinkage),
-        share=config.unlabelled_weight,
-        rounds=config.rounds,
-        report=lambda round_, figures: progress.update("training", round_ + 1, config.rounds + 1, **figures),
-        interruption=interruption,
-    )
-
-
 def _clearly_lower(losses: Tensor, others: Tensor, row_weights: Tensor) -> bool:
     """Whether left-out losses are lower than others by more than two standard errors of the paired difference."""
     gain = row_weights * (others - losses)
@@ -191,13 +272,15 @@ def _mean(losses: Tensor, row_weights: Tensor) -> float:
     return float((row_weights * losses).sum() / row_weights.sum().clamp_min(1e-12))
 
 
-def _model(problem: FoldProblems, prototypes: Prototypes, weights: Tensor, basis: Tensor | None) -> FusedModel:
-    """Problem 0 as a module: the adapter is the inverse square root of the covariance, which whitens."""
+def _model(
+    problems: FoldProblems, prototypes: Prototypes, probe: Tensor, weights: Tensor, basis: Tensor | None
+) -> FusedModel:
+    """The whole problem of a seed as a module. Its adapter, the inverse square root of the covariance, whitens."""
     values, vectors = torch.linalg.eigh(prototypes.covariance[0])
     adapter = (vectors * values.rsqrt()) @ vectors.T
     centre = prototypes.means[0].mean(0)
     adapted = (prototypes.means[0] - centre) @ adapter
-    probe, text = problem.probes[0], problem.text
+    text = problems.text
     if basis is not None:
         # Outside of what the rows span the covariance is its floor.
         outside = prototypes.floor[0].rsqrt()
@@ -205,7 +288,7 @@ def _model(problem: FoldProblems, prototypes: Prototypes, weights: Tensor, basis
         adapter = outside * torch.eye(len(base)).to(base) + base @ (adapter @ base.T - outside * base.T)
         centre, adapted = base @ centre, adapted @ base.T
         probe, text = probe @ basis.T, None if text is None else text @ basis.T
-    model = FusedModel(n_features=problem.width, n_classes=len(probe), has_text=text is not None)
+    model = FusedModel(n_features=problems.width, n_classes=len(probe), has_text=text is not None)
     model.load_state_dict(
         {
             "centre": centre.float(),
@@ -223,6 +306,8 @@ METHOD = Method(
     name="ulfine",
     config=UlfineConfig,
     fit=fit,
+    fit_seeds=fit_seeds,
+    seeds_at_once=seeds_at_once,
     build=lambda architecture: FusedModel(**architecture),
     prior_power=uniform_prior,
     switches=("adapter", "paf", "dlf", "logit_adjustment", "unlabelled"),
