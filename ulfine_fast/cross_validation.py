@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -73,21 +73,61 @@ def choose_setting(
         seed: Deals the rows.
         criterion: What is best.
     """
+
+    def of_one_seed(keep: Sequence[Tensor]) -> Iterable[Sequence[Tensor]]:
+        return ([logits] for logits in fold_logits(keep[0]))
+
+    return choose_settings(
+        data,
+        of_one_seed,
+        n_settings=n_settings,
+        default=default,
+        n_folds=n_folds,
+        seeds=[seed],
+        criterion=criterion,
+    )[0]
+
+
+def choose_settings(
+    data: TrainingData,
+    fold_logits: Callable[[Sequence[Tensor]], Iterable[Sequence[Tensor]]],
+    *,
+    n_settings: int,
+    default: int,
+    n_folds: int,
+    seeds: Sequence[int],
+    criterion: Literal["accuracy", "cross-entropy"] = "accuracy",
+) -> list[Choice]:
+    """`choose_setting` for several seeds at once, each of which deals the rows into folds of its own, equally large.
+
+    Args:
+        data: As there.
+        fold_logits: For one mask for each seed yields once per setting the logits of each seed.
+        n_settings: As there.
+        default: As there.
+        n_folds: As there.
+        seeds: S seeds.
+        criterion: As there.
+    """
     counts = data.labelled_counts
     usable = usable_rows(data)
     if len(data.labels) < 2 or not usable.any():
-        return Choice(default, [])
-    folds = stratified_folds(data.labels, min(n_folds, len(data.labels)), torch.Generator().manual_seed(seed))
+        return [Choice(default, [])] * len(seeds)
+    n_folds = min(n_folds, len(data.labels))
+    folds = [stratified_folds(data.labels, n_folds, torch.Generator().manual_seed(seed)) for seed in seeds]
     weights = balanced_weights(data.labels, counts, usable)
     weights = weights / weights.sum()
-    accuracy = torch.zeros(n_settings, dtype=torch.float64)
-    loss = torch.zeros(n_settings, dtype=torch.float64)
-    for fold in folds.unique():
-        left_out = folds == fold
-        labels, weight = data.labels[left_out], weights[left_out]
-        for setting, logits in enumerate(fold_logits(~left_out)):
-            accuracy[setting] += (weight * (logits.argmax(-1) == labels)).sum().cpu()
-            loss[setting] += (weight * cross_entropy(logits.double(), labels, reduction="none")).sum().cpu()
+    accuracy = torch.zeros(len(seeds), n_settings, dtype=torch.float64)
+    loss = torch.zeros(len(seeds), n_settings, dtype=torch.float64)
+    for fold in folds[0].unique():
+        left_out = [each == fold for each in folds]
+        judged = [(data.labels[each], weights[each]) for each in left_out]
+        for setting, of_seeds in enumerate(fold_logits([~each for each in left_out])):
+            for seed, (logits, (labels, weight)) in enumerate(zip(of_seeds, judged, strict=True)):
+                accuracy[seed, setting] += (weight * (logits.argmax(-1) == labels)).sum().cpu()
+                losses = cross_entropy(logits.double(), labels, reduction="none")
+                loss[seed, setting] += (weight * losses).sum().cpu()
     # Sums of the same weights in another order may differ in their last bits and are ties nevertheless.
-    best = accuracy >= (accuracy.max() - 1e-9 if criterion == "accuracy" else 0.0)
-    return Choice(int(loss.masked_fill(~best, torch.inf).argmin()), accuracy.tolist())
+    floor = accuracy.amax(1, keepdim=True) - 1e-9 if criterion == "accuracy" else torch.zeros(len(seeds), 1)
+    best = loss.masked_fill(accuracy < floor, torch.inf).argmin(1)
+    return [Choice(index, of_seed) for index, of_seed in zip(best.tolist(), accuracy.tolist(), strict=True)]

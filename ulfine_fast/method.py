@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ulfine_fast.training_data import TrainingData
 
 
+VALUES_AT_ONCE = 2**25
+"""Numbers in the largest tensor of seeds that are fitted side by side, 128 MB in single precision."""
+
+
 @dataclass(frozen=True)
 class FitResult:
     """What a method hands back.
@@ -67,8 +71,8 @@ class Method:
         prior_power: From a configuration to the power of the labelled class frequencies that the logits answer for
             (`ulfine_fast.class_prior.answered_prior`): `uniform_prior`, `labelled_prior` or `unadjusted_prior`.
         fit_seeds: ``fit_seeds(data, config, seeds, progress)``, the results of several seeds, trained side by side;
-            None for methods whose fits are closed forms or searches, which share nothing, or whose models are
-            as large as the labelled rows: they are fitted one after the other.
+            None for methods in which nothing but the folds of a search depends on the seed: they are fitted one after
+            the other.
         seeds_at_once: ``seeds_at_once(data, config)``, how many seeds `fit_seeds` may be given; None for any number.
         seeded: Whether anything in the fit depends on the seed.
         switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `config`

@@ -58,7 +58,7 @@ class TipAdapterConfig(StrictConfig):
 
 
 def cache_logits(similarities: Tensor, values: Tensor, beta: float) -> Tensor:
-    """`sum_j exp(-beta (1 - s_ij)) v_jk`, of similarities (N, M) and values (M, C), float (N, C)."""
+    """`sum_j exp(-beta (1 - s_ij)) v_jk`, of similarities (..., N, M) and values (..., M, C), float (..., N, C)."""
     return torch.exp(beta * (similarities - 1.0)) @ values
 
 
@@ -85,11 +85,11 @@ class TipAdapterModel(LogitModel):
 
     def part_logits(self, features: Tensor) -> dict[str, Tensor]:
         """The two sides, weighted: their sum is `logits`."""
-        cache = self.alpha * cache_logits(features @ self.keys.T, self.values, self.beta)
-        return {"text": features @ self.text.T, "cache": cache}
+        cache = self.alpha * cache_logits(features @ self.keys.mT, self.values, self.beta)
+        return {"text": features @ self.text.mT, "cache": cache}
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits of unit features, (N, D) to (N, C)."""
+        """Logits of unit features, (N, D) to (N, C); of models side by side, (..., N, D) to (..., N, C)."""
         parts = self.part_logits(features)
         return parts["text"] + parts["cache"]
 

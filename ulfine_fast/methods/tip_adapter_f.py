@@ -9,19 +9,20 @@ fold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from ulfine_fast.cross_validation import Choice, choose_setting, kept
+from ulfine_fast.cross_validation import Choice, choose_settings, kept
+from ulfine_fast.descent import record
 from ulfine_fast.early_stopping import can_stop_early
 from ulfine_fast.interruption import Interruption, first_interrupt_noted
-from ulfine_fast.method import FitResult, Method, uniform_prior
+from ulfine_fast.logit_adjustment import logit_adjusted_cross_entropy
+from ulfine_fast.method import VALUES_AT_ONCE, FitResult, Method, uniform_prior
 from ulfine_fast.methods.tip_adapter import (
     TipAdapterConfig,
     TipAdapterModel,
@@ -30,6 +31,7 @@ from ulfine_fast.methods.tip_adapter import (
     search_grid,
     untrained,
 )
+from ulfine_fast.side_by_side import Axes, stack_models
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -55,71 +57,103 @@ class TrainedTipAdapterConfig(TipAdapterConfig):
 
 
 def trained_epochs(
-    data: TrainingData, config: TrainedTipAdapterConfig, seed: int
-) -> Iterator[tuple[TipAdapterModel, float]]:
-    """The model at the initial alpha and beta, its keys trained on, and the mean loss, after each epoch."""
-    generator = torch.Generator().manual_seed(seed)
-    model = untrained(data, config)
+    parts: Sequence[TrainingData], config: TrainedTipAdapterConfig, seeds: Sequence[int]
+) -> Iterator[tuple[TipAdapterModel, Tensor]]:
+    """The models at the initial alpha and beta, side by side, and their mean losses (S,), after each epoch.
+
+    Args:
+        parts: Labelled rows for each of S seeds, equally many.
+        config: Settings.
+        seeds: They shuffle the rows.
+    """
+    axes, n_rows = Axes(len(seeds)), len(parts[0].labels)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    alone = [untrained(part, config) for part in parts]
+    texts = [part.features @ model.text.T for part, model in zip(parts, alone, strict=True)]
+    model = stack_models(alone, axes)
     keys = model.keys.clone().requires_grad_(True)
-    steps = config.epochs * -(-len(data.labels) // config.batch_size)
+    steps = config.epochs * -(-n_rows // config.batch_size)
     optimiser = torch.optim.AdamW([keys], lr=config.learning_rate, eps=1e-4, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    text = data.features @ model.text.T
+    no_prior = keys.new_zeros(1)
     for _ in range(config.epochs):
-        total = 0.0
-        for row in torch.randperm(len(data.labels), generator=generator).to(keys.device).split(config.batch_size):
-            cache = cache_logits(data.features[row] @ keys.T, model.values, config.beta)
-            loss = cross_entropy(text[row] + config.alpha * cache, data.labels[row])
+        total = torch.zeros(len(seeds), dtype=torch.float64)
+        orders = [torch.randperm(n_rows, generator=generator).to(keys.device) for generator in generators]
+        for rows in zip(*(order.split(config.batch_size) for order in orders), strict=True):
+            features, labels, text = (
+                axes.batch([values[row] for values, row in zip(of_seeds, rows, strict=True)])
+                for of_seeds in ([part.features for part in parts], [part.labels for part in parts], texts)
+            )
+            logits = text + config.alpha * cache_logits(features @ keys.mT, model.values, config.beta)
+            loss = logit_adjusted_cross_entropy(logits, labels, no_prior, tau=0.0)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.sum().backward()
             optimiser.step()
             schedule.step()
-            total += float(loss.detach()) * len(row)
+            total += axes.whole(loss.detach()).cpu().double() * len(rows[0])
         model.keys.copy_(keys.detach())
-        yield model, total / len(data.labels)
+        yield model, total / n_rows
 
 
 class _Training:
-    """One fit: how its folds are trained, what they choose, and when Ctrl-C ended it."""
+    """One fit of several seeds: how their folds are trained, what they choose, and when Ctrl-C ended it."""
 
     def __init__(
-        self, data: TrainingData, config: TrainedTipAdapterConfig, seed: int, interruption: Interruption
+        self, data: TrainingData, config: TrainedTipAdapterConfig, seeds: Sequence[int], interruption: Interruption
     ) -> None:
-        self.data, self.config, self.seed, self.interruption = data, config, seed, interruption
+        self.data, self.config, self.seeds, self.interruption = data, config, seeds, interruption
 
-    def train(self, data: TrainingData, epochs: int) -> TipAdapterModel:
-        """The model of some rows after that many epochs of the schedule."""
-        model = untrained(data, self.config)
-        for trained, _ in islice(trained_epochs(data, self.config, self.seed), epochs):
-            model = trained
+    def train(self, parts: Sequence[TrainingData], epochs: Sequence[int]) -> list[TipAdapterModel]:
+        """The models of some rows after as many epochs of the schedule as each seed asks for."""
+        models = [untrained(part, self.config) for part in parts]
+        trained = islice(trained_epochs(parts, self.config, self.seeds), max(epochs))
+        for epoch, (stacked, _) in enumerate(trained, start=1):
+            self.take(stacked, [last == epoch for last in epochs], models)
             if self.interruption.requested:
                 break
-        return model
+        return models
 
-    def choose_epochs(self) -> int:
+    def take(self, stacked: TipAdapterModel, wanted: Sequence[bool], models: Sequence[TipAdapterModel]) -> None:
+        """Copy the keys of the wanted seeds."""
+        keys = stacked.keys.reshape(len(self.seeds), -1, self.data.n_features)
+        for own, model, take in zip(keys, models, wanted, strict=True):
+            if take:
+                model.keys.copy_(own)
+
+    def choose_epochs(self) -> list[int]:
         """After how many epochs, none included, left-out rows are predicted best by cross-entropy."""
+        axes = Axes(len(self.seeds))
 
-        def fold_logits(keep: Tensor) -> Iterator[Tensor]:
-            part, rows = kept(self.data, keep), self.data.features[~keep]
-            yield untrained(part, self.config).logits(rows)
-            for model, _ in trained_epochs(part, self.config, self.seed):
-                yield model.logits(rows)
+        def fold_logits(keep: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
+            parts = [kept(self.data, own) for own in keep]
+            rows = [self.data.features[~own] for own in keep]
+            yield [untrained(part, self.config).logits(own) for part, own in zip(parts, rows, strict=True)]
+            for stacked, _ in trained_epochs(parts, self.config, self.seeds):
+                logits = stacked.logits(axes.batch(rows))
+                yield logits.reshape(len(self.seeds), -1, self.data.n_classes).unbind()
                 if self.interruption.requested:
                     break
 
         last = self.config.epochs
-        return self._choose(fold_logits, n_settings=last + 1, default=last, criterion="cross-entropy").index
+        choices = self._choose(fold_logits, n_settings=last + 1, default=last, criterion="cross-entropy")
+        return [choice.index for choice in choices]
 
-    def choose_pair(self, epochs: int, pairs: list[tuple[float, float]]) -> Choice:
-        """The best beta and alpha for keys of that many epochs."""
+    def choose_pairs(self, epochs: Sequence[int], pairs: list[tuple[float, float]]) -> list[Choice]:
+        """The best beta and alpha for keys of as many epochs."""
 
-        def fold_logits(keep: Tensor) -> Iterator[Tensor]:
-            return search_grid(self.train(kept(self.data, keep), epochs), self.data.features[~keep], pairs)
+        def fold_logits(keep: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
+            models = self.train([kept(self.data, own) for own in keep], epochs)
+            searches = [
+                search_grid(model, self.data.features[~own], pairs) for model, own in zip(models, keep, strict=True)
+            ]
+            yield from zip(*searches, strict=True)
 
         return self._choose(fold_logits, n_settings=len(pairs), default=0)
 
-    def _choose(self, fold_logits: Callable[[Tensor], Iterable[Tensor]], **options: Any) -> Choice:
-        return choose_setting(self.data, fold_logits, n_folds=self.config.folds, seed=self.seed, **options)
+    def _choose(
+        self, fold_logits: Callable[[Sequence[Tensor]], Iterable[Sequence[Tensor]]], **options: Any
+    ) -> list[Choice]:
+        return choose_settings(self.data, fold_logits, n_folds=self.config.folds, seeds=self.seeds, **options)
 
 
 def fit(data: TrainingData, config: TrainedTipAdapterConfig, seed: int, progress: Progress) -> FitResult:
@@ -128,44 +162,67 @@ def fit(data: TrainingData, config: TrainedTipAdapterConfig, seed: int, progress
     Early stopping then trains them again, as far as the folds say. Ctrl-C ends the training after the epoch; a choice
     that it meets is given up: all epochs count, and alpha and beta stay at the start.
     """
-    history: list[dict[str, float]] = []
-    diagnostics: dict[str, Any] = {}
-    model, epochs = untrained(data, config), config.epochs
+    return fit_seeds(data, config, [seed], progress)[0]
+
+
+def fit_seeds(
+    data: TrainingData, config: TrainedTipAdapterConfig, seeds: Sequence[int], progress: Progress
+) -> list[FitResult]:
+    """The same for several seeds at once."""
+    every, n_seeds = [data] * len(seeds), len(seeds)
+    models = [untrained(data, config) for _ in seeds]
+    histories: list[list[dict[str, float]]] = [[] for _ in seeds]
+    diagnostics: list[dict[str, Any]] = [{} for _ in seeds]
+    epochs = [config.epochs] * n_seeds
     stops_early = config.early_stopping and can_stop_early(data, progress)
     with first_interrupt_noted() as interruption:
-        training = _Training(data, config, seed, interruption)
-        for epoch, (trained, loss) in enumerate(trained_epochs(data, config, seed), start=1):
-            model = trained
-            history.append({"step": epoch, "loss": loss})
-            progress.update("training", epoch, config.epochs, loss=loss)
-            if interruption.requested:
+        training = _Training(data, config, seeds, interruption)
+        for epoch, (stacked, losses) in enumerate(trained_epochs(every, config, seeds), start=1):
+            record(histories, epoch, {"loss": losses})
+            progress.update("training", epoch, config.epochs, loss=float(losses.mean()))
+            ends = interruption.requested or epoch == config.epochs
+            training.take(stacked, [ends] * n_seeds, models)
+            if ends:
                 break
         if stops_early and not interruption.requested:
             chosen = training.choose_epochs()
-            stopped = training.train(data, chosen)
+            stopped = training.train(every, chosen)
             if not interruption.requested:
-                model, epochs = stopped, chosen
-                diagnostics["epochs"] = epochs
+                models, epochs = stopped, chosen
+                for found, best in zip(diagnostics, chosen, strict=True):
+                    found["epochs"] = best
         if config.search and not interruption.requested:
             pairs = grid(config)
-            choice = training.choose_pair(epochs, pairs)
+            choices = training.choose_pairs(epochs, pairs)
             if not interruption.requested:
-                model.beta, model.alpha = pairs[choice.index]
-                if choice.macro_accuracy:
-                    diagnostics["left_out_macro_accuracy"] = choice.macro_accuracy[choice.index]
-        ended_early = interruption.requested and (config.search or stops_early or len(history) < config.epochs)
-    return FitResult(
-        model=model,
-        history=history,
-        diagnostics={"alpha": model.alpha, "beta": model.beta} | diagnostics,
-        interrupted_at=len(history) if ended_early else None,
-    )
+                for model, choice, found in zip(models, choices, diagnostics, strict=True):
+                    model.beta, model.alpha = pairs[choice.index]
+                    if choice.macro_accuracy:
+                        found["left_out_macro_accuracy"] = choice.macro_accuracy[choice.index]
+        done = len(histories[0])
+        ended_early = interruption.requested and (config.search or stops_early or done < config.epochs)
+    return [
+        FitResult(
+            model=model,
+            history=history,
+            diagnostics={"alpha": model.alpha, "beta": model.beta} | found,
+            interrupted_at=done if ended_early else None,
+        )
+        for model, history, found in zip(models, histories, diagnostics, strict=True)
+    ]
+
+
+def seeds_at_once(data: TrainingData, config: TrainedTipAdapterConfig) -> int:
+    """How many seeds `VALUES_AT_ONCE` allows their keys and values, at least one."""
+    return max(1, VALUES_AT_ONCE // (len(data.labels) * max(data.n_features, data.n_classes)))
 
 
 METHOD = Method(
     name="tip-adapter-f",
     config=TrainedTipAdapterConfig,
     fit=fit,
+    fit_seeds=fit_seeds,
+    seeds_at_once=seeds_at_once,
     build=lambda architecture: TipAdapterModel(**architecture),
     prior_power=uniform_prior,
 )

@@ -34,7 +34,7 @@ from ulfine_fast.gaussian_prototypes import Moments, Prototypes
 from ulfine_fast.history import prior_range
 from ulfine_fast.interruption import Interruption, first_interrupt_noted
 from ulfine_fast.left_out_fusion import LeftOutFusion
-from ulfine_fast.method import FitResult, Method, uniform_prior
+from ulfine_fast.method import VALUES_AT_ONCE, FitResult, Method, uniform_prior
 from ulfine_fast.pseudo_label_rounds import Refined, refine, sample_rows, sample_size
 from ulfine_fast.row_space import row_space
 from ulfine_fast.streamed_rows import StreamedRows
@@ -117,10 +117,10 @@ def fit_seeds(data: TrainingData, config: UlfineConfig, seeds: Sequence[int], pr
 
 
 def seeds_at_once(data: TrainingData, config: UlfineConfig) -> int:
-    """How many seeds fit into half a gigabyte of pseudo-labels, classifiers or covariances, at least one."""
+    """How many seeds `VALUES_AT_ONCE` allows their pseudo-labels, classifiers and covariances, at least one."""
     rows = max(len(data.labels), min(len(data.unlabelled), sample_size(data.n_features, data.n_classes)))
     largest = max(rows * data.n_classes, data.n_features * max(data.n_features, data.n_classes))
-    return max(1, 2**27 // ((config.folds + 1) * largest))
+    return max(1, VALUES_AT_ONCE // ((config.folds + 1) * largest))
 
 
 @dataclass(frozen=True)

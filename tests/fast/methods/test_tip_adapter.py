@@ -170,7 +170,7 @@ def test_fit__early_stopping_takes_the_epoch_that_is_best_on_rows_left_out(long_
         keep = left_out_by != fold
         part = dataclasses.replace(data, features=data.features[keep], labels=data.labels[keep])
         models = [untrained(part, config).logits(data.features[~keep])]
-        models += [model.logits(data.features[~keep]) for model, _ in trained_epochs(part, config, 4)]
+        models += [model.logits(data.features[~keep]) for model, _ in trained_epochs([part], config, [4])]
         for epoch, logits in enumerate(models):
             each = torch.nn.functional.cross_entropy(logits, data.labels[~keep], reduction="none")
             losses[epoch] += float((weights[~keep] * each).sum())
@@ -179,7 +179,7 @@ def test_fit__early_stopping_takes_the_epoch_that_is_best_on_rows_left_out(long_
     assert result.diagnostics["epochs"] == best
     assert len(result.history) == config.epochs
     assert result.interrupted_at is None
-    expected = [model.keys.clone() for model, _ in trained_epochs(data, config, 4)][best - 1]
+    expected = [model.keys.clone() for model, _ in trained_epochs([data], config, [4])][best - 1]
     assert torch.equal(result.model.keys, expected)
     # The search then judges keys of as many epochs.
     searched = tip_adapter_f.fit(data, config.model_copy(update={"search": True, "steps": 2}), 4, Silent())
@@ -188,16 +188,33 @@ def test_fit__early_stopping_takes_the_epoch_that_is_best_on_rows_left_out(long_
 
 
 def test_fit__ctrl_c_gives_early_stopping_up(long_tailed, interruptible, monkeypatch):
-    data, choose_setting = long_tailed(), tip_adapter_f.choose_setting
+    data, choose_settings = long_tailed(), tip_adapter_f.choose_settings
 
     def interrupted(*arguments, **options):
         signal.raise_signal(signal.SIGINT)
-        return choose_setting(*arguments, **options)
+        return choose_settings(*arguments, **options)
 
     config = TrainedTipAdapterConfig(search=False, early_stopping=True, epochs=5, learning_rate=0.1)
     whole = tip_adapter_f.fit(data, config.model_copy(update={"early_stopping": False}), 0, Silent())
-    monkeypatch.setattr(tip_adapter_f, "choose_setting", interrupted)
+    monkeypatch.setattr(tip_adapter_f, "choose_settings", interrupted)
     result = tip_adapter_f.fit(data, config, 0, Silent())
     assert result.interrupted_at == 5
     assert torch.equal(result.model.keys, whole.model.keys)
     assert "epochs" not in result.diagnostics
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_fit_seeds__the_same_as_each_seed_alone(long_tailed, early_stopping):
+    data, seeds = long_tailed(), (3, 4, 8)
+    config = TrainedTipAdapterConfig(steps=4, early_stopping=early_stopping, learning_rate=0.03, batch_size=16)
+    together = tip_adapter_f.fit_seeds(data, config, seeds, Silent())
+    for seed, result in zip(seeds, together, strict=True):
+        alone = tip_adapter_f.fit(data, config, seed, Silent())
+        torch.testing.assert_close(result.model.state_dict(), alone.model.state_dict(), atol=1e-4, rtol=1e-3)
+        assert result.diagnostics == pytest.approx(alone.diagnostics)
+        for entry, expected in zip(result.history, alone.history, strict=True):
+            assert entry == pytest.approx(expected, abs=1e-4)
+    assert not torch.allclose(together[0].model.keys, together[1].model.keys, atol=1e-3)
+    if early_stopping:
+        assert len({result.diagnostics["epochs"] for result in together}) > 1
+    assert tip_adapter_f.seeds_at_once(data, config) > 1000
