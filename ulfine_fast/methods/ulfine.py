@@ -163,6 +163,8 @@ class _Fits:
         pairs = zip(plain.losses, fitted.losses, self.left_out, strict=True)
         prefer = [_clearly_lower(losses, others, fusion.row_weights) for losses, others, fusion in pairs]
         identity = nobody | torch.tensor(prefer, device=nobody.device)
+        if not any(prefer):
+            return fitted, identity
         return _Fitted(
             self._mixed(identity, plain.prototypes, fitted.prototypes),
             [a if own else b for own, a, b in zip(prefer, plain.weights, fitted.weights, strict=True)],
