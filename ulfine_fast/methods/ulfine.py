@@ -156,13 +156,13 @@ class _Fits:
     def from_labelled_rows(self) -> tuple[_Fitted, Tensor]:
         """The fit without unlabelled rows, and the seeds whose adapter is the identity, bool (S,)."""
         fitted = self.judge(self.problems.fit_prototypes(self.problems.labelled, self.shrinkage))
-        nobody = torch.zeros(self.problems.n_seeds, dtype=torch.bool, device=self.problems.folds.device)
+        device = self.problems.folds.device
         if self.shrinkage == IDENTITY:
-            return fitted, nobody
+            return fitted, torch.zeros(self.problems.n_seeds, dtype=torch.bool, device=device)
         plain = self.judge(self.problems.fit_prototypes(self.problems.labelled, IDENTITY))
         pairs = zip(plain.losses, fitted.losses, self.left_out, strict=True)
         prefer = [_clearly_lower(losses, others, fusion.row_weights) for losses, others, fusion in pairs]
-        identity = nobody | torch.tensor(prefer, device=nobody.device)
+        identity = torch.tensor(prefer, device=device)
         if not any(prefer):
             return fitted, identity
         return _Fitted(
