@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from ulfine_fast.cross_validation import usable_rows
 from ulfine_fast.folds import balanced_weights
 from ulfine_fast.logit_fusion import align, fit_fusion_weights, fuse
 
@@ -41,8 +42,8 @@ class LeftOutFusion:
         self._features = [data.features[chosen] for chosen in rows]
         self._dlf = dlf
         self.labels = torch.cat([data.labels[chosen] for chosen in rows])
-        # A class with a single row has none left to learn from once that row is left out; only text can then speak.
-        usable = (data.labelled_counts[self.labels] > 1) | (text is not None)
+        judged = usable_rows(data)
+        usable = torch.cat([judged[chosen] for chosen in rows])
         seen = torch.bincount(self.labels, minlength=data.n_classes)
         self.row_weights = balanced_weights(self.labels, seen, usable)
         others = [probes[1:]] if text is None else [probes[1:], text.expand_as(probes[1:])]
