@@ -19,10 +19,10 @@ from accuracy import SOURCES, Source
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Silent
 from ulfine_cache.splits import Split, draw_split
-from ulfine_fast.evaluation import judge
+from ulfine_fast.judging.judge import judge
 from ulfine_fast.registry import get_method
+from ulfine_fast.rows.training_data import load_training_data
 from ulfine_fast.training import train
-from ulfine_fast.training_data import load_training_data
 
 METHOD = get_method("ulfine")
 PARTS: dict[str, dict] = {

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ulfine_cache.import_features import import_features
-from ulfine_cache.split_protocol import Shape
 from ulfine_cache.splits import make_split
+from ulfine_cache.splitting.split_protocol import Shape
 from ulfine_fast.compare import compare
 from ulfine_fast.registry import METHODS
 

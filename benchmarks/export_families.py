@@ -40,11 +40,11 @@ def measure(name: str, opset: int) -> dict:
     import open_clip
     import torch
 
+    from ulfine_cache.encoders.image_tower import ImageTower, lean_tower
     from ulfine_cache.errors import UlfineError
-    from ulfine_cache.image_tower import ImageTower, lean_tower
-    from ulfine_exports.graph import PixelGraph, build_graph
-    from ulfine_exports.parity import check_parity
-    from ulfine_fast.affine_model import AffineModel
+    from ulfine_exports.gate.parity import check_parity
+    from ulfine_exports.graphs.graph import PixelGraph, build_graph
+    from ulfine_fast.models.affine_model import AffineModel
 
     class Watched(AffineModel):
         """Gives the features as a part, so that they can be compared, too."""

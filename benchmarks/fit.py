@@ -39,11 +39,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 from torch.utils.flop_counter import FlopCounterMode
 
-from ulfine_cache.encoder import ClipEncoder
+from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.progress import Silent
 from ulfine_fast.registry import get_method
+from ulfine_fast.rows.training_data import TrainingData, make_training_data
 from ulfine_fast.training import train
-from ulfine_fast.training_data import TrainingData, make_training_data
 
 CORES = os.cpu_count() or 1
 WIDTH = 512

@@ -71,7 +71,7 @@ def unit(values: np.ndarray) -> np.ndarray:
 
 
 def write_shards(folder: Path, vectors, rows: int) -> list[Path]:
-    from ulfine_cache.shards import Shard, shard_path, write_shard
+    from ulfine_cache.store.shards import Shard, shard_path, write_shard
 
     (folder / "shards").mkdir(parents=True)
     paths = []
@@ -86,10 +86,10 @@ def write_shards(folder: Path, vectors, rows: int) -> list[Path]:
 
 def measure(folder: Path, name: str, rows: int) -> dict:
     """One kind of vectors, in a process of its own, so that its peak of memory is its own."""
-    from ulfine_cache.cache_file import CacheContent, write_cache_file
     from ulfine_cache.feature_cache import FeatureCache
-    from ulfine_cache.index import INDEX_FILE, index_cache, read_index
     from ulfine_cache.progress import Silent
+    from ulfine_cache.search.index import INDEX_FILE, index_cache, read_index
+    from ulfine_cache.store.cache_file import CacheContent, write_cache_file
 
     vectors = VECTORS[name]()
     shards = write_shards(folder, vectors, rows)
@@ -122,7 +122,7 @@ def measure(folder: Path, name: str, rows: int) -> dict:
 def exact_search(shards: list[Path], rows: int):
     import faiss
 
-    from ulfine_cache.exact_search import unit_blocks
+    from ulfine_cache.search.exact_search import unit_blocks
 
     features = np.empty((rows, WIDTH), np.float32)
     start = 0

@@ -33,11 +33,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ulfine_cache.decoding import PixelRecipe, decode_item
-from ulfine_cache.encoder import ClipEncoder
-from ulfine_cache.image_folder import ImageFolder
-from ulfine_cache.lanes import Lanes
+from ulfine_cache.encoders.encoder import ClipEncoder
+from ulfine_cache.encoding.decoding import PixelRecipe, decode_item
+from ulfine_cache.encoding.lanes import Lanes
 from ulfine_cache.progress import Silent
+from ulfine_cache.sources.image_folder import ImageFolder
 
 CORES = os.cpu_count() or 1
 

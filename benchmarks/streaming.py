@@ -34,9 +34,9 @@ def write_cache(folder: Path, rows: int) -> None:
     """Shards and the view over them, by the cache's own functions. In a process of its own: its memory is not ours."""
     import numpy as np
 
-    from ulfine_cache.cache_file import CacheContent, TextPrototypes, write_cache_file
     from ulfine_cache.progress import Silent
-    from ulfine_cache.shards import Shard, shard_path, write_shard
+    from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
+    from ulfine_cache.store.shards import Shard, shard_path, write_shard
 
     rng = np.random.default_rng(0)
     axes = np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))[0]
@@ -141,7 +141,7 @@ def show(entry: dict) -> None:
 
 
 def bars_of(figures: dict) -> list[dict]:
-    from ulfine_fast.memory_bound import memory_bound
+    from ulfine_fast.rows.memory_bound import memory_bound
 
     small, large, loaded = figures["small"], figures["large"], figures["in memory"]
     bound = memory_bound(figures["memory"])

@@ -89,7 +89,7 @@ def test_packages__are_typed():
     "statement",
     [
         *(f"import {room}" for room in ROOMS),
-        "from ulfine_cache import config, errors, pixels, preprocess, progress",
+        "from ulfine_cache import config, errors, preprocess, progress; from ulfine_cache.pictures import pixels",
         "from ulfine_cli.main import main; import sys; sys.argv[1:] = ['--help']; main()",
     ],
 )

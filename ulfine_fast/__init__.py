@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_fast.estimator import ULFineClassifier
     from ulfine_fast.fitting import fit
-    from ulfine_fast.labelled_folds import LabelledKFold
     from ulfine_fast.run import load_run
+    from ulfine_fast.scikit.labelled_folds import LabelledKFold
 
 __version__ = "0.1.0"
 
@@ -30,7 +30,7 @@ __all__ = ["FeatureCache", "LabelledKFold", "ULFineClassifier", "__version__", "
 # here.
 _WHERE = {
     "FeatureCache": "ulfine_cache.feature_cache",
-    "LabelledKFold": "ulfine_fast.labelled_folds",
+    "LabelledKFold": "ulfine_fast.scikit.labelled_folds",
     "ULFineClassifier": "ulfine_fast.estimator",
     "fit": "ulfine_fast.fitting",
     "load_run": "ulfine_fast.run",

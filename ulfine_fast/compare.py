@@ -12,8 +12,8 @@ from pydantic import Field
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_fast.metrics import SCALARS
-from ulfine_fast.spread import spread
+from ulfine_fast.judging.metrics import SCALARS
+from ulfine_fast.judging.spread import spread
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -63,9 +63,9 @@ def compare(
         `SCALARS` and for ``seconds`` (of training) ``{"mean", "std", "per_seed"}``, std over the seeds with n - 1; and
         ``difference`` ``{"mean", "stderr"}``, paired by seed, in macro accuracy, to the first method. std and stderr
         are None for one seed; all is None where the figure is not defined. ``pseudo_labels`` holds for ``all``,
-        ``head``, ``medium`` and ``tail`` the same spreads of what `ulfine_fast.pseudo_label_quality` says of the fitted
-        model's pseudo-labels; None where the truth of no unlabelled row is known. With `ablation` the entries after the
-        first are named ``"ulfine without paf"`` and so on.
+        ``head``, ``medium`` and ``tail`` the same spreads of what `ulfine_fast.judging.pseudo_label_quality` says of
+        the fitted model's pseudo-labels; None where the truth of no unlabelled row is known. With `ablation` the
+        entries after the first are named ``"ulfine without paf"`` and so on.
 
     Raises:
         UsageError: A method is unknown or named twice, or an ablation is asked of several methods or of one without
@@ -144,12 +144,12 @@ def _draws(cache: FeatureCache, split: str, seeds: int) -> list[Split]:
 def _fit_and_judge(
     cache: FeatureCache, split: Split, method: Method, settings: StrictConfig, seed: int, device: str
 ) -> dict[str, Any]:
-    from ulfine_fast.evaluation import judge
-    from ulfine_fast.five_crops import FIVE_CROPS, choose_views
-    from ulfine_fast.memory_bound import memory_bound
+    from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
+    from ulfine_fast.judging.judge import judge
+    from ulfine_fast.rows.memory_bound import memory_bound
+    from ulfine_fast.rows.training_data import load_training_data
     from ulfine_fast.streaming_choice import must_stream
     from ulfine_fast.training import choose_device, train
-    from ulfine_fast.training_data import load_training_data
 
     used_device = choose_device(device)
     streams = must_stream(cache, split, used_device, memory_bound("auto"))

@@ -15,12 +15,12 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Silent
-from ulfine_fast.estimator_prior import PriorShiftMixin
-from ulfine_fast.partial_labels import is_unlabelled, plain_labels, with_missing_marked
 from ulfine_fast.registry import get_method
+from ulfine_fast.rows.training_data import make_training_data
+from ulfine_fast.scikit.estimator_prior import PriorShiftMixin
+from ulfine_fast.scikit.partial_labels import is_unlabelled, plain_labels, with_missing_marked
 from ulfine_fast.settings import resolve_settings
 from ulfine_fast.training import choose_device, train
-from ulfine_fast.training_data import make_training_data
 
 if TYPE_CHECKING:
     from ulfine_fast.run import Run
@@ -31,7 +31,7 @@ class ULFineClassifier(PriorShiftMixin, ClassifierMixin, BaseEstimator):
 
     Unlabelled rows have the label -1, as in `sklearn.semi_supervised`. Where labels are strings the same holds: -1 in
     an array of objects, or the string ``"-1"`` that numpy makes of it. It follows that -1 cannot be a class. A missing
-    label (None, NaN, NA) is unlabelled too, except among floats, see `ulfine_fast.partial_labels`.
+    label (None, NaN, NA) is unlabelled too, except among floats, see `ulfine_fast.scikit.partial_labels`.
 
     Copies through pickle, joblib and skops hold arrays and plain values, no torch object.
 
@@ -86,7 +86,7 @@ class ULFineClassifier(PriorShiftMixin, ClassifierMixin, BaseEstimator):
 
         Raises:
             ValueError: As scikit-learn's estimators do for unusable input.
-            UlfineError: As `ulfine_fast.training_data.make_training_data`.
+            UlfineError: As `ulfine_fast.rows.training_data.make_training_data`.
         """
         marked = with_missing_marked(y)
         checked: Any = validate_data(self, X, marked, dtype=np.float32)  # pyright: ignore[reportArgumentType]
@@ -193,7 +193,7 @@ class ULFineClassifier(PriorShiftMixin, ClassifierMixin, BaseEstimator):
         Raises:
             UlfineError: This is a copy by `with_test_prior`, or as `ulfine_fast.run.new_run_directory`.
         """
-        from ulfine_fast.estimator_run import save_estimator
+        from ulfine_fast.scikit.estimator_run import save_estimator
 
         check_is_fitted(self)
         if self._shift is not None:
@@ -210,7 +210,7 @@ class ULFineClassifier(PriorShiftMixin, ClassifierMixin, BaseEstimator):
         Raises:
             UlfineError: As `ulfine_fast.run.load_run`.
         """
-        from ulfine_fast.estimator_run import load_estimator
+        from ulfine_fast.scikit.estimator_run import load_estimator
 
         return load_estimator(cls, Path(path))
 

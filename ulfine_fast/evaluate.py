@@ -42,7 +42,7 @@ def evaluate(
         run: A run directory.
         cache: The cache to judge on; None takes the one it was fitted on, where that stood then.
         split: Name of a split; None takes the run's own split if `cache` holds it, else the sets the cache came with.
-        test_prior: Move the answers on test rows to another class distribution (`ulfine_fast.class_prior`):
+        test_prior: Move the answers on test rows to another class distribution (`ulfine_fast.priors.class_prior`):
             ``"uniform"``; ``"labelled"``, the class frequencies of the labelled rows; ``"estimate"``, estimated from
             the features of the test rows without their labels, which makes the figures transductive; or a CSV file
             with the columns class and weight. None judges the model as it was fitted.
@@ -50,7 +50,7 @@ def evaluate(
 
     Returns:
         ``run``, ``method``, ``cache``, ``split``; under a test prior its name as ``test_prior`` and the share of every
-        class as ``class_prior``; and the figures of `ulfine_fast.metrics.evaluate_predictions`,
+        class as ``class_prior``; and the figures of `ulfine_fast.judging.metrics.evaluate_predictions`,
         ``pseudo_labels`` and ``seconds`` (of this evaluation).
 
     Raises:
@@ -65,11 +65,11 @@ def evaluate(
     options = EvaluateConfig.checked(run=run, cache=cache, split=split, test_prior=test_prior)
     import numpy as np
 
-    from ulfine_fast.class_prior import answered_by, prior_figures, prior_shift, sample_places
-    from ulfine_fast.evaluation import judge, read_logits
-    from ulfine_fast.five_crops import choose_views
+    from ulfine_fast.judging.five_crops import choose_views
+    from ulfine_fast.judging.judge import judge, read_logits
+    from ulfine_fast.priors.class_prior import answered_by, prior_figures, prior_shift, sample_places
+    from ulfine_fast.priors.target_prior import read_target_prior
     from ulfine_fast.run import load_run
-    from ulfine_fast.target_prior import read_target_prior
 
     start = time.perf_counter()
     loaded = load_run(options.run)

@@ -14,14 +14,14 @@ from pydantic import Field
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_fast.five_crops import Views
+from ulfine_fast.judging.five_crops import Views
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
     from ulfine_fast.method import FitResult
+    from ulfine_fast.rows.training_data import TrainingData
     from ulfine_fast.run import Run
-    from ulfine_fast.training_data import TrainingData
 
 
 class FitConfig(StrictConfig):
@@ -82,7 +82,7 @@ def fit(
         text_only_classes: Accept classes without a labelled row, which then live on their text prototype alone.
         memory: Bound on the resident memory of the process, such as ``"4GB"``. Unlabelled rows that would break it stay
             on the disk and are read block by block; labelled rows are always loaded and count. ``"auto"``: half of
-            what is free beyond what the process has, see `ulfine_fast.memory_bound`.
+            what is free beyond what the process has, see `ulfine_fast.rows.memory_bound`.
         overwrite: Replace the run that stands at `out`.
         progress: Told about the steps.
 
@@ -115,14 +115,14 @@ def fit(
         overwrite=overwrite,
     )
     from ulfine_cache.feature_cache import FeatureCache
-    from ulfine_fast.five_crops import FIVE_CROPS, choose_views
-    from ulfine_fast.memory_bound import memory_bound
+    from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
     from ulfine_fast.registry import get_method
+    from ulfine_fast.rows.memory_bound import memory_bound
+    from ulfine_fast.rows.training_data import load_training_data
     from ulfine_fast.run import new_run_directory
     from ulfine_fast.settings import resolve_settings
     from ulfine_fast.streaming_choice import must_stream, note_streaming
     from ulfine_fast.training import choose_device, train_seeds
-    from ulfine_fast.training_data import load_training_data
 
     chosen = get_method(options.method)
     settings = resolve_settings(chosen, file=options.config, assignments=options.set)
@@ -179,12 +179,12 @@ def _write(
     resolved: dict[str, Any],
     seconds: float,
 ) -> Run:
-    from ulfine_fast.evaluation import judge
-    from ulfine_fast.history import write_history_csv, write_tensorboard
-    from ulfine_fast.metrics import SCALARS
-    from ulfine_fast.predictions import write_predictions
+    from ulfine_fast.judging.judge import judge
+    from ulfine_fast.judging.metrics import SCALARS
+    from ulfine_fast.judging.spread import spread
+    from ulfine_fast.records.history import write_history_csv, write_tensorboard
+    from ulfine_fast.records.predictions import write_predictions
     from ulfine_fast.run import HISTORY, PREDICTIONS, Run, write_run
-    from ulfine_fast.spread import spread
 
     counts = data.labelled_counts.cpu().numpy()
     threshold = resolved["settings"].get("threshold")

@@ -10,8 +10,8 @@ from ulfine_cache.config import StrictConfig
 from ulfine_cache.progress import Progress
 
 if TYPE_CHECKING:
-    from ulfine_fast.logit_model import LogitModel
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.models.logit_model import LogitModel
+    from ulfine_fast.rows.training_data import TrainingData
 
 
 VALUES_AT_ONCE = 2**25
@@ -69,7 +69,7 @@ class Method:
             ``progress.update("training", step, total, loss=...)``.
         build: Re-creates the untrained module from `LogitModel.architecture`; `load_state_dict` then fills it.
         prior_power: From a configuration to the power of the labelled class frequencies that the logits answer for
-            (`ulfine_fast.class_prior.answered_prior`): `uniform_prior`, `labelled_prior` or `unadjusted_prior`.
+            (`ulfine_fast.priors.class_prior.answered_prior`): `uniform_prior`, `labelled_prior` or `unadjusted_prior`.
         fit_seeds: ``fit_seeds(data, config, seeds, progress)``, the results of several seeds, trained side by side;
             None for methods in which nothing but the folds of a search depends on the seed: they are fitted one after
             the other.

@@ -20,7 +20,7 @@ from ulfine_cache.errors import UlfineError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ulfine_fast.logit_model import LogitModel
+    from ulfine_fast.models.logit_model import LogitModel
 
 SCHEMA_VERSION = 1
 CONFIG, MODEL, METRICS, PROVENANCE = "config.yaml", "model.safetensors", "metrics.json", "provenance.json"
@@ -64,7 +64,7 @@ class Run:
 
     @property
     def views(self) -> str:
-        """What the run looks at in an image: ``"center"`` or ``"five-crop"`` (`ulfine_fast.five_crops`)."""
+        """What the run looks at in an image: ``"center"`` or ``"five-crop"`` (`ulfine_fast.judging.five_crops`)."""
         return str(self.config.get("views", "center"))
 
     def predict_proba(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -86,7 +86,7 @@ class Run:
         """
         import torch
 
-        from ulfine_fast.five_crops import mean_logits
+        from ulfine_fast.judging.five_crops import mean_logits
 
         if features.ndim not in (2, 3) or features.shape[-1] != self.n_features or 0 in features.shape[1:]:
             raise UlfineError(

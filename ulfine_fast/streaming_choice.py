@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ulfine_cache.errors import UlfineError
-from ulfine_fast.evaluation import BLOCK_ROWS
-from ulfine_fast.memory_bound import MemoryBound, readable, resident_bytes
-from ulfine_fast.pseudo_label_rounds import sample_size
-from ulfine_fast.streamed_rows import READ_ROWS
+from ulfine_fast.closed_form.em_rounds import sample_size
+from ulfine_fast.judging.judge import BLOCK_ROWS
+from ulfine_fast.rows.memory_bound import MemoryBound, readable, resident_bytes
+from ulfine_fast.rows.streamed_rows import READ_ROWS
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.progress import Progress
     from ulfine_cache.splits import Split
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 LOADING = 2.1
 """Rows as they come from the cache and at unit length, in units of float32 rows; a little for the norms."""

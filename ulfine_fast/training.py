@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ulfine_cache.device import choose_device as choose_any_device
+from ulfine_cache.encoders.device import choose_device as choose_any_device
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Silent
 from ulfine_fast.method import FitResult, Method
@@ -18,7 +18,7 @@ from ulfine_fast.method import FitResult, Method
 if TYPE_CHECKING:
     from ulfine_cache.config import StrictConfig
     from ulfine_cache.progress import Progress
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 
 def choose_device(device: str) -> str:

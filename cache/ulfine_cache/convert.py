@@ -9,12 +9,12 @@ from pydantic import Field
 
 from ulfine_cache.atomic import new_directory
 from ulfine_cache.config import StrictConfig
+from ulfine_cache.conversion.to_clip_retrieval import write_clip_retrieval
+from ulfine_cache.conversion.to_npy import write_npy
+from ulfine_cache.conversion.to_parquet import write_parquet
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.to_clip_retrieval import write_clip_retrieval
-from ulfine_cache.to_npy import write_npy
-from ulfine_cache.to_parquet import write_parquet
 
 Format = Literal["npy", "parquet", "clip-retrieval"]
 

@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ulfine_cache.cache_file import CACHE_FILE, ShardTable, read_shard_table
-from ulfine_cache.datasets import UNREADABLE, dataset, decode, read_array, read_texts
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.shards import damaged, read_features, read_labels, read_paths
 from ulfine_cache.splits import SPLITS, Split, own_sets, read_split
+from ulfine_cache.store.cache_file import CACHE_FILE, ShardTable, read_shard_table
+from ulfine_cache.store.datasets import UNREADABLE, dataset, decode, read_array, read_texts
+from ulfine_cache.store.shards import damaged, read_features, read_labels, read_paths
 
 _Rows = npt.NDArray[np.int64]
 

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from ulfine_cache.atomic import make_directory, remove_partial_files
-from ulfine_cache.cache_file import CACHE_FILE, CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.config import StrictConfig
-from ulfine_cache.digest_file import file_sha256
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.feature_file import TEXT_FEATURES, FeatureFile, read_feature_file
-from ulfine_cache.index import check_index, has_index, index_cache
-from ulfine_cache.lock import writing
-from ulfine_cache.plan import refuse_other_plan
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.shards import SHARDS, Shard, content_hash, shard_path, write_shard
-from ulfine_cache.skipped import write_skipped
+from ulfine_cache.search.index import check_index, has_index, index_cache
+from ulfine_cache.sources.feature_file import TEXT_FEATURES, FeatureFile, read_feature_file
+from ulfine_cache.store.cache_file import CACHE_FILE, CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.store.digest_file import file_sha256
+from ulfine_cache.store.lock import writing
+from ulfine_cache.store.plan import refuse_other_plan
+from ulfine_cache.store.shards import SHARDS, Shard, content_hash, shard_path, write_shard
+from ulfine_cache.store.skipped import write_skipped
 
 SHARD_ROWS = 8192
 

@@ -12,16 +12,16 @@ from pydantic import Field
 from ulfine_cache.atomic import reason
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_cache.exact_search import exact_search
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.image_folder import EXTENSIONS
-from ulfine_cache.index import INDEX_FILE, search
-from ulfine_cache.pixels import UndecodableImage, decode
+from ulfine_cache.pictures.pixels import UndecodableImage, decode
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.search.exact_search import exact_search
+from ulfine_cache.search.index import INDEX_FILE, search
+from ulfine_cache.sources.image_folder import EXTENSIONS
 
 if TYPE_CHECKING:
-    from ulfine_cache.encoder import ClipEncoder
+    from ulfine_cache.encoders.encoder import ClipEncoder
 
 
 class NeighboursConfig(StrictConfig):
@@ -145,7 +145,7 @@ def _encoder(cache: FeatureCache, queries: Sequence[_Query], device: str, progre
             f"{first.text}: {cache.path} holds imported features, whose encoder is not known: ask with one of its own "
             f"paths, such as {cache.paths[0]}"
         )
-    from ulfine_cache.encoder import load_encoder
+    from ulfine_cache.encoders.encoder import load_encoder
 
     encoder = load_encoder(cache.attributes, device, progress=progress)
     words = next((query for query in queries if query.meaning == "words"), None)

@@ -9,13 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from ulfine_cache.atomic import make_directory
-from ulfine_cache.datasets import UNREADABLE, dataset, read_array, replacing_file
-from ulfine_cache.digest_file import digest_problem
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.split_draw import Split, draw_split, own_sets
-from ulfine_cache.split_presets import Preset, check_drawn, check_preset, find_preset, list_presets
-from ulfine_cache.split_protocol import (
+from ulfine_cache.splitting.split_draw import Split, draw_split, own_sets
+from ulfine_cache.splitting.split_presets import Preset, check_drawn, check_preset, find_preset, list_presets
+from ulfine_cache.splitting.split_protocol import (
     Ranks,
     SplitProtocol,
     Unlabelled,
@@ -23,6 +21,8 @@ from ulfine_cache.split_protocol import (
     long_tailed_counts,
     protocol_values,
 )
+from ulfine_cache.store.datasets import UNREADABLE, dataset, read_array, replacing_file
+from ulfine_cache.store.digest_file import digest_problem
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -75,8 +75,8 @@ def make_split(
     Args:
         cache: A cache directory.
         name: Letters, digits, ".", "_" and "-"; None takes the name of the preset.
-        preset: A published protocol, one of `ulfine_cache.split_presets.PRESETS`; only `name` and `seed` go with it.
-            ``"list"`` draws nothing and describes them all.
+        preset: A published protocol, one of `ulfine_cache.splitting.split_presets.PRESETS`; only `name` and `seed` go
+            with it. ``"list"`` draws nothing and describes them all.
         labelled_max: Labelled rows of the most frequent class.
         imbalance: How many times more labelled rows the most frequent class has than the rarest, >= 1.
         labelled_fraction: Instead of both: the share of every class that is labelled, in (0, 1); the rest is not.
@@ -94,7 +94,7 @@ def make_split(
         Figures: name, path, labelled, unlabelled, val, test (totals) and, as lists over classes, class_names,
         labelled_counts, unlabelled_counts, test_counts; clipped (class names), unlabelled_max, preset, protocol.
         unlabelled_counts and unlabelled_max are None where nobody knows. For ``preset="list"``: presets, as
-        `ulfine_cache.split_presets.list_presets`.
+        `ulfine_cache.splitting.split_presets.list_presets`.
 
     Raises:
         UsageError: The parameters contradict one another or the cache.

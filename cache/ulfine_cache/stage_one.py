@@ -6,16 +6,16 @@ from typing import Any
 
 from pydantic import Field
 
-from ulfine_cache.cache_writer import CacheWriter
 from ulfine_cache.config import StrictConfig
-from ulfine_cache.encoder import ClipEncoder
+from ulfine_cache.encoders.encoder import ClipEncoder
+from ulfine_cache.encoders.prompts import load_classes, load_templates
+from ulfine_cache.encoding.cache_writer import CacheWriter
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.lock import writing
-from ulfine_cache.open_source import open_source
+from ulfine_cache.pictures.views import check_views
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.prompts import load_classes, load_templates
-from ulfine_cache.views import check_views
+from ulfine_cache.sources.open_source import open_source
+from ulfine_cache.store.lock import writing
 
 
 class CacheFeaturesConfig(StrictConfig):

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from ulfine_cache.cache_file import read_shard_table
 from ulfine_cache.config import StrictConfig
-from ulfine_cache.integrity import find_problems, foreign_files, read_attributes
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.repair import repair_problems
+from ulfine_cache.repairing.integrity import find_problems, foreign_files, read_attributes
+from ulfine_cache.repairing.repair import repair_problems
 from ulfine_cache.splits import SPLITS
+from ulfine_cache.store.cache_file import read_shard_table
 
 _NAMED = 5
 

@@ -13,8 +13,8 @@ from ulfine_exports.metadata import VIEWS, ExportMetadata, InputKind
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from ulfine_exports.judged_rows import JudgedRows
-    from ulfine_exports.precision import Comparison
+    from ulfine_exports.gate.judged_rows import JudgedRows
+    from ulfine_exports.lower_precision.comparison import Comparison
     from ulfine_fast.run import Run
 
 _STEPS = 4
@@ -64,15 +64,15 @@ def export_onnx(
         onnx: A file to write, ``*.onnx``; an existing one is replaced.
         input: ``"features"``; ``"pixels"`` with the image encoder included; ``"image"`` with the preprocessing as well.
         precision: ``"fp32"``; ``"fp16"``: half the size; ``"int8"``: a quarter, and faster on CPUs. What the last two
-            cost is measured on the run's test rows (`ulfine_exports.precision`).
+            cost is measured on the run's test rows (`ulfine_exports.lower_precision.comparison`).
         max_drop: Points of macro accuracy, 0 to 100, that fp16 and int8 may cost.
         views: ``"center"``, or for ``image`` ``"five-crop"``: the mean of the logits of five crops, inside the graph;
             ``"auto"``: for ``image`` what the run was judged by when it was fitted, otherwise ``"center"``.
-        test_prior: Move the answers inside the graph to another class distribution (`ulfine_fast.class_prior`):
+        test_prior: Move the answers inside the graph to another class distribution (`ulfine_fast.priors.class_prior`):
             ``"uniform"``; ``"labelled"``, the class frequencies of the labelled rows; ``"estimate"``, estimated from
             the unlabelled rows that the run was fitted on, whose truth is not looked at; or a CSV file with the columns
             class and weight. None exports the model as it was fitted.
-        opset: Version of the ONNX operator set; None takes `ulfine_exports.opsets.DEFAULT_OPSET`.
+        opset: Version of the ONNX operator set; None takes `ulfine_exports.graphs.opsets.DEFAULT_OPSET`.
         triton: A Triton model repository to put a model into, named after `onnx` or else after the run.
         to_hub: A folder to write in the layout of the Hugging Face Hub; nothing is uploaded.
         progress: Told about the four steps.
@@ -80,9 +80,10 @@ def export_onnx(
     Returns:
         onnx, input, precision, opset, exporter, bytes, classes, and under ``parity``: largest_difference (in
         probability), largest_logit_difference, tolerance, rows, batches, source; ``preparation``: None, or for
-        ``image`` what preprocessing inside the graph changes (`ulfine_exports.preparation.Preparation`); under a test
-        prior test_prior, its name, and class_prior, name to share; triton and to_hub: the folders written or None;
-        ``comparison``: None for fp32, else as `ulfine_exports.precision.Comparison.figures`; seconds.
+        ``image`` what preprocessing inside the graph changes (`ulfine_exports.gate.preparation.Preparation`); under a
+        test prior test_prior, its name, and class_prior, name to share; triton and to_hub: the folders written or None;
+        ``comparison``: None for fp32, else as `ulfine_exports.lower_precision.comparison.Comparison.figures`;
+        seconds.
 
     Raises:
         UsageError: A value is not supported.
@@ -110,10 +111,10 @@ def export_onnx(
     _check(options)
     started = time.perf_counter()
 
-    from ulfine_exports.opsets import DEFAULT_OPSET
-    from ulfine_exports.parity import TOLERANCES
-    from ulfine_exports.precision import lower_precision
-    from ulfine_exports.run_graph import build_run_graph
+    from ulfine_exports.gate.parity import TOLERANCES
+    from ulfine_exports.graphs.opsets import DEFAULT_OPSET
+    from ulfine_exports.graphs.run_graph import build_run_graph
+    from ulfine_exports.lower_precision.comparison import lower_precision
     from ulfine_exports.run_prior import move_run
     from ulfine_fast.run import load_run
 
@@ -218,8 +219,8 @@ def _without_folder(pretrained: str) -> str:
 
 
 def _check(options: ExportConfig) -> None:
-    from ulfine_exports.opsets import OPSETS
-    from ulfine_exports.precision import PRECISIONS
+    from ulfine_exports.graphs.opsets import OPSETS
+    from ulfine_exports.lower_precision.comparison import PRECISIONS
 
     if options.input not in get_args(InputKind):
         raise UsageError(f"unknown input {options.input!r}: choose {', '.join(get_args(InputKind))}")
@@ -256,8 +257,8 @@ def _views(run: "Run", options: ExportConfig, progress: Progress) -> str:
 def _check_places(options: ExportConfig) -> None:
     """Refuse what could not be written in the end before the long work begins."""
     from ulfine_cache.atomic import make_directory
-    from ulfine_exports.hub import check_hub
-    from ulfine_exports.triton import check_triton
+    from ulfine_exports.publishing.hub import check_hub
+    from ulfine_exports.publishing.triton import check_triton
 
     if options.triton is not None:
         check_triton(options.triton, _triton_name(options))
@@ -269,7 +270,7 @@ def _check_places(options: ExportConfig) -> None:
 
 def _judged(run: "Run", options: ExportConfig, progress: Progress) -> "JudgedRows":
     """The rows that tell what a lower precision costs; found before the long work begins, for they may be gone."""
-    from ulfine_exports.judged_rows import judged_rows
+    from ulfine_exports.gate.judged_rows import judged_rows
 
     rows = judged_rows(run, cast(InputKind, options.input))
     if rows.source != "test rows":
@@ -283,8 +284,8 @@ def _write(
     options: ExportConfig, content: bytes, metadata: ExportMetadata, run: "Run", comparison: "Comparison | None"
 ) -> None:
     from ulfine_cache.atomic import replacing
-    from ulfine_exports.hub import write_hub
-    from ulfine_exports.triton import write_triton
+    from ulfine_exports.publishing.hub import write_hub
+    from ulfine_exports.publishing.triton import write_triton
 
     if options.onnx is not None:
         with replacing(options.onnx) as partial:
@@ -296,7 +297,7 @@ def _write(
 
 
 def _triton_name(options: ExportConfig) -> str:
-    from ulfine_exports.triton import triton_name
+    from ulfine_exports.publishing.triton import triton_name
 
     return triton_name(options.run.resolve().name if options.onnx is None else options.onnx.stem)
 

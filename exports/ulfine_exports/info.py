@@ -82,8 +82,8 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _export(path: Path) -> dict[str, Any]:
+    from ulfine_exports.inference.untrusted_model import read_model
     from ulfine_exports.metadata import ExportMetadata
-    from ulfine_exports.untrusted_model import read_model
 
     model = read_model(path)
     metadata = ExportMetadata.from_props({item.key: item.value for item in model.metadata_props}, str(path))

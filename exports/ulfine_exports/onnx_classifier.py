@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
+from ulfine_exports.inference.pictures import Picture, by_size, to_array, to_pixels
+from ulfine_exports.inference.providers import Device, open_session
+from ulfine_exports.inference.untrusted_model import read_model
 from ulfine_exports.metadata import ExportMetadata
-from ulfine_exports.pictures import Picture, by_size, to_array, to_pixels
-from ulfine_exports.providers import Device, open_session
-from ulfine_exports.untrusted_model import read_model
 
 if TYPE_CHECKING:
     from ulfine_cache.preprocess import Preprocess
@@ -160,7 +160,7 @@ class OnnxClassifier:
 
 
 def _read(read: Callable[[Picture], NDArray[np.uint8]], picture: Picture, place: int) -> NDArray[np.uint8]:
-    from ulfine_cache.pixels import UndecodableImage
+    from ulfine_cache.pictures.pixels import UndecodableImage
 
     try:
         return read(picture)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_exports.pictures import BUDGET, find_images
+from ulfine_exports.inference.pictures import BUDGET, find_images
 
 if TYPE_CHECKING:
-    from ulfine_exports.predictors import Answers, Predictor
+    from ulfine_exports.predicting.predictors import Answers, Predictor
 
 BATCH = 32
 """Images decoded and classified at a time: what bounds the memory."""
@@ -74,7 +74,7 @@ class Predictions:
         rows = zip(self.paths, self.labels, self.confidences.tolist(), strict=True)
         moved: dict[str, Any] = {}
         if self.class_prior is not None:
-            from ulfine_fast.class_prior import prior_figures
+            from ulfine_fast.priors.class_prior import prior_figures
 
             moved = prior_figures(self.test_prior, self.class_prior, self.class_names)
         return {
@@ -108,7 +108,7 @@ def predict(
             file with an array ``features`` (N, D) and, if wanted, ``paths``. Not both kinds at once.
         views: What a run looks at in an image: ``"center"``; ``"five-crop"``, the mean of the logits of five crops; or
             ``"auto"``, what it was judged by when it was fitted. An exported file has its views inside.
-        test_prior: Move the answers to another class distribution (`ulfine_fast.class_prior`): ``"uniform"``;
+        test_prior: Move the answers to another class distribution (`ulfine_fast.priors.class_prior`): ``"uniform"``;
             ``"labelled"``, the class frequencies of the labelled rows; ``"estimate"``, estimated from the inputs of
             this call; or a CSV file with the columns class and weight. None leaves the model as it is. An exported
             file with a prior inside is moved from there.
@@ -131,9 +131,9 @@ def predict(
         ['beach', 'port']
     """
     options = PredictConfig.checked(model=model, inputs=tuple(inputs), views=views, test_prior=test_prior, out=out)
-    from ulfine_exports.feature_inputs import feature_blocks, is_features
-    from ulfine_exports.predictors import open_predictor
-    from ulfine_fast.predictions import check_predictions_path, write_predictions
+    from ulfine_exports.predicting.feature_inputs import feature_blocks, is_features
+    from ulfine_exports.predicting.predictors import open_predictor
+    from ulfine_fast.records.predictions import check_predictions_path, write_predictions
 
     started = time.perf_counter()
     if options.out is not None:
@@ -147,7 +147,7 @@ def predict(
     predictor = open_predictor(options.model, options.views)
     target = answered = prior = None
     if options.test_prior is not None:
-        from ulfine_fast.target_prior import read_target_prior
+        from ulfine_fast.priors.target_prior import read_target_prior
 
         answered = predictor.answered_prior()
         target = read_target_prior(options.test_prior, predictor.class_names, predictor.labelled_counts)
@@ -167,7 +167,7 @@ def predict(
     values = np.concatenate([np.zeros((0, len(predictor.class_names)), np.float32), *found.values])
     probabilities = values
     if target is not None and answered is not None:
-        from ulfine_fast.class_prior import moved_probabilities, prior_shift
+        from ulfine_fast.priors.class_prior import moved_probabilities, prior_shift
 
         prior = target.settled(lambda: values, answered, "inputs", progress)
         probabilities = moved_probabilities(values, prior_shift(prior, answered))

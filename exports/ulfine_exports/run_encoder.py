@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ulfine_cache.errors import UlfineError
 
 if TYPE_CHECKING:
-    from ulfine_cache.encoder import ClipEncoder
+    from ulfine_cache.encoders.encoder import ClipEncoder
     from ulfine_fast.run import Run
 
 
@@ -23,6 +23,6 @@ def encoder_of(run: "Run", remedy: str, *, device: str = "auto", precision: str 
     """
     if run.cache is None or not run.cache.get("weights_hash"):
         raise UlfineError(f"the run {run.path} was fitted on features made elsewhere, its encoder is unknown: {remedy}")
-    from ulfine_cache.encoder import load_encoder
+    from ulfine_cache.encoders.encoder import load_encoder
 
     return load_encoder(run.cache, device, precision)

@@ -33,13 +33,13 @@ class MovedRun:
         """What the command line prints and writes with ``--json``; nothing where nothing was asked for."""
         if self.test_prior is None:
             return {}
-        from ulfine_fast.class_prior import prior_figures
+        from ulfine_fast.priors.class_prior import prior_figures
 
         return prior_figures(self.test_prior, self.class_prior, self.run.class_names)
 
 
 def move_run(run: "Run", test_prior: str | None, views: str, progress: Progress) -> MovedRun:
-    """Put the shift of a test prior behind the logits of a run's model (`ulfine_fast.class_prior`).
+    """Put the shift of a test prior behind the logits of a run's model (`ulfine_fast.priors.class_prior`).
 
     Args:
         run: A loaded run.
@@ -52,9 +52,9 @@ def move_run(run: "Run", test_prior: str | None, views: str, progress: Progress)
         UlfineError: The file of weights does not fit; for an estimate the cache is gone or has other rows by now, or
             there are no unlabelled ones.
     """
-    from ulfine_fast.class_prior import answered_by, prior_shift
-    from ulfine_fast.moved_model import MovedModel
-    from ulfine_fast.target_prior import read_target_prior
+    from ulfine_fast.models.moved_model import MovedModel
+    from ulfine_fast.priors.class_prior import answered_by, prior_shift
+    from ulfine_fast.priors.target_prior import read_target_prior
 
     answered = answered_by(run)
     if test_prior is None:
@@ -66,10 +66,10 @@ def move_run(run: "Run", test_prior: str | None, views: str, progress: Progress)
 
 def _unlabelled_logits(run: "Run", views: str) -> NDArray[np.float32]:
     """Logits of the unlabelled rows that the run was fitted on, of a sample where they are many."""
-    from ulfine_fast.class_prior import sample_places
     from ulfine_fast.evaluate import open_cache_of
-    from ulfine_fast.evaluation import read_logits
-    from ulfine_fast.five_crops import choose_views
+    from ulfine_fast.judging.five_crops import choose_views
+    from ulfine_fast.judging.judge import read_logits
+    from ulfine_fast.priors.class_prior import sample_places
 
     remedy = "give the prior as --test-prior FILE, or estimate it where the file is used, with ulfine predict"
     try:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ulfine_cache.augment import GREY, OPERATIONS, POOL, crop_box, strong_view, view_generator, weak_view
+from ulfine_cache.pictures.augment import GREY, OPERATIONS, POOL, crop_box, strong_view, view_generator, weak_view
 from ulfine_cache.preprocess import Preprocess
 
 SIDE = 32

@@ -12,17 +12,17 @@ import pytest
 from pyarrow import parquet
 
 from ulfine_cache.atomic import new_directory
-from ulfine_cache.cache_file import CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.conversion.row_blocks import row_blocks
+from ulfine_cache.conversion.to_clip_retrieval import write_clip_retrieval
 from ulfine_cache.convert import convert
-from ulfine_cache.datasets import replacing_file
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Silent
-from ulfine_cache.row_blocks import row_blocks
-from ulfine_cache.shards import Shard, shard_path, write_shard
-from ulfine_cache.skipped import write_skipped
 from ulfine_cache.splits import make_split
-from ulfine_cache.to_clip_retrieval import write_clip_retrieval
+from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.store.datasets import replacing_file
+from ulfine_cache.store.shards import Shard, shard_path, write_shard
+from ulfine_cache.store.skipped import write_skipped
 
 SIZES, VIEWS, WIDTH = (5, 0, 15), 2, 6
 ODD = os.fsdecode(b"ash/\xe4\n.jpg")

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 from ulfine_cache.atomic import reason
-from ulfine_cache.encoder import ClipEncoder
+from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.image_folder import ImageFolder
-from ulfine_cache.pixels import decode
-from ulfine_cache.regular_file import MAX_BYTES
+from ulfine_cache.pictures.pixels import decode
+from ulfine_cache.sources.image_folder import ImageFolder
+from ulfine_cache.sources.regular_file import MAX_BYTES
 from ulfine_cache.stage_one import cache_features
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="pipes, links and names of any bytes are POSIX")

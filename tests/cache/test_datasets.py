@@ -5,14 +5,14 @@ import h5py
 import numpy as np
 import pytest
 
-from ulfine_cache.datasets import read_array, replacing_file, write_array
+from ulfine_cache.store.datasets import read_array, replacing_file, write_array
 
 # RLIMIT_FSIZE fails a write in the middle of a file, as a full disk does (EFBIG for ENOSPC).
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from ulfine_cache.datasets import replacing_file, write_array
+from ulfine_cache.store.datasets import replacing_file, write_array
 from ulfine_cache.errors import UlfineError
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

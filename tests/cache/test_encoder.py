@@ -5,8 +5,8 @@ import open_clip
 import pytest
 import torch
 
-from ulfine_cache.device import choose_device, choose_precision
-from ulfine_cache.encoder import ClipEncoder, hash_weights, load_encoder
+from ulfine_cache.encoders.device import choose_device, choose_precision
+from ulfine_cache.encoders.encoder import ClipEncoder, hash_weights, load_encoder
 from ulfine_cache.errors import UlfineError, UsageError
 
 

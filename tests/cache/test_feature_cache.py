@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ulfine_cache.cache_file import CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.index import index_cache, search
 from ulfine_cache.info import cache_info
-from ulfine_cache.lock import writing
 from ulfine_cache.progress import Silent
-from ulfine_cache.shards import Shard, read_header, read_shard, shard_path, write_shard
+from ulfine_cache.search.index import index_cache, search
 from ulfine_cache.splits import make_split
+from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.store.lock import writing
+from ulfine_cache.store.shards import Shard, read_header, read_shard, shard_path, write_shard
 
 RNG = np.random.default_rng(3)
 

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from ulfine_cache.hub import without_waiting
+from ulfine_cache.encoders.model_libraries import without_waiting
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.image_folder import ImageFolder
-from ulfine_cache.regular_file import MAX_BYTES
-from ulfine_cache.source import listing_digest
+from ulfine_cache.sources.image_folder import ImageFolder
+from ulfine_cache.sources.regular_file import MAX_BYTES
+from ulfine_cache.sources.source import listing_digest
 
 
 def touch(root, *names):

@@ -4,16 +4,16 @@ import h5py
 import numpy as np
 import pytest
 
-from ulfine_cache.cache_file import CacheContent, write_cache_file
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_cache.exact_search import exact_search, without_row
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
-from ulfine_cache.index import INDEX_FILE, index_cache, search
-from ulfine_cache.index_choice import EXACT_ROWS, auto_kind, exact_kind
 from ulfine_cache.info import cache_info
 from ulfine_cache.progress import Silent
-from ulfine_cache.shards import Shard, shard_path, write_shard
+from ulfine_cache.search.exact_search import exact_search, without_row
+from ulfine_cache.search.index import INDEX_FILE, index_cache, search
+from ulfine_cache.search.index_choice import EXACT_ROWS, auto_kind, exact_kind
+from ulfine_cache.store.cache_file import CacheContent, write_cache_file
+from ulfine_cache.store.shards import Shard, shard_path, write_shard
 
 LARGE = 20_000
 
@@ -56,14 +56,14 @@ def a_cache(folder, features, index="auto", size=1000, progress=None):
 @pytest.fixture
 def low_limit(monkeypatch):
     """What `auto` does above the limit, with fewer rows than it takes otherwise."""
-    monkeypatch.setattr("ulfine_cache.index_choice.EXACT_ROWS", LARGE - 1)
+    monkeypatch.setattr("ulfine_cache.search.index_choice.EXACT_ROWS", LARGE - 1)
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """A cache above the limit of exact search."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ulfine_cache.index_choice.EXACT_ROWS", LARGE - 1)
+        patch.setattr("ulfine_cache.search.index_choice.EXACT_ROWS", LARGE - 1)
         return a_cache(tmp_path_factory.mktemp("large"), clustered(LARGE, 64), size=8000)
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.import_features import import_features
-from ulfine_cache.lock import LOCK_FILE, writing
+from ulfine_cache.store.lock import LOCK_FILE, writing
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from ulfine_cache.lock import writing
+from ulfine_cache.store.lock import writing
 
 with writing(Path(sys.argv[1])):
     sys.stdout.write("held\\n")

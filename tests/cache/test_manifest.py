@@ -8,10 +8,10 @@ import pytest
 from pyarrow import parquet
 
 from ulfine_cache.atomic import reason
-from ulfine_cache.class_labels import class_order, class_text
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.manifest import Manifest
-from ulfine_cache.source import listing_digest
+from ulfine_cache.sources.class_labels import class_order, class_text
+from ulfine_cache.sources.manifest import Manifest
+from ulfine_cache.sources.source import listing_digest
 
 
 @pytest.fixture

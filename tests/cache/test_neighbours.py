@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ulfine_cache.encoder import load_encoder
+from ulfine_cache.encoders.encoder import load_encoder
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
-from ulfine_cache.index import INDEX_FILE
 from ulfine_cache.neighbours import neighbours
+from ulfine_cache.search.index import INDEX_FILE
 from ulfine_cache.stage_one import cache_features
 
 BUILTIN = {"model": "builtin:tiny", "precision": "fp32", "device": "cpu"}

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ulfine_cache.decoding import PixelRecipe
+from ulfine_cache.encoding.decoding import PixelRecipe
+from ulfine_cache.encoding.lanes import Lanes
+from ulfine_cache.encoding.pipeline import encode_blocks, in_order
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.lanes import Lanes
-from ulfine_cache.pipeline import encode_blocks, in_order
 from ulfine_cache.preprocess import Preprocess
-from ulfine_cache.source import SourceItem
+from ulfine_cache.sources.source import SourceItem
 
 
 class MemorySource:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ulfine_cache.pixels import UndecodableImage, decode
+from ulfine_cache.pictures.pixels import UndecodableImage, decode
 
 
 def encoded(image, kind="PNG", **options):
@@ -242,7 +242,7 @@ def test_decode__bombs_are_refused_without_the_memory(tmp_path):
     # In a process of its own, whose memory can be limited to what Python, NumPy and Pillow take and some more.
     script = """
 import pathlib, resource, sys
-from ulfine_cache.pixels import UndecodableImage, decode
+from ulfine_cache.pictures.pixels import UndecodableImage, decode
 taken = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + (200 << 20),) * 2)
 for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):

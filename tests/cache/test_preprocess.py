@@ -10,8 +10,8 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from timm.data import create_transform
 
+from ulfine_cache.encoders.timm_model import data_config_as_open_clip
 from ulfine_cache.preprocess import Preprocess
-from ulfine_cache.timm_model import data_config_as_open_clip
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ulfine_cache.encoder import ClipEncoder
+from ulfine_cache.encoders.encoder import ClipEncoder
+from ulfine_cache.encoders.projection import split_projection
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.projection import split_projection
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 TOWERS = {

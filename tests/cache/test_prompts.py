@@ -2,8 +2,8 @@
 
 import pytest
 
+from ulfine_cache.encoders.prompts import ClassText, clean_name, load_classes, load_templates
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.prompts import ClassText, clean_name, load_classes, load_templates
 
 
 def test_clean_name__underscores():

@@ -8,10 +8,10 @@ import pytest
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
-from ulfine_cache.split_draw import draw_split
-from ulfine_cache.split_presets import PRESETS, find_preset, list_presets
-from ulfine_cache.split_protocol import SplitProtocol
 from ulfine_cache.splits import make_split
+from ulfine_cache.splitting.split_draw import draw_split
+from ulfine_cache.splitting.split_presets import PRESETS, find_preset, list_presets
+from ulfine_cache.splitting.split_protocol import SplitProtocol
 
 ROWS = {"CIFAR-10": (10, 5000), "CIFAR-100": (100, 500), "STL-10": (10, 500)}
 

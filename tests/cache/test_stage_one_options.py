@@ -9,8 +9,8 @@ from PIL import Image
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.shards import read_header, shard_path
 from ulfine_cache.stage_one import cache_features
+from ulfine_cache.store.shards import read_header, shard_path
 
 
 def shard_bytes(cache):

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from ulfine_cache.encoder import load_encoder
+from ulfine_cache.encoders.encoder import load_encoder
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.shards import content_hash, shard_path
-from ulfine_cache.views import make_views
+from ulfine_cache.pictures.views import make_views
+from ulfine_cache.store.shards import content_hash, shard_path
 
 
 def all_views(cache):

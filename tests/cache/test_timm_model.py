@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from ulfine_cache.encoder import ClipEncoder, load_encoder
+from ulfine_cache.encoders.encoder import ClipEncoder, load_encoder
+from ulfine_cache.encoders.timm_model import data_config_as_open_clip
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.timm_model import data_config_as_open_clip
 
 KINDS = ["test_vit", "test_convnext", "test_resnet"]
 

@@ -7,17 +7,17 @@ import h5py
 import numpy as np
 import pytest
 
-from ulfine_cache.cache_file import CacheContent, write_cache_file
-from ulfine_cache.datasets import replacing_file
-from ulfine_cache.digest_file import file_sha256
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
 from ulfine_cache.progress import Silent
-from ulfine_cache.shards import Shard, shard_path, write_shard
-from ulfine_cache.skipped import write_skipped
 from ulfine_cache.splits import make_split
 from ulfine_cache.stage_one import cache_features
+from ulfine_cache.store.cache_file import CacheContent, write_cache_file
+from ulfine_cache.store.datasets import replacing_file
+from ulfine_cache.store.digest_file import file_sha256
+from ulfine_cache.store.shards import Shard, shard_path, write_shard
+from ulfine_cache.store.skipped import write_skipped
 from ulfine_cache.verify import verify
 
 

@@ -8,8 +8,8 @@ from PIL import Image
 from torchvision.transforms import FiveCrop, InterpolationMode, Resize
 
 from ulfine_cache.errors import UsageError
+from ulfine_cache.pictures.views import check_views, first_view, make_views
 from ulfine_cache.preprocess import Preprocess
-from ulfine_cache.views import check_views, first_view, make_views
 
 SQUARE = Preprocess((224, 224), (0.5,) * 3, (0.5,) * 3)
 SMALL = Preprocess((32, 32), (0.5,) * 3, (0.5,) * 3)

@@ -18,8 +18,8 @@ from PIL import Image
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.open_source import open_source
-from ulfine_cache.source import listing_digest
+from ulfine_cache.sources.open_source import open_source
+from ulfine_cache.sources.source import listing_digest
 from ulfine_cache.stage_one import cache_features
 
 

@@ -6,11 +6,11 @@ import onnxruntime
 import pytest
 import torch
 
-from ulfine_exports.affine_graph import affine_graph, fold
-from ulfine_fast.dual_logit_model import DualLogitModel
-from ulfine_fast.fused_model import FusedModel
-from ulfine_fast.linear_head import LinearHeadModel
-from ulfine_fast.logit_model import LogitModel
+from ulfine_exports.graphs.affine_graph import affine_graph, fold
+from ulfine_fast.gradient.heads import LinearHeadModel
+from ulfine_fast.models.dual_logit_model import DualLogitModel
+from ulfine_fast.models.fused_model import FusedModel
+from ulfine_fast.models.logit_model import LogitModel
 
 WIDTH, CLASSES = 12, 5
 

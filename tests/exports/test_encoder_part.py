@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ulfine_exports.encoder_part import encoder_nodes, large_weights
+from ulfine_exports.lower_precision.encoder_part import encoder_nodes, large_weights
 
 WEIGHTS = (
     "float[3, 32] patch, float[32, 32] first, float[32, 32] second, float[32, 32] projection, float[32, 9] classes"

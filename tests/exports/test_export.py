@@ -10,8 +10,8 @@ import pytest
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_exports import affine_graph
 from ulfine_exports.export import export_onnx
+from ulfine_exports.graphs import affine_graph
 from ulfine_exports.onnx_classifier import OnnxClassifier
 from ulfine_fast.run import load_run
 
@@ -87,7 +87,7 @@ def test_export_onnx__no_paths_of_this_machine(feature_onnx, pixel_onnx):
 
 
 def test_export_onnx__pixels_equal_the_run_on_photographs(pixel_run, pixel_onnx, photographs):
-    from ulfine_cache.encoder import load_encoder
+    from ulfine_cache.encoders.encoder import load_encoder
 
     run = load_run(pixel_run)
     encoder = load_encoder(run.cache, device="cpu", precision="fp32")

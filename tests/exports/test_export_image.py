@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_exports import preparation
 from ulfine_exports.export import export_onnx
+from ulfine_exports.gate import preparation
+from ulfine_exports.gate.parity import BATCHES
+from ulfine_exports.gate.parity_rows import picture_batches
+from ulfine_exports.inference.pictures import by_size
 from ulfine_exports.metadata import ExportMetadata
 from ulfine_exports.onnx_classifier import OnnxClassifier
-from ulfine_exports.parity import BATCHES
-from ulfine_exports.parity_rows import picture_batches
-from ulfine_exports.pictures import by_size
 from ulfine_exports.predict import predict
 from ulfine_fast.fitting import fit
 from ulfine_fast.run import load_run

@@ -12,12 +12,12 @@ from timm.models.fastvit import FastVit
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from ulfine_cache.image_tower import ImageTower, lean_tower
-from ulfine_cache.lean_tower import LeanTransformer
-from ulfine_exports.graph import PixelGraph, build_graph
-from ulfine_exports.parity import check_parity
-from ulfine_exports.untrusted_model import read_model
-from ulfine_fast.affine_model import AffineModel
+from ulfine_cache.encoders.image_tower import ImageTower, lean_tower
+from ulfine_cache.encoders.lean_tower import LeanTransformer
+from ulfine_exports.gate.parity import check_parity
+from ulfine_exports.graphs.graph import PixelGraph, build_graph
+from ulfine_exports.inference.untrusted_model import read_model
+from ulfine_fast.models.affine_model import AffineModel
 
 WIDTH = 24
 VIT = {"width": 48, "layers": 2, "head_width": 16}

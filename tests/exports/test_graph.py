@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ulfine_cache.errors import UlfineError
-from ulfine_exports import graph
+from ulfine_exports.graphs import graph
 
 
 class Attention(nn.Module):

@@ -8,9 +8,9 @@ import yaml
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.preprocess import Preprocess
 from ulfine_exports.export import export_onnx
-from ulfine_exports.hub import preprocessor_config
 from ulfine_exports.metadata import ExportMetadata
 from ulfine_exports.onnx_classifier import OnnxClassifier
+from ulfine_exports.publishing.hub import preprocessor_config
 from ulfine_fast.run import load_run
 
 

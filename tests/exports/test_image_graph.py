@@ -8,9 +8,9 @@ import onnxruntime
 import pytest
 from PIL import Image
 
+from ulfine_cache.pictures.views import first_view, make_views
 from ulfine_cache.preprocess import Preprocess
-from ulfine_cache.views import first_view, make_views
-from ulfine_exports.image_graph import prepend, preprocess_graph
+from ulfine_exports.graphs.image_graph import prepend, preprocess_graph
 
 SIZES = ((300, 400), (401, 300), (64, 48), (1, 1), (3, 200), (900, 30), (32, 32), (225, 224))
 PLAIN = Preprocess((32, 32), (0.48, 0.45, 0.40), (0.26, 0.26, 0.27))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ulfine_cache.errors import UlfineError
-from ulfine_exports.judged_rows import judged_rows
-from ulfine_exports.pictures import to_pixels
+from ulfine_exports.gate.judged_rows import judged_rows
+from ulfine_exports.inference.pictures import to_pixels
 from ulfine_fast.fitting import fit
 from ulfine_fast.run import load_run
 

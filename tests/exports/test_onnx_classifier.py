@@ -128,7 +128,7 @@ def test_onnx_classifier__file_from_elsewhere(tmp_path):
 
 
 def test_onnx_classifier__cuda_where_there_is_none(feature_onnx, monkeypatch):
-    from ulfine_exports import providers
+    from ulfine_exports.inference import providers
 
     monkeypatch.setattr(providers, "_cuda_obstacle", lambda: "no NVIDIA driver")
     with pytest.raises(UlfineError, match="onnxruntime cannot use CUDA"):

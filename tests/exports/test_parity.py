@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ulfine_cache.errors import UlfineError
-from ulfine_exports.parity import check_parity, round_up
+from ulfine_exports.gate.parity import check_parity, round_up
 
 WEIGHTS = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
 ROWS = np.random.default_rng(1).standard_normal((40, 6)).astype(np.float32)

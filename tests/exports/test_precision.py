@@ -10,13 +10,13 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.import_features import import_features
-from ulfine_exports.encoder_part import encoder_nodes
 from ulfine_exports.export import export_onnx
-from ulfine_exports.half_precision import to_half
+from ulfine_exports.inference.providers import open_session
+from ulfine_exports.inference.untrusted_model import read_model
+from ulfine_exports.lower_precision.encoder_part import encoder_nodes
+from ulfine_exports.lower_precision.half_precision import to_half
+from ulfine_exports.lower_precision.quantise import RECIPES, quantise, quantised_nodes, recipes_for
 from ulfine_exports.onnx_classifier import OnnxClassifier
-from ulfine_exports.providers import open_session
-from ulfine_exports.quantise import RECIPES, quantise, quantised_nodes, recipes_for
-from ulfine_exports.untrusted_model import read_model
 from ulfine_fast.fitting import fit
 
 
@@ -336,7 +336,7 @@ def test_command__shows_every_version_that_was_tried(run_on_features, tmp_path, 
 
 def pixels_of(photographs):
     """float32 (24, 3, H, W): photographs as `builtin:tiny` takes them."""
-    from ulfine_cache.encoder import ClipEncoder
+    from ulfine_cache.encoders.encoder import ClipEncoder
 
     preprocess = ClipEncoder.load("builtin:tiny", "", "cpu", "fp32").preprocess
     files = sorted(photographs.rglob("*.png"))[:24]

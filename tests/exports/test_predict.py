@@ -8,8 +8,8 @@ import pytest
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_exports import predict as module
-from ulfine_exports.feature_inputs import feature_blocks
 from ulfine_exports.predict import predict
+from ulfine_exports.predicting.feature_inputs import feature_blocks
 
 
 def test_predict__images_by_run_and_by_file_alike(pixel_run, pixel_onnx, photographs):
@@ -147,7 +147,7 @@ def test_feature_blocks__not_an_archive(tmp_path):
 
 
 def test_feature_blocks__views_and_blocks(tmp_path, monkeypatch):
-    from ulfine_exports import feature_inputs
+    from ulfine_exports.predicting import feature_inputs
 
     rows = np.random.default_rng(0).standard_normal((10, 2, 3))
     np.savez(tmp_path / "f.npz", features=rows)

@@ -7,8 +7,8 @@ import pytest
 
 from tests.exports.test_parity import WEIGHTS, softmax_model
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_exports import providers
-from ulfine_exports.providers import open_session, usable_cpus
+from ulfine_exports.inference import providers
+from ulfine_exports.inference.providers import open_session, usable_cpus
 
 MODEL = softmax_model(WEIGHTS)
 

@@ -18,9 +18,9 @@ from ulfine_cache.splits import make_split
 from ulfine_exports.export import export_onnx
 from ulfine_exports.metadata import ExportMetadata
 from ulfine_exports.predict import predict
-from ulfine_fast.class_prior import answered_by, estimate_prior, prior_shift
 from ulfine_fast.evaluate import evaluate
 from ulfine_fast.fitting import fit
+from ulfine_fast.priors.class_prior import answered_by, estimate_prior, prior_shift
 from ulfine_fast.run import load_run
 
 WEIGHTS = {"ash": 1, "birch": 0, "cedar": 5, "date palm": 14}

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ulfine_exports.providers import open_session
-from ulfine_exports.quantise import quantise
-from ulfine_exports.smoothing import ENOUGH, smooth, spreads
+from ulfine_exports.inference.providers import open_session
+from ulfine_exports.lower_precision.quantise import quantise
+from ulfine_exports.lower_precision.smoothing import ENOUGH, smooth, spreads
 
 WIDTH, HIDDEN, CLASSES = 32, 64, 40
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_exports.export import export_onnx
 from ulfine_exports.onnx_classifier import OnnxClassifier
-from ulfine_exports.triton import triton_config, triton_name, write_triton
+from ulfine_exports.publishing.triton import triton_config, triton_name, write_triton
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ from torch import nn
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.preprocess import Preprocess
-from ulfine_exports import untrusted_model
-from ulfine_exports.affine_graph import affine_graph
-from ulfine_exports.graph import PixelGraph, build_graph
-from ulfine_exports.image_graph import prepend, preprocess_graph
+from ulfine_exports.graphs.affine_graph import affine_graph
+from ulfine_exports.graphs.graph import PixelGraph, build_graph
+from ulfine_exports.graphs.image_graph import prepend, preprocess_graph
+from ulfine_exports.inference import untrusted_model
+from ulfine_exports.inference.untrusted_model import read_model
 from ulfine_exports.metadata import ExportMetadata
 from ulfine_exports.onnx_classifier import OnnxClassifier
-from ulfine_exports.untrusted_model import read_model
 
 PREPROCESS = Preprocess((8, 8), (0.5,) * 3, (0.5,) * 3)
 
@@ -190,7 +190,8 @@ def test_onnx_classifier__the_same_files_unchanged_are_run(input, tmp_path):
 @pytest.mark.parametrize("first", ["", "import onnx; "])
 def test_read_model__is_onnxs_own_and_leaves_the_package_alone(feature_onnx, first):
     code = (
-        f"{first}import sys; from pathlib import Path; from ulfine_exports.untrusted_model import read_model; "
+        f"{first}import sys; from pathlib import Path; "
+        "from ulfine_exports.inference.untrusted_model import read_model; "
         f"path = {str(feature_onnx)!r}; model = read_model(Path(path)); "
         f"assert ('onnx' in sys.modules) == {bool(first)}; "
         "import onnx; same = onnx.load(path); assert isinstance(model, onnx.ModelProto); assert model == same; "

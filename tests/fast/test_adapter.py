@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.adapter import ResidualAdapter
+from ulfine_fast.models.residual_adapter import ResidualAdapter
 
 
 def unit_rows(n, width, seed=0):

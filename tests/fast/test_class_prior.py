@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.class_prior import (
+from ulfine_fast.priors.class_prior import (
     IMAGINED,
     answered_prior,
     estimate_prior,
     moved_probabilities,
     prior_shift,
 )
-from ulfine_fast.logit_adjustment import log_prior
+from ulfine_fast.priors.logit_adjustment import log_prior
 from ulfine_fast.registry import METHODS, get_method
 
 UNIFORM = np.full(3, 1 / 3)
@@ -38,7 +38,7 @@ def test_moved_probabilities__are_those_of_bayes_rule():
 def test_moved_probabilities__in_blocks(monkeypatch):
     likelihoods, _ = gaussians(UNIFORM, 50)
     whole = moved_probabilities(likelihoods, np.array([0.0, 1.0, 2.0]))
-    monkeypatch.setattr("ulfine_fast.class_prior.MAX_ROWS", 7)
+    monkeypatch.setattr("ulfine_fast.priors.class_prior.MAX_ROWS", 7)
     np.testing.assert_array_equal(moved_probabilities(likelihoods, np.array([0.0, 1.0, 2.0])), whole)
 
 
@@ -92,9 +92,9 @@ def test_prior_power__follows_the_settings(name, settings, power):
 def test_prior_power__of_the_probe_is_what_training_leaves():
     """Many rows of three overlapping classes: the plain probe differs from the adjusted one by the labelled prior."""
     from ulfine_cache.progress import Silent
-    from ulfine_fast.head_training import fit
-    from ulfine_fast.linear_head import LinearHeadConfig
-    from ulfine_fast.training_data import make_training_data
+    from ulfine_fast.gradient.head_training import fit
+    from ulfine_fast.gradient.heads import LinearHeadConfig
+    from ulfine_fast.rows.training_data import make_training_data
 
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), [1600, 400, 100])
@@ -140,6 +140,6 @@ def test_estimate_prior__of_certain_rows_keeps_every_class():
 
 def test_estimate_prior__of_many_rows_looks_at_a_sample(monkeypatch):
     likelihoods, _ = gaussians(np.array([0.7, 0.2, 0.1]), 2000)
-    monkeypatch.setattr("ulfine_fast.class_prior.MAX_ROWS", 1000)
+    monkeypatch.setattr("ulfine_fast.priors.class_prior.MAX_ROWS", 1000)
     sample = likelihoods[np.linspace(0, 1999, 1000).round().astype(int)]
     np.testing.assert_array_equal(estimate_prior(likelihoods, UNIFORM), estimate_prior(sample, UNIFORM))

@@ -8,9 +8,9 @@ from ulfine_cache.progress import Silent
 from ulfine_cache.splits import draw_split, make_split
 from ulfine_fast import registry
 from ulfine_fast.compare import compare
+from ulfine_fast.judging.metrics import SCALARS
 from ulfine_fast.methods import zero_shot
-from ulfine_fast.metrics import SCALARS
-from ulfine_fast.training_data import load_training_data
+from ulfine_fast.rows.training_data import load_training_data
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from ulfine_fast.cross_validation import choose_setting, kept
-from ulfine_fast.training_data import make_training_data
+from ulfine_fast.rows.cross_validation import choose_setting, kept
+from ulfine_fast.rows.training_data import make_training_data
 
 
 def data(labels, text=False):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.descent import descend
+from ulfine_fast.gradient.descent import descend
 
 
 class Heard(Silent):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.dual_logit_model import DualLogitModel, spread_ratio
+from ulfine_fast.models.dual_logit_model import DualLogitModel, spread_ratio
 
 
 def filled(width=2, text_weight=0.25):

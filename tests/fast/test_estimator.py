@@ -19,8 +19,8 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_fast.estimator import ULFineClassifier
 from ulfine_fast.fitting import fit
-from ulfine_fast.labelled_folds import LabelledKFold
 from ulfine_fast.run import load_run
+from ulfine_fast.scikit.labelled_folds import LabelledKFold
 
 CLASSES = ("ash", "birch", "cedar", "date palm", "elm", "fig")
 

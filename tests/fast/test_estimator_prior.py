@@ -7,8 +7,8 @@ import pytest
 from sklearn.base import clone
 
 from ulfine_cache.errors import UlfineError
-from ulfine_fast.class_prior import estimate_prior
 from ulfine_fast.estimator import ULFineClassifier
+from ulfine_fast.priors.class_prior import estimate_prior
 
 CLASSES = ("ash", "birch", "cedar", "date palm", "elm", "fig")
 

@@ -7,10 +7,10 @@ import pytest
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.splits import make_split
-from ulfine_fast.class_prior import estimate_prior
 from ulfine_fast.evaluate import evaluate, open_cache_of
 from ulfine_fast.fitting import fit
-from ulfine_fast.metrics import SCALARS
+from ulfine_fast.judging.metrics import SCALARS
+from ulfine_fast.priors.class_prior import estimate_prior
 from ulfine_fast.run import load_run
 
 CLASSES = ("ash", "birch", "cedar", "date palm", "elm", "fig")

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from ulfine_cache.progress import Silent
-from ulfine_fast import evaluation
-from ulfine_fast.evaluation import judge
+from ulfine_fast.judging import judge as evaluation
+from ulfine_fast.judging.judge import judge
 from ulfine_fast.methods.zero_shot import METHOD
-from ulfine_fast.training_data import load_training_data
+from ulfine_fast.rows.training_data import load_training_data
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ def test_first_door__hands_on_what_it_names():
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_fast.estimator import ULFineClassifier
     from ulfine_fast.fitting import fit
-    from ulfine_fast.labelled_folds import LabelledKFold
     from ulfine_fast.run import load_run
+    from ulfine_fast.scikit.labelled_folds import LabelledKFold
 
     assert (ulfine_fast.FeatureCache, ulfine_fast.ULFineClassifier) == (FeatureCache, ULFineClassifier)
     assert ulfine_fast.LabelledKFold is LabelledKFold

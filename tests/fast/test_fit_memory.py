@@ -9,7 +9,7 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
 from ulfine_fast.fitting import fit
-from ulfine_fast.memory_bound import MemoryBound, resident_bytes
+from ulfine_fast.rows.memory_bound import MemoryBound, resident_bytes
 from ulfine_fast.streaming_choice import must_stream
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_fast.fitting import fit
-from ulfine_fast.metrics import SCALARS
+from ulfine_fast.judging.metrics import SCALARS
 from ulfine_fast.registry import METHODS
 from ulfine_fast.run import load_run
 

@@ -8,12 +8,12 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
 from ulfine_cache.splits import make_split
-from ulfine_fast.affine_model import AffineModel
 from ulfine_fast.compare import compare
 from ulfine_fast.evaluate import evaluate
-from ulfine_fast.evaluation import judge
 from ulfine_fast.fitting import fit
-from ulfine_fast.five_crops import choose_views, mean_logits
+from ulfine_fast.judging.five_crops import choose_views, mean_logits
+from ulfine_fast.judging.judge import judge
+from ulfine_fast.models.affine_model import AffineModel
 from ulfine_fast.run import load_run
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulfine_fast.folds import balanced_weights, folds_to_leave_out, stratified_folds
+from ulfine_fast.rows.folds import balanced_weights, folds_to_leave_out, stratified_folds
 
 COUNTS = st.lists(st.integers(0, 12), min_size=1, max_size=8).filter(lambda counts: sum(counts) > 0)
 

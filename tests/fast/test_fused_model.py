@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.fused_model import FusedModel
+from ulfine_fast.models.fused_model import FusedModel
 
 
 def filled(has_text):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from ulfine_fast.gaussian_prototypes import (
+from ulfine_fast.closed_form.paf import (
     Moments,
     covariance_shrinkage,
     fit_prototypes,

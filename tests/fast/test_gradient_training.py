@@ -8,14 +8,14 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.early_stopping import EarlyStopping
-from ulfine_fast.folds import balanced_weights
-from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
-from ulfine_fast.pseudo_labels import masked_cross_entropy
+from ulfine_fast.gradient.early_stopping import EarlyStopping
+from ulfine_fast.gradient.pseudo_labels import masked_cross_entropy
+from ulfine_fast.gradient.side_by_side import Axes, stack_models, whole_states
+from ulfine_fast.priors.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from ulfine_fast.registry import get_method
-from ulfine_fast.side_by_side import Axes, stack_models, whole_states
+from ulfine_fast.rows.folds import balanced_weights
+from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.training import train, train_seeds
-from ulfine_fast.training_data import make_training_data
 
 SEEDS = (3, 4, 9)
 

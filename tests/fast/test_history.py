@@ -2,7 +2,7 @@ import csv
 
 from tensorboardX.proto.event_pb2 import Event
 
-from ulfine_fast.history import write_history_csv, write_tensorboard
+from ulfine_fast.records.history import write_history_csv, write_tensorboard
 
 HISTORY = [{"step": 1.0, "loss": 2.5}, {"step": 5.0, "loss": 1.25, "used": 0.5}]
 

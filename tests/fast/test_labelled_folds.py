@@ -4,7 +4,7 @@ import pytest
 from sklearn.model_selection import cross_validate
 
 from ulfine_fast.estimator import ULFineClassifier
-from ulfine_fast.labelled_folds import LabelledKFold
+from ulfine_fast.scikit.labelled_folds import LabelledKFold
 
 LABELS = np.array(["a"] * 5 + ["b"] * 2 + ["c"] + ["-1"] * 4)
 

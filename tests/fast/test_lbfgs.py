@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize as scipy_minimize
 from scipy.optimize import rosen, rosen_der
 
-from ulfine_fast.lbfgs import minimise
+from ulfine_fast.closed_form.lbfgs import minimise
 
 
 def quadratics(n_problems=4, width=6):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.folds import balanced_weights
-from ulfine_fast.gaussian_prototypes import Prototypes
-from ulfine_fast.left_out_fusion import SPREAD, LeftOutFusion
-from ulfine_fast.logit_fusion import align, fit_fusion_weights
-from ulfine_fast.training_data import make_training_data
+from ulfine_fast.closed_form.dlf import align, fit_fusion_weights
+from ulfine_fast.closed_form.left_out_fusion import SPREAD, LeftOutFusion
+from ulfine_fast.closed_form.paf import Prototypes
+from ulfine_fast.rows.folds import balanced_weights
+from ulfine_fast.rows.training_data import make_training_data
 
 N_CLASSES, WIDTH, N_PROBLEMS = 3, 4, 3
 

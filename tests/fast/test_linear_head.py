@@ -6,9 +6,9 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.linear_head import LinearHeadModel, batches, initial_prototypes
+from ulfine_fast.gradient.heads import LinearHeadModel, batches, initial_prototypes
 from ulfine_fast.registry import get_method
-from ulfine_fast.training_data import make_training_data
+from ulfine_fast.rows.training_data import make_training_data
 
 COUNTS = (40, 12, 3)
 NAMES = ("lp", "lp-la", "lft", "lift")

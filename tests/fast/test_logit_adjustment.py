@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
+from ulfine_fast.priors.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 0.3, 0.1], [-1.0, 1.0, 4.0], [0.2, 0.2, 0.2]])
 LABELS = np.array([0, 2, 2, 1])

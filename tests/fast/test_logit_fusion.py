@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from ulfine_fast.logit_fusion import align, fit_fusion_weights, fuse
+from ulfine_fast.closed_form.dlf import align, fit_fusion_weights, fuse
 
 
 def task(seed=0, n=80, n_classes=4):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ulfine_fast.logit_model import LogitModel
+from ulfine_fast.models.logit_model import LogitModel
 
 
 class Sum(LogitModel):

@@ -6,7 +6,7 @@ import pytest
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_fast.memory_bound import MemoryBound, free_bytes, memory_bound, readable, resident_bytes
+from ulfine_fast.rows.memory_bound import MemoryBound, free_bytes, memory_bound, readable, resident_bytes
 from ulfine_fast.streaming_choice import must_stream
 
 
@@ -42,7 +42,7 @@ def test_memory_bound__auto_is_half_of_what_is_free():
 
 def test_resident_bytes__grows_with_what_is_held():
     code = (
-        "import numpy; from ulfine_fast.memory_bound import resident_bytes\n"
+        "import numpy; from ulfine_fast.rows.memory_bound import resident_bytes\n"
         "before = resident_bytes(); held = numpy.ones(5_000_000)\n"
         "import sys; sys.stderr.write(str(resident_bytes() - before))"
     )

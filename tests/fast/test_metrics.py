@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, recall_score
 
-from ulfine_fast.metrics import SCALARS, calibration_error, class_groups, evaluate_predictions
+from ulfine_fast.judging.metrics import SCALARS, calibration_error, class_groups, evaluate_predictions
 
 
 def random_case(n_rows=200, n_classes=7, seed=0):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.moved_model import MovedModel
-from ulfine_fast.neighbour_vote import NeighbourVote
+from ulfine_fast.models.moved_model import MovedModel
+from ulfine_fast.models.neighbour_vote import NeighbourVote
 
 SHIFT = np.array([0.5, -1.0, 0.0])
 

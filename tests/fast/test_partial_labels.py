@@ -3,7 +3,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from ulfine_fast.partial_labels import is_unlabelled, plain_labels, with_missing_marked
+from ulfine_fast.scikit.partial_labels import is_unlabelled, plain_labels, with_missing_marked
 
 WORDS = ["cat", None, "dog"]
 

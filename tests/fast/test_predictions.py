@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_fast.predictions import write_predictions
+from ulfine_fast.records.predictions import write_predictions
 
 NAMES = ["ash", 'bir"ch, white', "label"]
 PATHS = ["ash/1.jpg", "naïve, 2.jpg"]
@@ -82,5 +82,5 @@ def test_write_predictions__unwritable_target(tmp_path):
 
 
 def test_import__needs_no_torch():
-    code = "import sys, ulfine_fast.predictions, ulfine_fast.metrics; assert 'torch' not in sys.modules"
+    code = "import sys, ulfine_fast.records.predictions, ulfine_fast.judging.metrics; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

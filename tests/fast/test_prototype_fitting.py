@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulfine_fast.prototype_fitting import (
+from ulfine_fast.gradient.published_paf import (
     across_gap,
     move_prototypes,
     movement_rates,

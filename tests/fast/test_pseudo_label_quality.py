@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ulfine_fast.pseudo_label_quality import pseudo_label_quality
+from ulfine_fast.judging.pseudo_label_quality import pseudo_label_quality
 
 
 def test_pseudo_label_quality__by_hand():

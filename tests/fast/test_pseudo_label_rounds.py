@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from ulfine_fast.gaussian_prototypes import fit_prototypes, labelled_moments
+from ulfine_fast.closed_form.em_rounds import refine, sample_rows
+from ulfine_fast.closed_form.paf import fit_prototypes, labelled_moments
 from ulfine_fast.interruption import Interruption
-from ulfine_fast.pseudo_label_rounds import refine, sample_rows
 
 N_CLASSES, WIDTH, SHARE = 3, 5, 0.25
 SETTINGS = {"pseudo_count": 3.0, "anchor_ridge": 10.0, "shrinkage": 0.5}

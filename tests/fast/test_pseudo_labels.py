@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
+from ulfine_fast.gradient.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
 
 
 def test_confident_pseudo_labels__against_probabilities_written_out():

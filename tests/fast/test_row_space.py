@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.row_space import principal_axes, row_space
+from ulfine_fast.closed_form.row_space import principal_axes, row_space
 
 
 def rows_of(n_rows, width, rank=None, seed=0):

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_cache.cache_file import CacheContent, write_cache_file
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Silent
-from ulfine_cache.shards import Shard, shard_path, write_shard
+from ulfine_cache.store.cache_file import CacheContent, write_cache_file
+from ulfine_cache.store.shards import Shard, shard_path, write_shard
+from ulfine_fast.gradient.strong_views import strong_views
 from ulfine_fast.registry import get_method
-from ulfine_fast.streamed_rows import StreamedRows
-from ulfine_fast.strong_views import strong_views
+from ulfine_fast.rows.streamed_rows import StreamedRows
+from ulfine_fast.rows.training_data import load_training_data
 from ulfine_fast.training import train
-from ulfine_fast.training_data import load_training_data
 
 WIDTH, N_CLASSES = 8, 4
 

@@ -5,7 +5,7 @@ import pytest
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Silent
-from ulfine_fast.target_prior import read_target_prior
+from ulfine_fast.priors.target_prior import read_target_prior
 
 CLASSES = ("ash", "date palm", "été")
 COUNTS = (6, 3, 0)

@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from ulfine_fast.text_anchored_probe import fit_text_anchored_probes
+from ulfine_fast.closed_form.text_anchored_probe import fit_text_anchored_probes
 
 WIDTH = 5
 EXACT = {"max_iter": 400, "tolerance": 1e-9}

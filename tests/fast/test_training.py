@@ -7,8 +7,8 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Silent
 from ulfine_fast.method import FitResult, Method
 from ulfine_fast.methods.zero_shot import PrototypeModel
+from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.training import choose_device, train, train_seeds
-from ulfine_fast.training_data import make_training_data
 
 DATA = make_training_data(
     features=np.eye(3), labels=np.arange(3), unlabelled=np.empty((0, 3)), text=None, class_names=("a", "b", "c")

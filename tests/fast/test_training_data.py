@@ -6,7 +6,7 @@ import torch
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_fast.training_data import TrainingData, load_training_data, make_training_data
+from ulfine_fast.rows.training_data import TrainingData, load_training_data, make_training_data
 
 
 def arrays(**changes):

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from ulfine_cache.progress import Silent
 from ulfine_fast.methods.ulfine import METHOD, UlfineConfig
 from ulfine_fast.registry import get_method
-from ulfine_fast.training_data import make_training_data
+from ulfine_fast.rows.training_data import make_training_data
 
 COUNTS = np.array([24, 16, 10, 6, 4, 2])
 N_CLASSES, WIDTH = 6, 24
@@ -129,7 +129,7 @@ def test_clearly_lower__is_more_than_two_standard_errors():
 
 
 def test_fit__without_paf_prototypes_stay_at_what_text_predicts():
-    from ulfine_fast.gaussian_prototypes import labelled_moments, text_anchors
+    from ulfine_fast.closed_form.paf import labelled_moments, text_anchors
 
     data, *_ = world()
     model = fit(data, paf=False, unlabelled=False).model
@@ -238,7 +238,7 @@ def test_fit__the_model_gives_the_closed_form_s_logits():
 
 def test_fit__of_fewer_rows_than_dimensions_is_that_of_the_whole_space():
     """The closed form in all 60 dimensions, from 12 rows and 3 texts."""
-    from ulfine_fast.gaussian_prototypes import fit_prototypes, labelled_moments
+    from ulfine_fast.closed_form.paf import fit_prototypes, labelled_moments
 
     generator = np.random.default_rng(0)
     centres = generator.normal(size=(3, 60))

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.gaussian_prototypes import fit_prototypes, labelled_moments
+from ulfine_fast.closed_form.em_rounds import refine
+from ulfine_fast.closed_form.paf import fit_prototypes, labelled_moments
 from ulfine_fast.interruption import Interruption
 from ulfine_fast.method import FitResult
-from ulfine_fast.pseudo_label_rounds import refine
 from ulfine_fast.registry import get_method
+from ulfine_fast.rows.training_data import TrainingData, make_training_data
 from ulfine_fast.training import train
-from ulfine_fast.training_data import TrainingData, make_training_data
 
 METHOD = get_method("ulfine")
 

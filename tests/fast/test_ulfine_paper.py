@@ -11,8 +11,8 @@ from torch.nn.functional import normalize
 from ulfine_cache.progress import Silent
 from ulfine_cache.splits import draw_split
 from ulfine_fast.methods.ulfine_paper import METHOD, UlfinePaperConfig
+from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.training import train
-from ulfine_fast.training_data import make_training_data
 
 COUNTS = np.array([24, 14, 8, 4, 2])
 N_CLASSES, WIDTH = 5, 16
@@ -91,7 +91,7 @@ def test_fit__switches_do_what_they_say():
 
 
 def test_fit__orthogonality_keeps_prototypes_further_apart():
-    from ulfine_fast.prototype_fitting import orthogonality
+    from ulfine_fast.gradient.published_paf import orthogonality
 
     data, *_ = world()
     settings = ({"orthogonality": False}, {}, {"orthogonality_step": 1e-2})

@@ -8,11 +8,11 @@ import torch
 from torch.nn.functional import normalize
 
 from ulfine_cache.progress import Silent
+from ulfine_fast.closed_form.em_rounds import sample_size
 from ulfine_fast.methods import ulfine
 from ulfine_fast.methods.ulfine import METHOD, UlfineConfig, seeds_at_once
-from ulfine_fast.pseudo_label_rounds import sample_size
+from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.training import train, train_seeds
-from ulfine_fast.training_data import make_training_data
 
 SEEDS = (0, 1, 5)
 

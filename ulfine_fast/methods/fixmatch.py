@@ -7,9 +7,10 @@ pseudo-labels come from the head itself, which the adjustment leaves unbiased.
 
 The weak view is the first of the cache. Of a cache made with ``--views weak-strong:K`` the strong view is one of its K,
 drawn anew in each step; where the cache holds one view, it is the feature with Gaussian noise, brought back to unit
-length, which is this project's choice (`ulfine_fast.strong_views`). FixMatch's threshold is 0.95. The default here is
-0.7, because with CLIP 0.6 to 0.7 is better (LoFT: Parameter-Efficient Fine-Tuning for Long-tailed Semi-Supervised
-Learning, 2025, on CIFAR-100-LT: 0.6 gives 78.8, 0.95 gives 75.3); `threshold=0.95` is the published one.
+length, which is this project's choice (`ulfine_fast.gradient.strong_views`). FixMatch's threshold is 0.95. The default
+here is 0.7, because with CLIP 0.6 to 0.7 is better (LoFT: Parameter-Efficient Fine-Tuning for Long-tailed
+Semi-Supervised Learning, 2025, on CIFAR-100-LT: 0.6 gives 78.8, 0.95 gives 75.3); `threshold=0.95` is the
+published one.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ulfine_fast.head_training import train_heads
-from ulfine_fast.history import prior_range
-from ulfine_fast.linear_head import LinearHeadModel, build
+from ulfine_fast.gradient.batches import unlabelled_batches
+from ulfine_fast.gradient.head_training import train_heads
+from ulfine_fast.gradient.heads import LinearHeadModel, build
+from ulfine_fast.gradient.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
+from ulfine_fast.gradient.side_by_side import Axes
+from ulfine_fast.gradient.strong_views import Source, strong_views
 from ulfine_fast.method import FitResult, Method, unadjusted_prior
 from ulfine_fast.methods.lp_la import LogitAdjustedProbeConfig
-from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
-from ulfine_fast.side_by_side import Axes
-from ulfine_fast.strong_views import Source, strong_views
-from ulfine_fast.unlabelled_batches import unlabelled_batches
+from ulfine_fast.records.history import prior_range
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 
 class FixMatchConfig(LogitAdjustedProbeConfig):

@@ -19,13 +19,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_cache.config import StrictConfig
-from ulfine_fast.affine_model import AffineModel
-from ulfine_fast.cross_validation import choose_setting, kept
 from ulfine_fast.method import FitResult, Method, uniform_prior
+from ulfine_fast.models.affine_model import AffineModel
+from ulfine_fast.rows.cross_validation import choose_setting, kept
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 # The published code builds the mean of a class without images of its own from so many of the labelled images that are
 # most similar to its text, and from so many copies of the text.

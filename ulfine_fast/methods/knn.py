@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ulfine_cache.config import StrictConfig
-from ulfine_fast.cross_validation import choose_setting
 from ulfine_fast.method import FitResult, Method, labelled_prior
-from ulfine_fast.neighbour_vote import NeighbourVote, vote_logits
+from ulfine_fast.models.neighbour_vote import NeighbourVote, vote_logits
+from ulfine_fast.rows.cross_validation import choose_setting
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 
 class NearestNeighboursConfig(StrictConfig):

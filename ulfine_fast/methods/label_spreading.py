@@ -21,15 +21,15 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_cache.config import StrictConfig
-from ulfine_fast.cross_validation import choose_setting
 from ulfine_fast.method import FitResult, Method, labelled_prior
-from ulfine_fast.neighbour_vote import FLOOR, NeighbourVote
+from ulfine_fast.models.neighbour_vote import FLOOR, NeighbourVote
+from ulfine_fast.rows.cross_validation import choose_setting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ulfine_cache.progress import Progress
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 
 class LabelSpreadingConfig(StrictConfig):

@@ -1,12 +1,12 @@
 """`lift`: the adapter and cosine head of `lft`, trained with logit adjustment, LIFT's recipe on cached features.
 
-LIFT's results are those of its test-time ensembling, see `ulfine_fast.five_crops`.
+LIFT's results are those of its test-time ensembling, see `ulfine_fast.judging.five_crops`.
 """
 
 from pydantic import Field
 
-from ulfine_fast.head_training import fit, train_heads
-from ulfine_fast.linear_head import build
+from ulfine_fast.gradient.head_training import fit, train_heads
+from ulfine_fast.gradient.heads import build
 from ulfine_fast.method import Method, unadjusted_prior
 from ulfine_fast.methods.lft import LightweightFineTuningConfig
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from ulfine_fast.head_training import fit, train_heads
-from ulfine_fast.linear_head import LinearHeadConfig, build
+from ulfine_fast.gradient.head_training import fit, train_heads
+from ulfine_fast.gradient.heads import LinearHeadConfig, build
 from ulfine_fast.method import Method, unadjusted_prior
 
 

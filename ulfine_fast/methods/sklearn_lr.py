@@ -17,13 +17,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_cache.config import StrictConfig
-from ulfine_fast.affine_model import AffineModel
-from ulfine_fast.cross_validation import choose_setting, kept
 from ulfine_fast.method import FitResult, Method, uniform_prior
+from ulfine_fast.models.affine_model import AffineModel
+from ulfine_fast.rows.cross_validation import choose_setting, kept
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 # The logit of a class without labelled rows. Those of the others sum to zero, so the largest is never below zero.
 NEVER = -20.0

@@ -22,15 +22,15 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ulfine_cache.config import StrictConfig
-from ulfine_fast.cross_validation import choose_setting, kept
-from ulfine_fast.linear_head import initial_prototypes
-from ulfine_fast.logit_model import LogitModel
+from ulfine_fast.gradient.heads import initial_prototypes
 from ulfine_fast.method import FitResult, Method, uniform_prior
-from ulfine_fast.neighbour_vote import SIMILARITIES_AT_ONCE
+from ulfine_fast.models.logit_model import LogitModel
+from ulfine_fast.models.neighbour_vote import SIMILARITIES_AT_ONCE
+from ulfine_fast.rows.cross_validation import choose_setting, kept
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 
 class TipAdapterConfig(StrictConfig):

@@ -17,11 +17,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ulfine_fast.cross_validation import Choice, choose_settings, kept
-from ulfine_fast.descent import record
-from ulfine_fast.early_stopping import can_stop_early
+from ulfine_fast.gradient.descent import record
+from ulfine_fast.gradient.early_stopping import can_stop_early
+from ulfine_fast.gradient.side_by_side import Axes, stack_models
 from ulfine_fast.interruption import Interruption, first_interrupt_noted
-from ulfine_fast.logit_adjustment import logit_adjusted_cross_entropy
 from ulfine_fast.method import VALUES_AT_ONCE, FitResult, Method, uniform_prior
 from ulfine_fast.methods.tip_adapter import (
     TipAdapterConfig,
@@ -31,11 +30,12 @@ from ulfine_fast.methods.tip_adapter import (
     search_grid,
     untrained,
 )
-from ulfine_fast.side_by_side import Axes, stack_models
+from ulfine_fast.priors.logit_adjustment import logit_adjusted_cross_entropy
+from ulfine_fast.rows.cross_validation import Choice, choose_settings, kept
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 
 class TrainedTipAdapterConfig(TipAdapterConfig):

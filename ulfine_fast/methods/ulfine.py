@@ -2,13 +2,13 @@
 
 1. Labelled rows are dealt into folds. Everything below is done for all labelled rows and once without each fold, side
    by side. With many labelled rows some folds are enough.
-2. Adapter and prototypes: `ulfine_fast.gaussian_prototypes` on the labelled rows.
-3. Probe: `ulfine_fast.text_anchored_probe` on the labelled rows.
-4. Fusion weights: `ulfine_fast.left_out_fusion` on the rows each fold left out.
-5. Rounds of EM, `ulfine_fast.pseudo_label_rounds`: the fused logits give every unlabelled row soft pseudo-labels, under
-   a class prior of the unlabelled rows that is estimated along the way (Saerens et al., Adjusting the outputs of a
-   classifier to new a priori probabilities, 2002); the prototypes are fitted again with them. With many unlabelled rows
-   the rounds run on a sample and a last one on all of them.
+2. Adapter and prototypes: `ulfine_fast.closed_form.paf` on the labelled rows.
+3. Probe: `ulfine_fast.closed_form.text_anchored_probe` on the labelled rows.
+4. Fusion weights: `ulfine_fast.closed_form.left_out_fusion` on the rows each fold left out.
+5. Rounds of EM, `ulfine_fast.closed_form.em_rounds`: the fused logits give every unlabelled row soft pseudo-labels,
+   under a class prior of the unlabelled rows that is estimated along the way (Saerens et al., Adjusting the outputs of
+   a classifier to new a priori probabilities, 2002); the prototypes are fitted again with them. With many unlabelled
+   rows the rounds run on a sample and a last one on all of them.
 6. Fusion weights again.
 
 Left-out rows may overrule two steps, when they speak clearly (by two standard errors): the adapter falls back to the
@@ -28,20 +28,20 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_cache.config import StrictConfig
-from ulfine_fast.fold_problems import FoldProblems, fold_problems
-from ulfine_fast.fused_model import FusedModel
-from ulfine_fast.gaussian_prototypes import Moments, Prototypes
-from ulfine_fast.history import prior_range
+from ulfine_fast.closed_form.em_rounds import Refined, refine, sample_rows, sample_size
+from ulfine_fast.closed_form.fold_problems import FoldProblems, fold_problems
+from ulfine_fast.closed_form.left_out_fusion import LeftOutFusion
+from ulfine_fast.closed_form.paf import Moments, Prototypes
+from ulfine_fast.closed_form.row_space import row_space
 from ulfine_fast.interruption import Interruption, first_interrupt_noted
-from ulfine_fast.left_out_fusion import LeftOutFusion
 from ulfine_fast.method import VALUES_AT_ONCE, FitResult, Method, uniform_prior
-from ulfine_fast.pseudo_label_rounds import Refined, refine, sample_rows, sample_size
-from ulfine_fast.row_space import row_space
-from ulfine_fast.streamed_rows import StreamedRows
+from ulfine_fast.models.fused_model import FusedModel
+from ulfine_fast.records.history import prior_range
+from ulfine_fast.rows.streamed_rows import StreamedRows
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 
 class UlfineConfig(StrictConfig):
@@ -51,7 +51,7 @@ class UlfineConfig(StrictConfig):
         adapter: Whether features are adapted by the shared covariance; without it, and where left-out labelled rows
             clearly prefer it, the adapter is the identity.
         shrinkage: How far that covariance is shrunk towards the identity, in (0, 1]; None for what
-            `ulfine_fast.gaussian_prototypes.covariance_shrinkage` says.
+            `ulfine_fast.closed_form.paf.covariance_shrinkage` says.
         paf: Whether prototypes are fitted to images; without it the anchors that text predicts stay.
         pseudo_count: Images that an anchor is worth.
         anchor_ridge: Penalty of the map from text to anchors.

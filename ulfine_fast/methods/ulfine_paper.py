@@ -9,9 +9,10 @@ orthogonality term, the fusion of their logits with a linear probe's, aligned in
 - Labelled loss: logit-adjusted cross-entropy with the labelled prior. Pseudo-labels: hard, of the fused logits, above
   a threshold, no prior added. Their loss is adjusted by their own distribution `P_u`, which is known; otherwise
   frequent pseudo-labels breed more of their kind.
-- The strong view is the feature with noise (`ulfine_fast.pseudo_labels.strong_view`): a row of a cache is one view.
-- Visual prototypes cross the gap to the texts before they pull (`prototype_fitting.across_gap`). Without unlabelled
-  rows, `P_u` is the class distribution of the labelled ones.
+- The strong view is the feature with noise (`ulfine_fast.gradient.pseudo_labels.strong_view`): a row of a cache is one
+  view.
+- Visual prototypes cross the gap to the texts before they pull (`published_paf.across_gap`). Without
+  unlabelled rows, `P_u` is the class distribution of the labelled ones.
 - Scale: the text logits get the probe's spread over classes, a running mean kept in the model.
 
 Defaults were settled on one draw each of a consistent and a reversed unlabelled set, by the accuracy on pool rows that
@@ -38,14 +39,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ulfine_fast.descent import DescentConfig
-from ulfine_fast.dual_logit_model import DualLogitModel, spread_ratio
-from ulfine_fast.gradient_training import Batch, Loss, Problems, train_side_by_side
-from ulfine_fast.history import prior_range
-from ulfine_fast.linear_head import initial_prototypes
-from ulfine_fast.logit_adjustment import log_prior, logit_adjusted_cross_entropy
-from ulfine_fast.method import FitResult, Method, unadjusted_prior
-from ulfine_fast.prototype_fitting import (
+from ulfine_fast.gradient.batches import unlabelled_batches
+from ulfine_fast.gradient.descent import DescentConfig
+from ulfine_fast.gradient.gradient_training import Batch, Loss, Problems, train_side_by_side
+from ulfine_fast.gradient.heads import initial_prototypes
+from ulfine_fast.gradient.pseudo_labels import confident_pseudo_labels, masked_cross_entropy, strong_view
+from ulfine_fast.gradient.published_paf import (
     across_gap,
     move_prototypes,
     movement_rates,
@@ -53,12 +52,14 @@ from ulfine_fast.prototype_fitting import (
     separate,
     visual_prototypes,
 )
-from ulfine_fast.pseudo_labels import confident_pseudo_labels, masked_cross_entropy, strong_view
-from ulfine_fast.unlabelled_batches import unlabelled_batches
+from ulfine_fast.method import FitResult, Method, unadjusted_prior
+from ulfine_fast.models.dual_logit_model import DualLogitModel, spread_ratio
+from ulfine_fast.priors.logit_adjustment import log_prior, logit_adjusted_cross_entropy
+from ulfine_fast.records.history import prior_range
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 
 class UlfinePaperConfig(DescentConfig):

@@ -9,13 +9,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_cache.config import StrictConfig
-from ulfine_fast.linear_head import initial_prototypes
-from ulfine_fast.logit_model import LogitModel
+from ulfine_fast.gradient.heads import initial_prototypes
 from ulfine_fast.method import FitResult, Method, uniform_prior
+from ulfine_fast.models.logit_model import LogitModel
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
-    from ulfine_fast.training_data import TrainingData
+    from ulfine_fast.rows.training_data import TrainingData
 
 
 class ZeroShotConfig(StrictConfig):

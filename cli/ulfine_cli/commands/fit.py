@@ -8,7 +8,7 @@ import typer
 from ulfine_cli.command import command
 from ulfine_cli.metrics_table import show_metrics
 from ulfine_cli.output import Output
-from ulfine_fast.five_crops import Views
+from ulfine_fast.judging.five_crops import Views
 from ulfine_fast.registry import METHODS
 
 

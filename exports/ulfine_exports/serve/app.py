@@ -9,12 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ulfine_exports.serve.answering import answered
-from ulfine_exports.serve.classify_route import classify_route
-from ulfine_exports.serve.inference_routes import inference_routes
 from ulfine_exports.serve.metrics import CONTENT_TYPE
-from ulfine_exports.serve.openapi import openapi
-from ulfine_exports.serve.page_routes import page_routes
+from ulfine_exports.serve.routes.answering import answered
+from ulfine_exports.serve.routes.classify_route import classify_route
+from ulfine_exports.serve.routes.inference_routes import inference_routes
+from ulfine_exports.serve.routes.openapi import openapi
+from ulfine_exports.serve.routes.page_routes import page_routes
 from ulfine_exports.serve.service import Service
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
+from ulfine_exports.inference.providers import open_session
+from ulfine_exports.inference.untrusted_model import read_model
 from ulfine_exports.metadata import ExportMetadata
-from ulfine_exports.providers import open_session
 from ulfine_exports.serve.refusal import Refusal
-from ulfine_exports.untrusted_model import read_model
 
 if TYPE_CHECKING:
     from ulfine_cache.preprocess import Preprocess
@@ -46,7 +46,7 @@ class Tensor:
 
 
 class ServedModel:
-    """An exported file, opened for serving; it is not trusted, see `ulfine_exports.untrusted_model`.
+    """An exported file, opened for serving; it is not trusted, see `ulfine_exports.inference.untrusted_model`.
 
     Args:
         path: The ``.onnx`` file.
@@ -121,7 +121,7 @@ class ServedModel:
             UndecodableImage: The bytes give no picture, or one over `MAX_PIXELS`.
         """
         # Pillow takes a while to import, and is not needed for features.
-        from ulfine_cache.pixels import decode
+        from ulfine_cache.pictures.pixels import decode
 
         if not self.takes_pictures:
             raise Refusal(400, f"{self.name} takes features, not pictures: send them to v2/models/{self.name}/infer")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
 
-from ulfine_exports.providers import usable_cpus
+from ulfine_exports.inference.providers import usable_cpus
 from ulfine_exports.serve.batcher import Batcher, Outputs
 from ulfine_exports.serve.byte_budget import ByteBudget
 from ulfine_exports.serve.decoder import Decoder

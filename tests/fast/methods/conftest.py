@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ulfine_fast.training_data import TrainingData, make_training_data
+from ulfine_fast.rows.training_data import TrainingData, make_training_data
 
 CLASSES = ("ash", "birch", "cedar", "date palm", "elm", "fig")
 COUNTS = (12, 9, 6, 4, 3, 2)

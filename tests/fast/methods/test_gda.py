@@ -5,9 +5,9 @@ from scipy.special import softmax
 from sklearn.metrics import balanced_accuracy_score
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.cross_validation import kept
-from ulfine_fast.folds import stratified_folds
 from ulfine_fast.methods.gda import METHOD, GdaConfig
+from ulfine_fast.rows.cross_validation import kept
+from ulfine_fast.rows.folds import stratified_folds
 
 
 def gaussian_scores(rows, features, labels, means):

@@ -5,9 +5,9 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.folds import stratified_folds
 from ulfine_fast.methods.knn import METHOD, NearestNeighboursConfig
-from ulfine_fast.neighbour_vote import vote_logits
+from ulfine_fast.models.neighbour_vote import vote_logits
+from ulfine_fast.rows.folds import stratified_folds
 
 
 def scikit_learn(k):
@@ -52,5 +52,5 @@ def test_probabilities__blocks_do_not_matter(long_tailed, monkeypatch):
     data = long_tailed(unlabelled=50)
     model = METHOD.fit(data, NearestNeighboursConfig(), 0, Silent()).model
     whole = model.probabilities(data.unlabelled)
-    monkeypatch.setattr("ulfine_fast.neighbour_vote.SIMILARITIES_AT_ONCE", 7 * len(data.labels))
+    monkeypatch.setattr("ulfine_fast.models.neighbour_vote.SIMILARITIES_AT_ONCE", 7 * len(data.labels))
     np.testing.assert_allclose(model.probabilities(data.unlabelled), whole, atol=1e-6)

@@ -5,9 +5,9 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.semi_supervised import LabelSpreading
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.folds import stratified_folds
 from ulfine_fast.methods.label_spreading import METHOD, LabelSpreadingConfig
-from ulfine_fast.training_data import make_training_data
+from ulfine_fast.rows.folds import stratified_folds
+from ulfine_fast.rows.training_data import make_training_data
 
 # Both sides stop after scikit-learn's 30 rounds where alpha is large.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -6,8 +6,8 @@ import torch
 
 from ulfine_cache.progress import Silent
 from ulfine_fast.registry import METHODS, get_method
+from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.training import train
-from ulfine_fast.training_data import make_training_data
 
 CLASSES = ("ash", "birch", "cedar", "date palm", "elm", "fig")
 CASES = {

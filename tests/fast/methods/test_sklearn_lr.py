@@ -4,9 +4,9 @@ import torch
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.cross_validation import kept
-from ulfine_fast.folds import balanced_weights, stratified_folds
 from ulfine_fast.methods.sklearn_lr import METHOD, SklearnLogisticRegressionConfig
+from ulfine_fast.rows.cross_validation import kept
+from ulfine_fast.rows.folds import balanced_weights, stratified_folds
 
 ONE_C = SklearnLogisticRegressionConfig(cs=(10.0,), default_c=10.0)
 

@@ -7,10 +7,10 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.folds import stratified_folds
 from ulfine_fast.methods import tip_adapter, tip_adapter_f
 from ulfine_fast.methods.tip_adapter import TipAdapterConfig, untrained
 from ulfine_fast.methods.tip_adapter_f import TrainedTipAdapterConfig, trained_epochs
+from ulfine_fast.rows.folds import stratified_folds
 
 
 def by_hand(rows, keys, labels, text, alpha, beta):

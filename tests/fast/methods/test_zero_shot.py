@@ -4,7 +4,7 @@ import torch
 
 from ulfine_cache.progress import Silent
 from ulfine_fast.methods.zero_shot import METHOD, ZeroShotConfig
-from ulfine_fast.training_data import make_training_data
+from ulfine_fast.rows.training_data import make_training_data
 
 
 def data(text=None):

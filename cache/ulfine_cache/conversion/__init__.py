@@ -1,0 +1,1 @@
+"""A cache in the formats of other tools."""

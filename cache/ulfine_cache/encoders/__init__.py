@@ -1,0 +1,1 @@
+"""The frozen encoders: found, loaded, rewritten for speed, and asked prompts."""

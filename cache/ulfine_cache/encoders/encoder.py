@@ -1,0 +1,272 @@
+"""A frozen CLIP from open_clip, or an image tower from timm: pixels and prompts in, unit-norm features out."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ulfine_cache.encoders.device import DTYPES, choose_device, choose_precision
+from ulfine_cache.encoders.image_tower import ImageTower
+from ulfine_cache.encoders.lean_tower import lean
+from ulfine_cache.encoders.projection import Projection, split_projection
+from ulfine_cache.encoders.timm_model import TimmImageModel
+from ulfine_cache.encoders.weights import load_model, load_tokenizer
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.preprocess import Preprocess
+from ulfine_cache.progress import Progress, Silent
+
+_TEXT_BATCH = 256
+
+
+class ClipEncoder:
+    """A model of open_clip or timm in evaluation mode on one device.
+
+    Images may be encoded on several threads at once.
+
+    Attributes:
+        model_name: As the user gave it, such as "ViT-B-16", "builtin:tiny" or "timm:resnet50.a1_in1k".
+        pretrained: The tag, or the absolute path of a local checkpoint, or "" where the model's name says it all.
+        preprocess: How pictures become its pixels.
+        weights_hash: SHA-256 over the float32 state dict: for each name in sorted order the name, dtype, shape and
+            bytes; 64 hexadecimal digits. The same weights give the same hash whatever file they came from.
+        device: Where it runs.
+        has_text: Whether it encodes text; timm's models do not.
+        precision: "fp32", "bf16" or "fp16": the type of weights and activations (the model is cast, because autocast
+            gains nothing on CPUs).
+
+    Example:
+        >>> encoder = ClipEncoder.load("builtin:tiny", "")  # doctest: +SKIP
+        >>> encoder.encode_text(["a photo of a seven."]).shape  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, model: nn.Module, model_name: str, pretrained: str, device: torch.device, precision: str
+    ) -> None:
+        self.model_name = model_name
+        self.pretrained = pretrained
+        self.weights_hash = hash_weights(model)
+        self.has_text = not isinstance(model, TimmImageModel)
+        self.device = device
+        self.precision = precision
+        self._dtype = DTYPES[precision]
+        # GPUs convolve faster with the channels last; other layers do not care.
+        last = device.type == "cuda" and _is_convolutional(model.visual)  # pyright: ignore
+        self._layout = torch.channels_last if last else torch.contiguous_format
+        model = model.eval().requires_grad_(False)
+        preprocess = model.visual.preprocess_cfg  # pyright: ignore
+        # What is exported is compared with the model as its authors wrote it.
+        self._own_tower = ImageTower(model).eval() if device.type == "cpu" and precision == "fp32" else None
+        model.visual = lean(model.visual)  # pyright: ignore
+        model = model.to(device=device, dtype=self._dtype)
+        self._model = model.to(memory_format=self._layout) if last else model
+        self.preprocess_with(Preprocess.from_open_clip(preprocess))  # pyright: ignore
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        pretrained: str,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        progress: Progress = Silent(),  # noqa: B008
+    ) -> Self:
+        """Load a model.
+
+        Args:
+            model: "builtin:tiny", an open_clip model name, "hf-hub:...", "local-dir:..." or "timm:...".
+            pretrained: An open_clip tag or a local checkpoint file; not looked at where `model` brings its weights.
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+            precision: "auto", "fp32", "bf16" or "fp16".
+            progress: Receives notes on what was chosen.
+
+        Raises:
+            UsageError: Model, tag, device or precision are unknown.
+            UlfineError: Weights cannot be had or do not fit, or the device is not there.
+        """
+        chosen = choose_device(device)
+        number_format = choose_precision(precision, chosen)
+        loaded, origin = load_model(model, pretrained, progress=progress)
+        encoder = cls(loaded, model, origin, chosen, number_format)
+        where = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{torch.get_num_threads()} threads"
+        progress.note(f"encoder: {model} {origin} on {chosen} ({where}), {number_format}".replace("  ", " "))
+        return encoder
+
+    @cached_property
+    def n_features(self) -> int:
+        """Width D of a feature."""
+        blank = np.zeros((1, *self.preprocess.size, 3), np.uint8)
+        return self.encode_images(blank).shape[1]
+
+    def preprocess_with(self, preprocess: Preprocess) -> None:
+        """Take other pictures than the model's own: those of a cache that it made, for instance."""
+        self.preprocess = preprocess
+        self._mean = torch.tensor(preprocess.mean, device=self.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(preprocess.std, device=self.device).view(1, 3, 1, 1)
+
+    @torch.inference_mode()
+    def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Encode a batch of images.
+
+        Args:
+            pixels: uint8 (n, height, width, 3) of `preprocess.to_pixels`, n >= 1.
+
+        Returns:
+            float32 (n, D), unit norm (normalised in float32 whatever the precision).
+
+        Raises:
+            torch.cuda.OutOfMemoryError: The batch is too large for the device.
+        """
+        return _unit_norm(self._model.encode_image(self._batch(pixels)))  # pyright: ignore
+
+    @torch.inference_mode()
+    def encode_both(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Encode a batch of images in one pass, and also give what the encoder's last, linear step makes features of.
+
+        Args:
+            pixels: uint8 (n, height, width, 3) of `preprocess.to_pixels`, n >= 1.
+
+        Returns:
+            float32 (n, D) as `encode_images` gives them and float32 (n, D_pre), both unit norm.
+
+        Raises:
+            UlfineError: The last step is not linear.
+            torch.cuda.OutOfMemoryError: The batch is too large for the device.
+        """
+        projection = self._projection
+        before = projection.before(self._batch(pixels))
+        return _unit_norm(projection.project(before)), _unit_norm(before)
+
+    def map_text(self, text_features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Map text prototypes to the space before the projection; see `Projection.map_text`.
+
+        Args:
+            text_features: float32 (C, D), unit norm.
+
+        Returns:
+            float32 (C, D_pre), unit norm.
+
+        Raises:
+            UlfineError: The last step is not linear.
+        """
+        return self._projection.map_text(text_features)
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Encode prompts; what exceeds the model's context length is cut off.
+
+        Args:
+            texts: n >= 1 prompts.
+
+        Returns:
+            float32 (n, D), unit norm.
+
+        Raises:
+            UlfineError: The model has no text encoder, or the tokenizer's files cannot be had.
+        """
+        if not self.has_text:
+            raise UlfineError(f"{self.model_name} encodes images only: it has no text encoder")
+        parts = []
+        for start in range(0, len(texts), _TEXT_BATCH):
+            tokens = self._tokenizer(list(texts[start : start + _TEXT_BATCH])).to(self.device)
+            parts.append(_unit_norm(self._model.encode_text(tokens)))  # pyright: ignore
+        return np.concatenate(parts)
+
+    def release(self) -> None:
+        """Let go of the weights and of the memory they take; nothing can be encoded after that."""
+        self._model, self._own_tower = nn.Identity(), None
+        self.__dict__.pop("_projection", None)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @cached_property
+    def image_tower(self) -> ImageTower:
+        """The image encoder for export: float32 pixels (n, 3, H, W), normalised -> float32 (n, D), unit norm.
+
+        It is on the CPU in fp32 whatever this encoder runs in.
+        """
+        if self._own_tower is not None:
+            return self._own_tower
+        model, _ = load_model(self.model_name, self.pretrained, progress=Silent())
+        return ImageTower(model.eval().requires_grad_(False)).eval()
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return load_tokenizer(self.model_name)
+
+    @cached_property
+    def _projection(self) -> Projection:
+        height, width = self.preprocess.size
+        # Any pattern will do, as long as it is not the same everywhere.
+        example = torch.linspace(-1, 1, 3 * height * width).view(1, 3, height, width)
+        return split_projection(self._model, example.to(self.device, self._dtype), self.model_name)
+
+    def _batch(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        # torch warns of arrays that it could write to by mistake.
+        batch = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+        if self.device.type == "cuda":
+            # From page-locked memory the copy runs beside the arithmetic of other streams.
+            batch = batch.pin_memory()
+        # uint8 crosses to the device, a quarter of the bytes; the arithmetic is that of Preprocess.normalise.
+        batch = batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
+        batch = batch.div_(255).sub_(self._mean).div_(self._std)
+        return batch.to(self._dtype).contiguous(memory_format=self._layout)
+
+
+def load_encoder(
+    attributes: Mapping[str, Any],
+    device: str = "auto",
+    precision: str | None = None,
+    *,
+    progress: Progress = Silent(),  # noqa: B008
+) -> ClipEncoder:
+    """Load the encoder that made a cache; it takes pictures as they became the cache's first view.
+
+    Args:
+        attributes: `FeatureCache.attributes`, or a copy of its keys model, pretrained, weights_hash, precision and
+            preprocess.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: None takes the cache's own.
+        progress: Receives notes.
+
+    Raises:
+        UlfineError: The cache was imported, the weights cannot be had, or they are not those of the cache.
+    """
+    if not attributes.get("weights_hash"):
+        raise UlfineError("the features were imported, their encoder is not known: images cannot be encoded alike")
+    model, pretrained = str(attributes["model"]), str(attributes.get("pretrained", ""))
+    precision = precision or str(attributes.get("precision") or "auto")
+    encoder = ClipEncoder.load(model, pretrained, device, precision, progress=progress)
+    if encoder.weights_hash != attributes["weights_hash"]:
+        raise UlfineError(
+            f"the weights {pretrained or model} are not those that made the cache (hash {encoder.weights_hash[:12]} "
+            f"instead of {str(attributes['weights_hash'])[:12]}): make the cache again or bring the old file back"
+        )
+    if attributes.get("preprocess"):
+        encoder.preprocess_with(Preprocess.from_json(str(attributes["preprocess"])))
+    return encoder
+
+
+def hash_weights(model: nn.Module) -> str:
+    """Return the `weights_hash` of a model: 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _is_convolutional(tower: nn.Module) -> bool:
+    # A transformer has one convolution, which cuts the patches out.
+    return sum(isinstance(layer, nn.Conv2d) for layer in tower.modules()) > 1
+
+
+def _unit_norm(features: torch.Tensor) -> npt.NDArray[np.float32]:
+    return functional.normalize(features.float(), dim=-1).cpu().numpy()

@@ -1,0 +1,1 @@
+"""From pictures to features: decoded ahead, encoded in batches, written shard by shard."""

@@ -1,0 +1,43 @@
+"""How many images are encoded together where the user leaves it open."""
+
+import time
+
+import numpy as np
+import torch
+
+from ulfine_cache.encoders.encoder import ClipEncoder
+
+_CPU = 32
+"""Measured on two cores with ViT-B/32 in bf16: 16 to 32 rows a lane are fastest, larger batches leave the caches."""
+_GPU = (32, 64, 128, 256, 512, 1024)
+_WORTH_IT = 1.05
+_REPEATS = 3
+
+
+def find_batch_size(encoder: ClipEncoder) -> int:
+    """Return a good number of rows for one forward pass.
+
+    On a CPU it is a constant. On a GPU blank batches of growing size are timed until the next size brings less than
+    5 % or does not fit.
+
+    Returns:
+        Rows, at least 1.
+    """
+    if encoder.device.type != "cuda":
+        return _CPU
+    best, best_rate = 1, 0.0
+    for rows in _GPU:
+        blank = np.zeros((rows, *encoder.preprocess.size, 3), np.uint8)
+        try:
+            encoder.encode_images(blank)
+            started = time.perf_counter()
+            for _ in range(_REPEATS):
+                encoder.encode_images(blank)
+            rate = _REPEATS * rows / (time.perf_counter() - started)
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            break
+        if rate < best_rate * _WORTH_IT:
+            break
+        best, best_rate = rows, rate
+    return best

@@ -1,0 +1,70 @@
+"""One image on its way to the encoder: read, decoded and resized, or the reason why that is impossible."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ulfine_cache.atomic import reason
+from ulfine_cache.pictures.pixels import UndecodableImage, decode
+from ulfine_cache.pictures.views import make_views
+from ulfine_cache.preprocess import Preprocess
+from ulfine_cache.sources.source import ImageSource, SourceItem
+from ulfine_cache.store.shards import content_hash
+
+_DRAFT_FACTOR = 2
+"""JPEG drafts stay at least this many times as large as what they are resized to, so that the filter still has work."""
+
+
+@dataclass(frozen=True)
+class PixelRecipe:
+    """What is done with each image before it is encoded.
+
+    Attributes:
+        preprocess: The encoder's own.
+        views: The recipe of the views, such as "center".
+        jpeg_draft: Let libjpeg halve large photographs while it decodes them.
+    """
+
+    preprocess: Preprocess
+    views: str = "center"
+    jpeg_draft: bool = False
+
+    def pixels(self, data: bytes, content: str) -> npt.NDArray[np.uint8]:
+        """Decode an image into its views, uint8 (views, height, width, 3).
+
+        Raises:
+            UndecodableImage: There is no picture in it.
+        """
+        height, width = self.preprocess.size
+        draft = (_DRAFT_FACTOR * width, _DRAFT_FACTOR * height) if self.jpeg_draft else None
+        return make_views(decode(data, draft=draft), self.preprocess, self.views, content)
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """One image ready to be encoded, or the reason why there is none.
+
+    Attributes:
+        item: What was listed.
+        pixels: uint8 (views, height, width, 3), or None.
+        content: `content_hash` of the bytes, or "".
+        problem: Why there are no pixels, or "".
+    """
+
+    item: SourceItem
+    pixels: npt.NDArray[np.uint8] | None
+    content: str = ""
+    problem: str = ""
+
+
+def decode_item(source: ImageSource, recipe: PixelRecipe, item: SourceItem) -> DecodedImage:
+    """Read and decode one image; what is wrong with it becomes its `problem`."""
+    try:
+        data = source.read(item)
+        content = content_hash(data)
+        return DecodedImage(item, recipe.pixels(data, content), content)
+    except UndecodableImage as error:
+        return DecodedImage(item, None, problem=str(error))
+    except (OSError, MemoryError) as error:
+        return DecodedImage(item, None, problem=f"cannot be read: {reason(error)}")

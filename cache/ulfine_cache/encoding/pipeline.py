@@ -1,0 +1,164 @@
+"""Decode images ahead of the encoder and encode them in batches, block by block, in the order of the source."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ulfine_cache.encoders.encoder import ClipEncoder
+from ulfine_cache.encoding.decoding import DecodedImage, PixelRecipe, decode_item
+from ulfine_cache.encoding.lanes import Lanes
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.pictures.views import check_views
+from ulfine_cache.progress import Progress
+from ulfine_cache.sources.source import ImageSource, SourceItem
+
+_BATCHES_AHEAD = 2
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class EncodedBlock:
+    """One block of the source, or one batch of it, after the encoder.
+
+    Attributes:
+        images: The n images that have features, in source order, without their pixels.
+        features: float16 (n, views, D), unit norm.
+        features_pre: float16 (n, views, D_pre), unit norm, where it was asked for.
+        skipped: (path, reason) of the others.
+    """
+
+    images: Sequence[DecodedImage]
+    features: npt.NDArray[np.float16]
+    features_pre: npt.NDArray[np.float16] | None
+    skipped: Sequence[tuple[str, str]]
+
+
+def encode_blocks(
+    source: ImageSource,
+    blocks: Sequence[Sequence[SourceItem]],
+    encoder: ClipEncoder,
+    recipe: PixelRecipe,
+    *,
+    batch_size: int,
+    workers: int,
+    pre_projection: bool = False,
+    strict: bool = False,
+    progress: Progress,
+) -> Iterator[EncodedBlock]:
+    """Encode blocks of a source one after the other.
+
+    A batch never crosses the end of a block, so a block's features do not depend on which blocks come before it. Images
+    are decoded and batches are encoded ahead, across the ends of blocks, so that the encoder goes on while the caller
+    writes; how far ahead is bounded by the batch size and the number of lanes.
+
+    Args:
+        source: Where the bytes come from.
+        blocks: The items of each block.
+        encoder: What makes features.
+        recipe: From bytes to pixels.
+        batch_size: Images encoded together; halved when a GPU's memory does not suffice.
+        workers: Threads that read and decode.
+        pre_projection: Also give the features before the encoder's projection.
+        strict: Raise at the first image that cannot be read, instead of listing it.
+        progress: Receives the stage "encoding" in images, with the share of the time in which the encoder was busy.
+
+    Yields:
+        An `EncodedBlock` for each block, in order.
+
+    Raises:
+        UlfineError: Not even one image fits into the GPU's memory, or `strict` and an image cannot be read.
+    """
+    total, done = sum(map(len, blocks)), 0
+    items = (item for block in blocks for item in block)
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool,
+        Lanes(encoder, batch_size, pre_projection=pre_projection, progress=progress) as lanes,
+    ):
+        images = in_order(pool, partial(decode_item, source, recipe), items, _BATCHES_AHEAD * batch_size)
+        cut = _cut(blocks, images, batch_size)
+        batches = in_order(lanes.pool, partial(_encode, lanes, recipe), cut, _BATCHES_AHEAD * lanes.count)
+        parts: list[EncodedBlock] = []
+        with closing(images), closing(batches):
+            for ends_block, part in batches:
+                if strict and part.skipped:
+                    path, problem = part.skipped[0]
+                    raise UlfineError(f"{path}: {problem} (--strict stops at the first image that cannot be read)")
+                parts.append(part)
+                done += len(part.images) + len(part.skipped)
+                progress.update("encoding", done, total, encoder_busy=lanes.busy())
+                if ends_block:
+                    yield _joined(parts, check_views(recipe.views), encoder.n_features)
+                    parts = []
+
+
+def in_order(
+    pool: Executor, function: Callable[[_Item], _Result], items: Iterable[_Item], ahead: int
+) -> Generator[_Result, None, None]:
+    """Yield `function(item)` of all items in order, while a pool works on up to `ahead` more.
+
+    Unlike `Executor.map` it draws an item only when there is room for it, so that memory stays bounded. Closing it
+    cancels what has not begun.
+    """
+    pending: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+_Batch = tuple[bool, Sequence[DecodedImage]]
+"""Whether it is the last of its block, and its images, readable or not."""
+
+
+def _cut(blocks: Sequence[Sequence[SourceItem]], images: Iterator[DecodedImage], batch_size: int) -> Iterator[_Batch]:
+    """Cut each block into batches with `batch_size` readable images; the last of a block has fewer, or none."""
+    for block in blocks:
+        batch: list[DecodedImage] = []
+        readable = 0
+        for left in range(len(block) - 1, -1, -1):
+            batch.append(next(images))
+            readable += batch[-1].pixels is not None
+            if readable == batch_size and left:
+                yield False, batch
+                batch, readable = [], 0
+        yield True, batch
+
+
+def _encode(lanes: Lanes, recipe: PixelRecipe, batch: _Batch) -> tuple[bool, EncodedBlock]:
+    """Encode the readable images of a batch on the lane that runs this, and let go of their pixels."""
+    ends_block, images = batch
+    kept = [DecodedImage(image.item, None, image.content) for image in images if image.pixels is not None]
+    skipped = [(image.item.path, image.problem) for image in images if image.pixels is None]
+    pixels = [image.pixels for image in images if image.pixels is not None]
+    if not pixels:
+        return ends_block, EncodedBlock([], np.empty(0, np.float16), None, skipped)
+    shape = (len(pixels), len(pixels[0]), -1)
+    features, pre = lanes.encode(np.concatenate(pixels))
+    pre = None if pre is None else pre.reshape(shape)
+    return ends_block, EncodedBlock(kept, features.reshape(shape), pre, skipped)
+
+
+def _joined(parts: Sequence[EncodedBlock], n_views: int, n_features: int) -> EncodedBlock:
+    empty = np.empty((0, n_views, n_features), np.float16)
+    pre = [part.features_pre for part in parts if part.features_pre is not None]
+    return EncodedBlock(
+        images=[image for part in parts for image in part.images],
+        features=np.concatenate([empty, *(part.features for part in parts if part.images)]),
+        features_pre=np.concatenate(pre) if pre else None,
+        skipped=[row for part in parts for row in part.skipped],
+    )

@@ -1,0 +1,197 @@
+"""What is damaged in a cache: bytes first, against every digest; what they mean only where the bytes are sound."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, NamedTuple
+
+import h5py
+import numpy as np
+
+from ulfine_cache.atomic import reason
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.progress import Progress
+from ulfine_cache.search.index import INDEX_FILE, read_index
+from ulfine_cache.splits import SPLITS
+from ulfine_cache.store.cache_file import CACHE_FILE, ShardTable, damaged_cache_file, read_shard_table
+from ulfine_cache.store.datasets import UNREADABLE
+from ulfine_cache.store.digest_file import DIGEST, digest_path, digest_problem, file_sha256
+from ulfine_cache.store.lock import LOCK_FILE
+from ulfine_cache.store.shards import read_shard, read_skipped
+from ulfine_cache.store.skipped import SKIPPED_FILE, write_skipped
+
+Part = Literal["cache file", "digest", "shard", "index", "skipped", "split"]
+
+_OTHER_BYTES = "its bytes differ from those that were written (SHA-256)"
+_MISSING = "is missing"
+_NORM_TOLERANCE = 2e-3
+"""float16 moves the norm of a unit vector by at most 2^-11, about 5e-4."""
+_ROWS = 4096
+"""Rows whose norms are computed together."""
+
+
+class Problem(NamedTuple):
+    """One damaged file.
+
+    Attributes:
+        part: Which part of the cache it is, and so how it may be repaired.
+        path: The file.
+        reason: What is wrong with it.
+    """
+
+    part: Part
+    path: Path
+    reason: str
+
+
+def find_problems(cache: Path, *, progress: Progress) -> list[Problem]:
+    """Read a cache completely and say what is damaged.
+
+    Whatever a library parses without a checksum of its own (HDF5's bookkeeping, a FAISS index) is compared with its
+    SHA-256 first, so that damage cannot crash the reader.
+
+    Args:
+        cache: The cache directory.
+        progress: Receives the stage "verifying" in shards.
+
+    Returns:
+        The damaged files, in the order cache.h5, shards, skipped.csv, index, splits; empty if all is well.
+
+    Raises:
+        UlfineError: There is no cache, it is unfinished, or of another format version.
+    """
+    path = cache / CACHE_FILE
+    problem = _digest_problem("cache file", path) if path.is_file() else None
+    if problem is not None and problem.part == "cache file":
+        return [problem]
+    problems = [] if problem is None else [problem]
+    table = read_shard_table(cache)
+    for number, (shard, digest) in enumerate(zip(table.paths, table.sha256, strict=True)):
+        problems += [Problem("shard", shard, problem) for problem in _shard_problems(shard, digest)]
+        progress.update("verifying", number + 1, len(table.paths))
+    attributes = read_attributes(cache)
+    if not any(problem.part == "shard" for problem in problems):
+        problems += _skipped_problems(cache, table)
+    problems += _index_problems(cache, attributes)
+    splits = sorted((cache / SPLITS).glob("*.h5"))
+    problems += [found for split in splits if (found := _digest_problem("split", split))]
+    if all(problem.part in ("digest", "skipped") for problem in problems):
+        problems += _meaning_problems(FeatureCache.open(cache))
+    return problems
+
+
+def read_attributes(cache: Path) -> dict[str, str]:
+    """Return the textual attributes of a sound `cache.h5`, without looking at the shards.
+
+    Raises:
+        UlfineError: It cannot be read.
+    """
+    try:
+        with h5py.File(cache / CACHE_FILE, "r") as file:
+            return {name: value for name, value in file.attrs.items() if isinstance(value, str)}
+    except UNREADABLE as error:
+        raise damaged_cache_file(cache) from error
+
+
+def foreign_files(cache: Path) -> list[str]:
+    """Return the names of files in the directory that are not part of the cache, sorted, relative to it.
+
+    Among them may be what an interrupted command left: `*.partial` and the folder `.repair` may be deleted.
+
+    Raises:
+        UlfineError: `cache.h5` cannot be read.
+    """
+    own = {CACHE_FILE, CACHE_FILE + DIGEST, SKIPPED_FILE, LOCK_FILE}
+    if read_attributes(cache).get("index", "none") != "none":
+        own.add(INDEX_FILE)
+    own.update(path.relative_to(cache).as_posix() for path in read_shard_table(cache).paths)
+    for split in (cache / SPLITS).glob("*.h5"):
+        own.update(path.relative_to(cache).as_posix() for path in (split, digest_path(split)))
+    found = (path.relative_to(cache).as_posix() for path in cache.rglob("*") if not path.is_dir())
+    return sorted(set(found) - own)
+
+
+def _digest_problem(part: Part, path: Path) -> Problem | None:
+    try:
+        found = digest_problem(path)
+    except OSError as error:
+        return Problem(part, path, f"cannot be read: {reason(error)}")
+    if found is None:
+        return None
+    if found.path != path:
+        return Problem("digest", found.path, found.reason)
+    # The one file that a repair cannot make again.
+    remedy = ": delete it and draw it again with `ulfine split`" if part == "split" else ""
+    return Problem(part, path, found.reason + remedy)
+
+
+def _shard_problems(path: Path, digest: str) -> Sequence[str]:
+    try:
+        if file_sha256(path) != digest:
+            return [_OTHER_BYTES]
+        features = read_shard(path).features
+    except FileNotFoundError:
+        return [_MISSING]
+    except OSError as error:
+        return [f"cannot be read: {reason(error)}"]
+    except UlfineError:
+        return ["HDF5 cannot read it"]
+    infinite = wrong = 0
+    for start in range(0, len(features), _ROWS):
+        norms = np.linalg.norm(features[start : start + _ROWS].astype(np.float32), axis=2)
+        infinite += int((~np.isfinite(norms)).any(axis=1).sum())
+        wrong += int((np.abs(norms - 1) > _NORM_TOLERANCE).any(axis=1).sum())
+    if infinite:
+        return [f"{infinite} rows hold NaN or infinity"]
+    return [f"{wrong} rows are not of unit norm"] if wrong else []
+
+
+def _skipped_problems(cache: Path, table: ShardTable) -> Iterator[Problem]:
+    path = cache / SKIPPED_FILE
+    with TemporaryDirectory() as scratch:
+        write_skipped(Path(scratch), (row for shard in table.paths for row in read_skipped(shard)))
+        expected = file_sha256(Path(scratch) / SKIPPED_FILE)
+    try:
+        if file_sha256(path) != expected:
+            yield Problem("skipped", path, "does not say what the shards say")
+    except FileNotFoundError:
+        yield Problem("skipped", path, _MISSING)
+    except OSError as error:
+        yield Problem("skipped", path, f"cannot be read: {reason(error)}")
+
+
+def _index_problems(cache: Path, attributes: dict[str, str]) -> Iterator[Problem]:
+    if attributes.get("index", "none") == "none":
+        return
+    path = cache / INDEX_FILE
+    try:
+        actual = file_sha256(path)
+        if attributes.get("index_sha256", actual) != actual:
+            yield Problem("index", path, _OTHER_BYTES)
+    except FileNotFoundError:
+        yield Problem("index", path, _MISSING)
+    except OSError as error:
+        yield Problem("index", path, f"cannot be read: {reason(error)}")
+
+
+def _meaning_problems(cache: FeatureCache) -> Iterator[Problem]:
+    """Contradictions between files whose bytes are as they were written."""
+    whole = cache.path / CACHE_FILE
+    text = cache.text_features
+    if text is not None and not np.allclose(np.linalg.norm(text, axis=1), 1, atol=1e-4):
+        yield Problem("cache file", whole, "text prototypes are not of unit norm")
+    if text is not None and len(text) != cache.n_classes:
+        yield Problem("cache file", whole, f"{len(text)} text prototypes for {cache.n_classes} classes")
+    if cache.labels.max(initial=-1) >= cache.n_classes or cache.labels.min(initial=-1) < -1:
+        yield Problem("cache file", whole, "labels beyond the classes")
+    if cache.attributes.get("index", "none") != "none":
+        index = read_index(cache)
+        if (index.ntotal, index.d) != (cache.n_rows, cache.n_features):
+            why = f"holds {index.ntotal} x {index.d} values for {cache.n_rows} x {cache.n_features} of the cache"
+            yield Problem("index", cache.path / INDEX_FILE, why)
+    for name in cache.split_names():
+        try:
+            cache.read_split(name)
+        except UlfineError as error:
+            yield Problem("split", cache.path / SPLITS / f"{name}.h5", str(error))

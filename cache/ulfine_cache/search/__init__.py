@@ -1,0 +1,1 @@
+"""Nearest neighbours: the FAISS index, and exact search."""

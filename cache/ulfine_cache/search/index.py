@@ -1,0 +1,171 @@
+"""The FAISS index over a cache's first view: cosine similarity, exact for small caches, approximate above."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ulfine_cache.atomic import replacing
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.progress import Progress
+from ulfine_cache.search.exact_search import exact_search
+from ulfine_cache.search.index_builder import IndexBuilder, empty_index
+from ulfine_cache.search.index_choice import LARGEST_SHARE, auto_kind, exact_kind
+from ulfine_cache.search.index_quality import GOAL, draw_sample
+
+if TYPE_CHECKING:
+    from ulfine_cache.feature_cache import FeatureCache
+
+INDEX_FILE = "image.faiss"
+
+_MOST_NEIGHBOURS = 100
+"""More neighbours are searched exactly: an approximate index is tuned for few, and finds fewer of the far ones."""
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What was built.
+
+    Attributes:
+        kind: FAISS factory string, or "none".
+        request: What was asked for: "auto", "none" or a factory string.
+        quality: recall_at_10 against exact search, ms_per_query and ms_per_query_batched; of approximate indices also
+            sample_queries, nprobe or ef_search, exact_ms_per_query, exact_ms_per_query_batched, train_seconds and
+            build_seconds.
+    """
+
+    kind: str
+    request: str
+    quality: dict[str, Any] = field(default_factory=dict)
+
+    def attributes(self) -> dict[str, str]:
+        """What `cache.h5` records of it."""
+        quality = json.dumps(self.quality)
+        return {"index": self.kind, "index_request": self.request, "index_quality": quality}
+
+
+def check_index(index: str, width: int) -> None:
+    """Refuse an `--index` that FAISS does not know for features of `width` values, before any work is done.
+
+    Raises:
+        UsageError: It is not "auto", "none" or a factory string.
+    """
+    if index not in ("auto", "none"):
+        empty_index(index, width)
+
+
+def has_index(cache: "FeatureCache", index: str) -> bool:
+    """Whether the cache has what `--index` asks for, so that nothing need be built."""
+    built = cache.attributes.get("index")
+    if cache.attributes.get("index_request") != index or built is None:
+        return False
+    return built == "none" or (cache.path / INDEX_FILE).is_file()
+
+
+def index_cache(cache: Path, shards: Sequence[Path], index: str, *, progress: Progress) -> IndexReport:
+    """Index the first view of all shards and write `image.faiss` atomically, or remove it for "none".
+
+    Shards are read one after the other; beside the index memory holds one of them and the rows that it is trained on.
+    Inverted lists and HNSW graphs are tuned upwards until they reach a recall@10 of 0.97 on 1000 sample queries. Where
+    "auto" cannot reach it with a fourth of the lists the index becomes an exact one.
+
+    Args:
+        cache: The cache directory.
+        shards: Its shards in order.
+        index: "auto", "none" or a factory string.
+        progress: Receives the stage "indexing" in rows (an approximate index reads each twice), and notes.
+
+    Returns:
+        What was built and how good it is.
+
+    Raises:
+        UsageError: FAISS does not know the kind.
+        UlfineError: There are too few rows to train it, a shard is damaged, or the directory cannot be written.
+    """
+    import faiss
+
+    path = cache / INDEX_FILE
+    if index == "none":
+        path.unlink(missing_ok=True)
+        return IndexReport("none", index)
+    builder = IndexBuilder(shards, progress)
+    kind = auto_kind(builder.n_rows, builder.width) if index == "auto" else index
+    if kind == "Flat":
+        built, quality = builder.build_exact()
+    else:
+        sample = draw_sample(shards, builder.n_rows, progress=progress)
+        built, quality = builder.build_tuned(kind, sample, LARGEST_SHARE if index == "auto" else 1.0)
+        if index == "auto" and quality["recall_at_10"] < GOAL:
+            progress.note(
+                f"index: {kind} would find {quality['recall_at_10']:.3f} of the 10 nearest with a fourth of its lists, "
+                "so every row is compared: the features have no clusters"
+            )
+            del built
+            kind = exact_kind(builder.n_rows, builder.width)
+            built, quality = builder.build_tuned(kind, sample, 1.0)
+    with replacing(path) as partial:
+        faiss.write_index(built, str(partial))
+    progress.note(f"index: {kind} over {builder.n_rows} rows{_in_words(quality)}")
+    return IndexReport(kind, index, quality)
+
+
+def read_index(cache: "FeatureCache") -> Any:
+    """Open the index of a cache; where the system allows it, its vectors are read from the disk when they are needed.
+
+    Raises:
+        UlfineError: The cache has none, or it is damaged.
+    """
+    import faiss
+
+    path = cache.path / INDEX_FILE
+    if cache.attributes.get("index", "none") == "none" or not path.is_file():
+        raise UlfineError(f"{cache.path} has no index: make the cache again with --index auto")
+    # Windows would not let a mapped file be replaced; FAISS has the flag since 1.11.
+    mapped = 0 if sys.platform == "win32" else getattr(faiss, "IO_FLAG_MMAP_IFC", 0)
+    try:
+        return faiss.read_index(str(path), mapped)
+    except RuntimeError as error:
+        raise UlfineError(f"{path} is damaged: delete it and run the command that made the cache again") from error
+
+
+def search(
+    cache: "FeatureCache", queries: npt.NDArray[np.float32], k: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Find the rows nearest to each query.
+
+    Args:
+        cache: An open cache with an index.
+        queries: float32 (q, D), unit norm.
+        k: Neighbours per query, >= 1.
+
+    Returns:
+        Cosine similarities float32 (q, k) in [-1, 1], decreasing, and row indices int64 (q, k); -inf and -1 where the
+        cache has fewer than k rows.
+
+    Raises:
+        UlfineError: The cache has no readable index, or the queries have another width.
+    """
+    index = read_index(cache)
+    if queries.shape[1] != index.d:
+        raise UlfineError(f"queries have {queries.shape[1]} values, {cache.path} has features of {index.d}")
+    queries = np.ascontiguousarray(queries, np.float32)
+    approximate = cache.attributes["index"] != "Flat"
+    if approximate and k > _MOST_NEIGHBOURS:
+        return exact_search(cache.shard_paths, queries, k)
+    similarities, rows = index.search(queries, k)
+    # The lists that were searched may hold fewer than k rows where the cache does not.
+    short = np.flatnonzero((rows < 0).any(axis=1))
+    if approximate and len(short):
+        similarities[short], rows[short] = exact_search(cache.shard_paths, queries[short], k)
+    return np.where(rows < 0, np.float32(-np.inf), similarities), rows
+
+
+def _in_words(quality: dict[str, Any]) -> str:
+    words = f", recall@10 {quality['recall_at_10']:.3f}, {quality['ms_per_query']:.3g} ms a query"
+    exact = quality.get("exact_ms_per_query")
+    return words if exact is None else f"{words} (exact: {exact:.3g})"

@@ -1,0 +1,1 @@
+"""Where images, and features made elsewhere, come from: read `source.py` first."""

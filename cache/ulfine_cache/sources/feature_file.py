@@ -1,0 +1,224 @@
+"""Read and check an `.npz` file of features that were made elsewhere."""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ulfine_cache.errors import UlfineError, UsageError
+
+TEXT_FEATURES = "text_features"
+"""The array of text prototypes that is read unless another is named."""
+_POOL = ("pool_features", "pool_labels", "eval_features", "eval_labels")
+_READ = {"features", "image_features", "labels", "class_names", "split", "paths", "views", *_POOL}
+_SETS = ("", "train", "val", "test")
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """The checked content of a file of features.
+
+    Attributes:
+        features: float16, float32 or float64 (N, views, D), finite, no zero rows; not yet of unit norm.
+        labels: int64 (N,), -1 = unlabelled.
+        set_names: N times "", "train", "val" or "test".
+        paths: N names, unique within the file or made from the row number.
+        class_names: C names, unique.
+        text_features: float32 (C, D) of unit norm, or None.
+        views: Recipe of the views as in `ulfine_cache.pictures.views`, or "imported" for several of unknown recipe.
+        ignored: Names of arrays in the file that were not read.
+    """
+
+    features: npt.NDArray[np.floating[Any]]
+    labels: npt.NDArray[np.int64]
+    set_names: Sequence[str]
+    paths: Sequence[str]
+    class_names: Sequence[str]
+    text_features: npt.NDArray[np.float32] | None
+    views: str
+    ignored: Sequence[str]
+
+
+def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> FeatureFile:
+    """Read an `.npz` file; object arrays are refused, so nothing in it can run.
+
+    Arrays: `features` (or `image_features`) (N, D) or (N, views, D) and `labels` (N,), -1 = unlabelled; or, for a pool
+    and a test set, `pool_features`, `pool_labels`, `eval_features`, `eval_labels`. Optional: `text_features` (C, D),
+    `class_names` (C,), `split` (N,) of "train", "val", "test" or "", `paths` (N,), and `views`, one string,
+    "five-crop" or "weak-strong:K", which says what the views of each row are.
+
+    Args:
+        path: The file.
+        text_features: Name of the array that holds the text prototypes, or "none" to use none.
+
+    Raises:
+        UlfineError: The file cannot be read, or an array contradicts another; the line names array and row.
+    """
+    arrays = _load(path)
+
+    def fail(message: str) -> UlfineError:
+        return UlfineError(f"{path}: {message}")
+
+    features, labels, set_names = _rows(arrays, fail)
+    features = _checked_features(features, "features", fail)
+    n_rows, n_views, width = features.shape
+    labels = _checked_labels(labels, n_rows, fail)
+    set_names = _strings(arrays, "split", n_rows, fail) if "split" in arrays else set_names
+    for row, name in enumerate(set_names):
+        if name not in _SETS:
+            raise fail(f"split of row {row} is {name!r}: use train, val, test or an empty string")
+    text = _text(arrays, text_features, width, fail)
+    class_names = _class_names(arrays, labels, text, fail)
+    if labels.max(initial=-1) >= len(class_names):
+        row = int(np.argmax(labels >= len(class_names)))
+        raise fail(f"label of row {row} is {labels[row]}, but there are {len(class_names)} classes (0 to C - 1)")
+    if text is not None and len(text) != len(class_names):
+        raise fail(f"{text_features} has {len(text)} rows for {len(class_names)} classes")
+    paths = _strings(arrays, "paths", n_rows, fail) if "paths" in arrays else [f"row {row}" for row in range(n_rows)]
+    ignored = sorted(set(arrays) - _READ - {text_features})
+    views = _views(arrays, n_views, fail)
+    return FeatureFile(features, labels, set_names, paths, class_names, text, views, ignored)
+
+
+def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
+    if not path.is_file():
+        raise UlfineError(f"no file {path}: expected an .npz file with the arrays features and labels")
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise UlfineError(f"{path} is not an .npz file: save it with numpy.savez(file, features=..., labels=...)")
+        with loaded:
+            arrays = {}
+            for name in loaded.files:
+                try:
+                    arrays[name] = loaded[name]
+                except ValueError as error:
+                    if "pickle" not in str(error) and "Object arrays" not in str(error):
+                        raise
+                    raise UlfineError(
+                        f"{path}: {name} is an array of Python objects, which can hide code: "
+                        "save text as a string array and numbers as a numeric one"
+                    ) from error
+            return arrays
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UlfineError(f"{path} cannot be read as an .npz file: {str(error).splitlines()[0]}") from error
+
+
+def _rows(arrays: Mapping[str, npt.NDArray[Any]], fail: Any) -> tuple[Any, Any, list[str]]:
+    """Return features, labels and set names, whichever of the names the file uses."""
+    names = [name for name in ("features", "image_features", "pool_features") if name in arrays]
+    if len(names) != 1:
+        there = ", ".join(sorted(arrays)) or "nothing"
+        wanted = "exactly one of features, image_features and pool_features"
+        raise fail(f"expected {wanted}, found {' and '.join(names) or there}")
+    needed = _POOL if names[0] == "pool_features" else (names[0], "labels")
+    for name in needed:
+        if name not in arrays:
+            extra = " (-1 for unlabelled rows)" if name.endswith("labels") else ""
+            raise fail(f"has no array {name}{extra}")
+    if names[0] != "pool_features":
+        return arrays[names[0]], arrays["labels"], [""] * len(arrays[names[0]])
+    pool, judged = arrays["pool_features"], arrays["eval_features"]
+    if pool.shape[1:] != judged.shape[1:]:
+        raise fail(f"pool_features and eval_features differ in shape: {pool.shape[1:]} and {judged.shape[1:]}")
+    for name, rows in (("pool_labels", pool), ("eval_labels", judged)):
+        if arrays[name].shape != (len(rows),):
+            raise fail(f"{name} has shape {arrays[name].shape}, expected ({len(rows)},)")
+    labels = np.concatenate([arrays["pool_labels"], arrays["eval_labels"]])
+    return np.concatenate([pool, judged]), labels, ["train"] * len(pool) + ["test"] * len(judged)
+
+
+def _checked_features(features: npt.NDArray[Any], name: str, fail: Any) -> npt.NDArray[Any]:
+    if features.dtype.kind != "f":
+        raise fail(f"{name} has type {features.dtype}, expected float16, float32 or float64")
+    if features.ndim not in (2, 3) or 0 in features.shape:
+        raise fail(f"{name} has shape {features.shape}, expected (rows, width) or (rows, views, width)")
+    features = features.reshape(len(features), -1, features.shape[-1])
+    finite = np.isfinite(features).all(axis=(1, 2))
+    if not finite.all():
+        raise fail(f"{name} has NaN or infinity in {int((~finite).sum())} rows, first in row {int(np.argmin(finite))}")
+    zero = ~np.all(np.any(features, axis=2), axis=1)
+    if zero.any():
+        raise fail(
+            f"{name} has only zeros in {int(zero.sum())} rows, first in row {int(np.argmax(zero))}: "
+            "a direction is needed, leave such rows out"
+        )
+    return features
+
+
+def _checked_labels(labels: npt.NDArray[Any], n_rows: int, fail: Any) -> npt.NDArray[np.int64]:
+    if labels.shape != (n_rows,):
+        raise fail(f"labels has shape {labels.shape}, expected ({n_rows},) like the rows of features")
+    if labels.dtype.kind not in "iu":
+        raise fail(f"labels has type {labels.dtype}, expected integers (class index, -1 for unlabelled)")
+    labels = labels.astype(np.int64)
+    if labels.min() < -1:
+        row = int(np.argmax(labels < -1))
+        raise fail(f"label of row {row} is {labels[row]}: use a class index, or -1 for unlabelled")
+    return labels
+
+
+def _views(arrays: Mapping[str, npt.NDArray[Any]], n_views: int, fail: Any) -> str:
+    if "views" not in arrays:
+        return "imported" if n_views > 1 else "center"
+    if arrays["views"].dtype.kind != "U" or arrays["views"].size != 1:
+        raise fail("views must be one string, such as five-crop or weak-strong:2")
+    from ulfine_cache.pictures.views import check_views
+
+    recipe = str(arrays["views"].item())
+    try:
+        expected = check_views(recipe)
+    except UsageError as error:
+        raise fail(str(error)) from error
+    if expected != n_views:
+        raise fail(f"views {recipe!r} makes {expected} views of an image, features hold {n_views}")
+    return recipe
+
+
+def _text(arrays: Mapping[str, npt.NDArray[Any]], name: str, width: int, fail: Any) -> npt.NDArray[np.float32] | None:
+    if name == "none":
+        return None
+    if name not in arrays:
+        if name == TEXT_FEATURES:
+            return None
+        raise fail(f"has no array {name}: --text-features must name one of {', '.join(sorted(arrays))}, or none")
+    text = arrays[name]
+    if text.ndim != 2 or text.shape[1] != width:
+        raise fail(f"{name} has shape {text.shape}, expected (classes, {width}) like the width of features")
+    text = _checked_features(text, name, fail)[:, 0].astype(np.float64)
+    return (text / np.linalg.norm(text, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _class_names(
+    arrays: Mapping[str, npt.NDArray[Any]],
+    labels: npt.NDArray[np.int64],
+    text: npt.NDArray[np.float32] | None,
+    fail: Any,
+) -> list[str]:
+    if "class_names" in arrays:
+        names = _strings(arrays, "class_names", None, fail)
+        for index, name in enumerate(names):
+            if not name.strip():
+                raise fail(f"class_names has an empty name at {index}")
+            if name in names[:index]:
+                raise fail(f"class_names holds {name!r} twice, at {names.index(name)} and {index}")
+        return names
+    n_classes = len(text) if text is not None else int(labels.max(initial=-1)) + 1
+    if n_classes == 0:
+        raise fail("all labels are -1 and there are no class_names: at least the classes must be known")
+    return [f"class {index}" for index in range(n_classes)]
+
+
+def _strings(arrays: Mapping[str, npt.NDArray[Any]], name: str, length: int | None, fail: Any) -> list[str]:
+    values = arrays[name]
+    if values.dtype.kind not in "US" or values.ndim != 1:
+        raise fail(f"{name} has type {values.dtype} and shape {values.shape}, expected a list of strings")
+    if length is not None and len(values) != length:
+        raise fail(f"{name} has {len(values)} entries for {length} rows")
+    if values.dtype.kind == "S":
+        return [bytes(value).decode("utf-8", "replace") for value in values]
+    return values.tolist()

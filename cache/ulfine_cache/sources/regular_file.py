@@ -1,0 +1,89 @@
+"""Read files of a source, and nothing that only looks like one: opening a named pipe would wait for ever."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO
+
+from ulfine_cache.sources.source import UNKNOWN
+
+MAX_BYTES = 1 << 30
+"""Larger files are not read: 100 megapixels of 16-bit RGB have 600 MB without any compression."""
+
+# Windows knows no O_NONBLOCK, and its own O_BINARY is needed there.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_EFFECTIVE = os.access in os.supports_effective_ids
+_KINDS = (
+    (stat.S_ISDIR, os.strerror(errno.EISDIR).lower()),
+    (stat.S_ISFIFO, "is a named pipe"),
+    (stat.S_ISSOCK, "is a socket"),
+    (stat.S_ISBLK, "is a device"),
+    (stat.S_ISCHR, "is a device"),
+)
+
+
+def stamp(path: str, status: os.stat_result) -> tuple[int, int]:
+    """Return size and time of change of a file, as they stand in a listing.
+
+    Args:
+        path: Where it is.
+        status: `os.stat(path)`.
+
+    Returns:
+        Bytes and nanoseconds since 1970; (-1, -1) if it may not be read or is no file, so that the listing changes when
+        that is mended (the time of change does not).
+    """
+    if not stat.S_ISREG(status.st_mode):
+        return UNKNOWN, UNKNOWN
+    # The system is only asked about files that are not for everybody: most are, and a listing may have millions.
+    if not status.st_mode & stat.S_IROTH and not os.access(path, os.R_OK, effective_ids=_EFFECTIVE):
+        return UNKNOWN, UNKNOWN
+    return status.st_size, status.st_mtime_ns
+
+
+def open_regular(path: str, buffering: int = -1) -> IO[bytes]:
+    """Open a file for reading, without ever opening a pipe, socket, device or directory.
+
+    Args:
+        path: Where it is.
+        buffering: As in `open`.
+
+    Raises:
+        OSError: There is no file, or it may not be read.
+    """
+    _check(Path(path).stat())
+    handle = os.open(path, _FLAGS)
+    try:
+        # Again, because something else may have taken the name; O_NONBLOCK has kept us from waiting for it.
+        _check(os.fstat(handle))
+        return os.fdopen(handle, "rb", buffering)
+    except OSError:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: str) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        OSError: It cannot be read, is no file, or is larger than `MAX_BYTES`.
+    """
+    with open_regular(path) as file:
+        check_size(os.fstat(file.fileno()).st_size)
+        return file.read()
+
+
+def check_size(size: int) -> None:
+    """Refuse what is too large to be read into memory.
+
+    Raises:
+        OSError: It is larger than `MAX_BYTES`.
+    """
+    if size > MAX_BYTES:
+        raise OSError(f"larger than {MAX_BYTES >> 30} GiB: {size} bytes")
+
+
+def _check(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "is no file"))

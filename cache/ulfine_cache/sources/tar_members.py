@@ -1,0 +1,177 @@
+"""Walk over the headers of an uncompressed tar file, whatever its state."""
+
+import os
+import tarfile
+from collections.abc import Callable
+from typing import IO, NamedTuple
+
+from ulfine_cache.atomic import reason
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.sources.regular_file import open_regular
+
+_BUFFER = 1 << 16
+_BLOCK = tarfile.BLOCKSIZE
+_COMPRESSED = ((b"\x1f\x8b", "gunzip"), (b"BZh", "bunzip2"), (b"\xfd7zXZ\0", "unxz"), (b"\x28\xb5\x2f\xfd", "unzstd"))
+_EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_MAX_EXTENDED = 1 << 16
+# What tarfile raises on damaged headers, found by flipping bytes.
+_DAMAGED = (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError, AttributeError, IndexError)
+
+
+class TarMember(NamedTuple):
+    """A file in a tar file.
+
+    Attributes:
+        name: As tar would extract it: without a slash in front, and without all up to the last "..".
+        offset: Of its first byte in the tar file.
+        size: Bytes.
+        problem: Why it cannot be read, or "".
+        text: Its bytes, for members that the caller wanted at once.
+    """
+
+    name: str
+    offset: int
+    size: int
+    problem: str = ""
+    text: bytes | None = None
+
+
+def tar_members(path: str, wanted: Callable[[str], bool], max_text: int) -> tuple[list[TarMember], str]:
+    """List the files in a tar file by its headers, seeking over what lies between.
+
+    Nothing is extracted. Names in PAX and GNU headers are followed; links, devices and sparse files are listed with a
+    problem, folders not at all.
+
+    Args:
+        path: The tar file.
+        wanted: Tells by its name whether a member's bytes are read at once.
+        max_text: Largest size of such a member.
+
+    Returns:
+        The members in front of the first damage, in the order of the file, and what is wrong with the file, or "".
+
+    Raises:
+        UlfineError: It is compressed.
+    """
+    members: list[TarMember] = []
+    try:
+        with open_regular(path, _BUFFER) as file:
+            _refuse_compressed(path, file.read(8))
+            file.seek(0)
+            end = os.fstat(file.fileno()).st_size
+            problem = "" if end else "empty file"
+            if end:
+                problem = _walk(file, end, wanted, max_text, members)
+    except OSError as error:
+        problem = f"cannot be read: {reason(error)}"
+    return members, problem
+
+
+class _LeanInfo(tarfile.TarInfo):
+    """A header of which only name and size are read if it is that of a plain file: a listing takes half the time."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_LeanInfo":
+        # A prefix belongs to a long name; sizes above 8 GiB and negative ones are not octal.
+        if len(buf) == _BLOCK and buf[156:157] == tarfile.REGTYPE and not buf[345]:
+            try:
+                claimed, size = (int(buf[field].strip(b" \0"), 8) for field in (slice(148, 156), slice(124, 136)))
+            except ValueError:
+                claimed, size = -1, 0
+            # The checksum counts its own field as eight spaces.
+            if claimed == sum(buf) - sum(buf[148:156]) + 8 * 32:
+                info = cls()
+                info.name = buf[:100].partition(b"\0")[0].decode(encoding, errors)
+                info.size = size
+                return info
+        info = super().frombuf(buf, encoding, errors)
+        # tarfile would read it whole: damage to its size must not become gigabytes.
+        if info.type in _EXTENDED and not 0 <= info.size <= _MAX_EXTENDED:
+            raise tarfile.ReadError("enormous extended header")
+        return info
+
+
+def _walk(file: IO[bytes], end: int, wanted: Callable[[str], bool], max_text: int, members: list[TarMember]) -> str:
+    """Append all members and return what is wrong with the file, or ""."""
+    position = 0
+    try:
+        with tarfile.TarFile(fileobj=file, tarinfo=_LeanInfo, encoding="utf-8", errors="surrogateescape") as tar:
+            while (info := tar.next()) is not None:
+                # tarfile keeps every header otherwise.
+                tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
+                # Headers that lead backwards would keep it busy for ever.
+                if info.size < 0 or tar.offset <= position:
+                    return f"damaged header at byte {position}: what follows is not read"
+                position = tar.offset
+                if info.isdir():
+                    continue
+                member = TarMember(_safe_name(info.name), info.offset_data, info.size, _problem(info, end))
+                if not member.problem and wanted(member.name):
+                    if member.size > max_text:
+                        member = member._replace(problem=f"larger than {max_text} bytes")
+                    else:
+                        file.seek(member.offset)
+                        member = member._replace(text=file.read(member.size))
+                members.append(member)
+            return _ending(file, tar.offset, end)
+    except _DAMAGED:
+        if not position:
+            return "not a tar file"
+        if position > end:
+            return f"truncated: it ends inside {members[-1].name}" if members else "truncated file"
+        return f"damaged header at byte {position}: what follows is not read"
+
+
+def _ending(file: IO[bytes], position: int, end: int) -> str:
+    """Say whether the tar file ends as it should: tarfile takes a damaged header for the end."""
+    file.seek(position)
+    block = file.read(_BLOCK)
+    if not block:
+        return "no end mark: it may be cut off"
+    if len(block) < _BLOCK:
+        return "truncated file"
+    if any(block):
+        return f"damaged header at byte {position}: what follows is not read"
+    # Tar pads with zeros, as does whoever joins tar files with cat.
+    if any(file.read(_BUFFER)):
+        return "more follows behind its end mark (joined tar files?), which is not read"
+    return ""
+
+
+def _problem(info: tarfile.TarInfo, end: int) -> str:
+    if info.issparse():
+        return "sparse in the tar file"
+    if info.issym() or info.islnk():
+        return "a link in the tar file"
+    if info.isfifo():
+        return "is a named pipe"
+    if not info.isreg():
+        return "is a device"
+    return "the tar file ends in the middle of it" if info.offset_data + info.size > end else ""
+
+
+def _safe_name(name: str) -> str:
+    parts = [part for part in name.replace("\0", "").split("/") if part not in ("", ".")]
+    if ".." in parts:
+        parts = parts[len(parts) - parts[::-1].index("..") :]
+    return "/".join(parts)
+
+
+def _refuse_compressed(path: str, start: bytes) -> None:
+    for magic, command in _COMPRESSED:
+        if start.startswith(magic):
+            raise compressed(path, command)
+
+
+def compressed(path: str, command: str) -> UlfineError:
+    """Return the error for a compressed tar file, with the command that expands it."""
+    return UlfineError(
+        f"{path} is compressed, so its images cannot be read one by one: expand it ({command}); "
+        "the images in it are compressed themselves"
+    )

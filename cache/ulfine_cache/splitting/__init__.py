@@ -1,0 +1,1 @@
+"""Protocols, presets, draws, and the file of a split."""

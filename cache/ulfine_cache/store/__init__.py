@@ -1,0 +1,1 @@
+"""The cache format on disk: read `layout.py` and `cache/README.md` first."""

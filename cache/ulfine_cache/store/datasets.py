@@ -1,0 +1,112 @@
+"""HDF5 datasets as arrays and as text.
+
+Text is fixed-length UTF-8: checksummed with the data, byte-reproducible, and readable by every HDF5 tool.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from ulfine_cache.atomic import replacing
+from ulfine_cache.store.digest_file import write_digest
+
+CHUNK_ROWS = 256
+"""Rows in one HDF5 chunk: the size with the fastest sequential reads that random reads can still afford."""
+
+UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
+"""What reading a damaged or foreign HDF5 file may raise."""
+
+
+@contextmanager
+def replacing_file(path: Path, *, start: Path | None = None, digest: bool = False) -> Iterator[h5py.File]:
+    """Write an HDF5 file atomically: it is built in memory and reaches the disk as bytes when the body has ended.
+
+    HDF5 does not write to the disk itself: on a full one it goes on failing while it closes the file, with tracebacks
+    from destructors and at last a segmentation fault.
+
+    Args:
+        path: The file to create or replace. Its directory must exist.
+        start: A file whose content to begin with; None begins with nothing.
+        digest: Also write `NAME.sha256`, before the file itself: whenever the file exists, its digest does.
+
+    Yields:
+        The new file, open for writing. Nothing is written when the body raises.
+
+    Raises:
+        UlfineError: The directory cannot be written or the disk is full.
+    """
+    with replacing(path) as partial:
+        with h5py.File(start or partial, "r+" if start else "w", driver="core", backing_store=False) as file:
+            yield file
+            file.flush()
+            image = file.id.get_file_image()
+        if digest:
+            # The old file under the new digest would look damaged.
+            path.unlink(missing_ok=True)
+            write_digest(path, hashlib.sha256(image).hexdigest())
+        partial.write_bytes(image)
+
+
+def encode(texts: Sequence[str]) -> npt.NDArray[np.bytes_]:
+    """Turn strings into an array of fixed-length bytes, tagged as UTF-8 for HDF5.
+
+    File names that are not valid UTF-8 keep their original bytes (Python's "surrogateescape").
+    """
+    encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max([1, *map(len, encoded)])))
+
+
+def decode(values: npt.NDArray[np.bytes_]) -> list[str]:
+    """Turn an array of fixed-length bytes back into strings."""
+    return [bytes(value).decode("utf-8", "surrogateescape") for value in values]
+
+
+def write_array(file: h5py.File, name: str, values: npt.NDArray[Any]) -> None:
+    """Write a dataset in chunks of rows, each with a fletcher32 checksum."""
+    if values.size == 0:
+        # HDF5 refuses chunks that are larger than the data; no rows need no checksum.
+        file.create_dataset(name, data=values)
+        return
+    chunks = (min(CHUNK_ROWS, len(values)), *values.shape[1:])
+    file.create_dataset(name, data=values, chunks=chunks, fletcher32=True)
+
+
+def write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
+    """Write a list of strings as a dataset."""
+    write_array(file, name, encode(texts))
+
+
+def dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a dataset of the file.
+
+    Raises:
+        KeyError: There is no dataset of that name.
+    """
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        raise KeyError(name)
+    return found
+
+
+def read_array(file: h5py.File, name: str) -> npt.NDArray[Any]:
+    """Read a whole dataset.
+
+    Raises:
+        KeyError: There is no dataset of that name.
+    """
+    return np.asarray(dataset(file, name)[()])
+
+
+def read_texts(file: h5py.File, name: str) -> list[str]:
+    """Read a whole dataset of strings.
+
+    Raises:
+        KeyError: There is no dataset of that name.
+    """
+    return decode(read_array(file, name))

@@ -1,0 +1,227 @@
+"""One shard: the features of one block of images, in one HDF5 file that is complete whenever it exists.
+
+The layout is specified in `cache/README.md`. Nothing in a shard depends on the time or on the place where it was
+written, so the same block gives the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.store.datasets import (
+    CHUNK_ROWS,
+    UNREADABLE,
+    dataset,
+    read_array,
+    read_texts,
+    replacing_file,
+    write_array,
+    write_texts,
+)
+
+SHARDS = "shards"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The content of one shard.
+
+    Attributes:
+        features: float16 (n, views, D), unit norm.
+        labels: int64 (n,), -1 = unlabelled.
+        paths: n names of the inputs, relative to the source.
+        set_names: n times "", "train", "val" or "test".
+        hashes: n times 32 hexadecimal digits: the first half of the SHA-256 of the input's bytes.
+        skipped: (path, reason) of the inputs of this block that have no row.
+        listing: Digest of the block's inputs as they were listed, to notice a changed source.
+        plan: What the whole cache was asked to hold; the same in all of its shards.
+        features_pre: float16 (n, views, D_pre), unit norm: before the encoder's projection; None where not asked for,
+            and in a shard without rows.
+    """
+
+    features: npt.NDArray[np.float16]
+    labels: npt.NDArray[np.int64]
+    paths: Sequence[str]
+    set_names: Sequence[str]
+    hashes: Sequence[str]
+    skipped: Sequence[tuple[str, str]] = ()
+    listing: str = ""
+    plan: dict[str, Any] = field(default_factory=dict)
+    features_pre: npt.NDArray[np.float16] | None = None
+
+
+@dataclass(frozen=True)
+class ShardHeader:
+    """What is known about a shard without reading its features."""
+
+    path: Path
+    n_rows: int
+    n_views: int
+    n_features: int
+    listing: str
+    plan: dict[str, Any]
+
+
+def shard_path(cache: Path, number: int) -> Path:
+    """Return the file name of shard `number` (counted from 0) of a cache directory."""
+    return cache / SHARDS / f"{number:05d}.h5"
+
+
+def content_hash(data: bytes) -> str:
+    """Return the 32 hexadecimal digits by which an input's bytes are known."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def write_shard(path: Path, shard: Shard) -> None:
+    """Write a shard atomically, every dataset checksummed with fletcher32.
+
+    Raises:
+        UlfineError: The directory cannot be written or the disk is full.
+    """
+    with replacing_file(path) as file:
+        file.attrs["listing"] = np.bytes_(shard.listing)
+        file.attrs["plan"] = np.bytes_(json.dumps(shard.plan, sort_keys=True))
+        write_array(file, "features", shard.features)
+        if shard.features_pre is not None:
+            write_array(file, "features_pre", shard.features_pre)
+        write_array(file, "label", shard.labels)
+        write_texts(file, "path", shard.paths)
+        write_texts(file, "split", shard.set_names)
+        write_texts(file, "hash", shard.hashes)
+        write_texts(file, "skipped_path", [path for path, _ in shard.skipped])
+        write_texts(file, "skipped_reason", [why for _, why in shard.skipped])
+
+
+def read_header(path: Path) -> ShardHeader:
+    """Read what a shard says about itself.
+
+    Raises:
+        UlfineError: The file is missing, damaged, or not a shard.
+    """
+    with _open(path) as file:
+        try:
+            rows, views, width = dataset(file, "features").shape
+            listing = np.asarray(file.attrs["listing"]).tobytes().decode()
+            plan = json.loads(np.asarray(file.attrs["plan"]).tobytes())
+        except UNREADABLE as error:
+            raise damaged(path) from error
+    return ShardHeader(path, int(rows), int(views), int(width), listing, plan)
+
+
+def read_shard(path: Path) -> Shard:
+    """Read a whole shard; HDF5 compares the checksums on the way.
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    header = read_header(path)
+    with _open(path) as file:
+        try:
+            skipped = zip(read_texts(file, "skipped_path"), read_texts(file, "skipped_reason"), strict=True)
+            return Shard(
+                features=read_array(file, "features"),
+                labels=read_array(file, "label"),
+                paths=read_texts(file, "path"),
+                set_names=read_texts(file, "split"),
+                hashes=read_texts(file, "hash"),
+                skipped=list(skipped),
+                listing=header.listing,
+                plan=header.plan,
+                features_pre=read_array(file, "features_pre") if "features_pre" in file else None,
+            )
+        except UNREADABLE as error:
+            raise damaged(path) from error
+
+
+def read_features(
+    path: Path, view: int, rows: npt.NDArray[np.int64] | None = None, *, pre_projection: bool = False
+) -> npt.NDArray[np.float16]:
+    """Read one view of a shard, or of some of its rows and then little more of the file than these.
+
+    Args:
+        path: The shard.
+        view: Which view.
+        rows: int64 (n,) rows of the shard, in rising order, each once; None reads all.
+        pre_projection: Read the features from before the encoder's projection.
+
+    Returns:
+        float16 (n, D), or with `pre_projection` float16 (n, D_pre).
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    with _open(path) as file:
+        try:
+            features = dataset(file, "features_pre" if pre_projection else "features")
+            if rows is None:
+                return features[:, view]
+            # Gaps that hold whole chunks are left out.
+            runs = np.split(rows, np.flatnonzero(np.diff(rows) > CHUNK_ROWS) + 1)
+            parts = [features[run[0] : run[-1] + 1, view][run - run[0]] for run in runs]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        except UNREADABLE as error:
+            raise damaged(path) from error
+
+
+def read_labels(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_]]:
+    """Read the labels of a shard's rows, int64 (n,), and their sets, (n,) of "", "train", "val" or "test".
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    with _open(path) as file:
+        try:
+            return read_array(file, "label").astype(np.int64), read_array(file, "split").astype(np.str_)
+        except UNREADABLE as error:
+            raise damaged(path) from error
+
+
+def read_paths(path: Path) -> npt.NDArray[np.bytes_]:
+    """Read the names of a shard's rows, as `ulfine_cache.store.datasets.encode` wrote them.
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    with _open(path) as file:
+        try:
+            return read_array(file, "path")
+        except UNREADABLE as error:
+            raise damaged(path) from error
+
+
+def read_skipped(path: Path) -> list[tuple[str, str]]:
+    """Read the (path, reason) of the inputs of a shard's block that have no row.
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    with _open(path) as file:
+        try:
+            return list(zip(read_texts(file, "skipped_path"), read_texts(file, "skipped_reason"), strict=True))
+        except UNREADABLE as error:
+            raise damaged(path) from error
+
+
+def damaged(path: Path) -> UlfineError:
+    """Return the error for a shard that cannot be read."""
+    return UlfineError(
+        f"{path} is damaged or not a shard: delete it and run the command that made the cache again "
+        "(the other shards are kept)"
+    )
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise UlfineError(f"{path} is missing: run the command that made the cache again (the other shards are kept)")
+    try:
+        return h5py.File(path, "r")
+    except (OSError, RuntimeError) as error:
+        raise damaged(path) from error

@@ -1,0 +1,1 @@
+"""What is compared before a file is written, and on which rows."""

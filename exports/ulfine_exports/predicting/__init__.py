@@ -1,0 +1,1 @@
+"""What `predict` predicts with, and on what."""

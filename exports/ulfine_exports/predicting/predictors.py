@@ -1,0 +1,188 @@
+"""The two things that can predict, behind one face: a run, in torch, and an exported file, in onnxruntime."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_exports.inference.pictures import Picture, by_size, to_array, to_picture, to_pixels
+from ulfine_exports.metadata import VIEWS
+
+if TYPE_CHECKING:
+    from ulfine_cache.encoders.encoder import ClipEncoder
+
+
+Answers = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Probabilities and logits, (n, C) each. The logits may be any whose softmax are the probabilities."""
+
+
+class Predictor(Protocol):
+    """A classifier of images, of features, or of both.
+
+    Attributes:
+        class_names: C names.
+        device: What it runs on.
+        weights_hash: The encoder whose features it takes; ``""`` where that is unknown.
+        views: What it looks at in an image, one of `ulfine_exports.metadata.VIEWS`.
+        labelled_counts: (C,) labelled images that it was fitted on; empty where that is unknown.
+    """
+
+    class_names: tuple[str, ...]
+    device: str
+    weights_hash: str
+    views: str
+    labelled_counts: tuple[int, ...]
+
+    def answered_prior(self) -> NDArray[np.float64]:
+        """The class prior that its answers are for, (C,).
+
+        Raises:
+            UlfineError: Nobody knows.
+        """
+        ...
+
+    def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
+        """A function that reads a picture into the array that `images` takes of it.
+
+        Raises:
+            UlfineError: It takes features only.
+        """
+        ...
+
+    def images(self, pictures: list[NDArray[np.uint8]]) -> Answers:
+        """Answers for n pictures, as `reader` gives them; n of at least 1."""
+        ...
+
+    def features(self, rows: NDArray[np.float32]) -> Answers:
+        """Answers for features (n, D), or for (n, views, D) where it looks at several views.
+
+        Raises:
+            UlfineError: It takes images only, or features of another width.
+        """
+        ...
+
+
+def open_predictor(model: Path, views: str = "auto") -> Predictor:
+    """Open a run directory or an exported file.
+
+    Args:
+        model: The directory or file.
+        views: What a run looks at in an image, one of `ulfine_exports.metadata.VIEWS`; ``"auto"``: what it was judged
+            by when it was fitted.
+
+    Raises:
+        UsageError: `views` is unknown, or an exported file was to look at other views than it does.
+        UlfineError: It is neither, or cannot be used.
+    """
+    if views not in ("auto", *VIEWS):
+        raise UsageError(f"unknown views {views!r}: choose auto, {' or '.join(VIEWS)}")
+    if model.is_dir():
+        return RunPredictor(model, views)
+    if model.suffix.lower() == ".onnx" or model.is_file():
+        exported = OnnxPredictor(model)
+        if views not in ("auto", exported.views):
+            raise UsageError(
+                f"--views {views} is for runs: what {model} looks at ({exported.views}) is inside it; export it with "
+                f"--input image --views {views}"
+            )
+        return exported
+    raise UlfineError(f"no model at {model}: give the directory of a run or an exported .onnx file")
+
+
+class OnnxPredictor:
+    """An exported file; see `Predictor`."""
+
+    def __init__(self, path: Path) -> None:
+        from ulfine_exports.onnx_classifier import OnnxClassifier
+
+        self._classifier = OnnxClassifier(path)
+        self.class_names = self._classifier.class_names
+        self.device = f"{self._classifier.device} (onnxruntime, {self._classifier.device_reason})"
+        self.weights_hash = self._classifier.metadata.weights_hash
+        self.views = self._classifier.metadata.views or "center"
+        self.labelled_counts = self._classifier.metadata.labelled_counts
+
+    def answered_prior(self) -> NDArray[np.float64]:
+        """What the file records."""
+        recorded = self._classifier.metadata.class_prior
+        if not recorded or not self.labelled_counts:
+            raise UlfineError(
+                f"{self._classifier.path} does not record which class prior its answers are for, so they cannot be "
+                "moved to another: export the run again"
+            )
+        return np.asarray(recorded, dtype=np.float64) / sum(recorded)
+
+    def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
+        """Pixels for a ``pixels`` file; the whole picture for an ``image`` file."""
+        preprocess = self._classifier.preprocess
+        if self._classifier.metadata.input == "image":
+            return to_array
+        return partial(to_pixels, preprocess=preprocess)
+
+    def images(self, pictures: list[NDArray[np.uint8]]) -> Answers:
+        """Answers for pictures."""
+        classifier = self._classifier
+        if classifier.metadata.input != "image":
+            return classifier.predict_both(classifier.preprocess.normalise(np.stack(pictures)))
+        probabilities = np.zeros((len(pictures), len(self.class_names)), np.float32)
+        logits = probabilities.copy()
+        for places, batch in by_size(pictures, len(pictures)):
+            probabilities[places], logits[places] = classifier.predict_both(batch)
+        return probabilities, logits
+
+    def features(self, rows: NDArray[np.float32]) -> Answers:
+        """Answers for features."""
+        if self._classifier.metadata.input != "features":
+            raise UlfineError(
+                f"{self._classifier.path} takes images, not features: export the run with --input features"
+            )
+        return self._classifier.predict_both(rows, batch_size=len(rows) or 1)
+
+
+class RunPredictor:
+    """A run directory; see `Predictor`. The encoder is loaded when the first image comes."""
+
+    def __init__(self, path: Path, views: str = "auto") -> None:
+        from ulfine_fast.run import load_run
+
+        self._run = load_run(path)
+        self.views = self._run.views if views == "auto" else views
+        self._encoder: ClipEncoder | None = None
+        self.class_names = self._run.class_names
+        self.device = "cpu (torch)"
+        self.weights_hash = (self._run.cache or {}).get("weights_hash", "")
+        self.labelled_counts = self._run.labelled_counts
+
+    def answered_prior(self) -> NDArray[np.float64]:
+        """What the run's method says."""
+        from ulfine_fast.priors.class_prior import answered_by
+
+        return answered_by(self._run)
+
+    def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
+        """The views of a picture, uint8 (views, H, W, 3)."""
+        from ulfine_cache.pictures.views import make_views
+
+        preprocess = self._loaded().preprocess
+        return lambda picture: make_views(to_picture(picture), preprocess, self.views)
+
+    def images(self, pictures: list[NDArray[np.uint8]]) -> Answers:
+        """Answers for pictures: those of the mean logits of their views."""
+        features = self._loaded().encode_images(np.concatenate(pictures))
+        return self.features(features.reshape(len(pictures), -1, features.shape[1]))
+
+    def features(self, rows: NDArray[np.float32]) -> Answers:
+        """Answers for features; with several views those of their mean logits."""
+        probabilities = self._run.predict_proba(rows)
+        return probabilities, np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+
+    def _loaded(self) -> "ClipEncoder":
+        if self._encoder is None:
+            from ulfine_exports.run_encoder import encoder_of
+
+            self._encoder = encoder_of(self._run, "give features instead of images")
+        return self._encoder

@@ -1,0 +1,1 @@
+"""Folders for the Hub and for Triton."""

@@ -1,0 +1,138 @@
+"""`ulfine export --to-hub`: a folder in the layout of the Hugging Face Hub. Nothing is uploaded.
+
+DIR/README.md                  model card, its metadata as YAML in front
+DIR/config.json                class names, and what the file says about itself
+DIR/preprocessor_config.json   how to prepare images, where the file takes pixels
+DIR/onnx/model.onnx            the exported file
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ulfine_cache.errors import UlfineError
+from ulfine_exports.metadata import FORMAT, ExportMetadata
+
+if TYPE_CHECKING:
+    from ulfine_exports.lower_precision.comparison import Comparison
+    from ulfine_fast.run import Run
+
+CARD, CONFIG, PREPROCESSOR, MODEL = "README.md", "config.json", "preprocessor_config.json", "onnx/model.onnx"
+
+_RESAMPLE = {"bilinear": 2, "bicubic": 3}
+"""Pillow's numbers of the filters, as image processors store them."""
+
+
+def check_hub(folder: Path) -> None:
+    """Refuse a folder that holds something else.
+
+    Files that an export does not write, such as ``.git`` or ``.gitattributes``, may be there and stay.
+
+    Raises:
+        UlfineError: One of the files to write is there and no export put it there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UlfineError(f"{folder} is a file: choose another --to-hub")
+    present = [name for name in (CARD, CONFIG, PREPROCESSOR, MODEL) if (folder / name).exists()]
+    if not present:
+        return
+    try:
+        ours = "ulfine_format" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        raise UlfineError(f"{folder} holds a {present[0]} that `ulfine export` did not write: choose another --to-hub")
+
+
+def write_hub(
+    folder: Path, content: bytes, metadata: ExportMetadata, run: "Run", comparison: "Comparison | None" = None
+) -> list[Path]:
+    """Write the folder, or replace an export in it.
+
+    Args:
+        folder: Made where it is missing.
+        content: The exported file.
+        metadata: What it says about itself.
+        run: The run, for its figures.
+        comparison: What its precision cost, where it is below fp32.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UlfineError: See `check_hub`, or the folder cannot be written.
+    """
+    from ulfine_cache.atomic import make_directory, replacing
+    from ulfine_exports.publishing.model_card import model_card
+
+    check_hub(folder)
+    preprocessor = preprocessor_config(metadata)
+    texts = {
+        CONFIG: _as_json(hub_config(metadata)),
+        **({PREPROCESSOR: _as_json(preprocessor)} if preprocessor else {}),
+        CARD: model_card(metadata, run, len(content), comparison),
+    }
+    # The configuration first: should the rest be interrupted, the next export knows the folder as its own.
+    files = {
+        CONFIG: texts.pop(CONFIG).encode(),
+        MODEL: content,
+        **{name: text.encode() for name, text in texts.items()},
+    }
+    if not preprocessor:
+        (folder / PREPROCESSOR).unlink(missing_ok=True)
+    written = []
+    for name, data in files.items():
+        path = folder / name
+        make_directory(path.parent)
+        with replacing(path) as partial:
+            partial.write_bytes(data)
+        written.append(path)
+    return written
+
+
+def hub_config(metadata: ExportMetadata) -> dict[str, Any]:
+    """What ``config.json`` holds: the labels under the Hub's names, and all metadata of the file."""
+    labels = metadata.class_names
+    return {
+        "architectures": ["OnnxClassifier"],
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "num_labels": len(labels),
+        "ulfine_format": FORMAT,
+        "ulfine": {
+            key: value for key, value in metadata.to_props().items() if key not in ("class_names", "ulfine_format")
+        },
+    }
+
+
+def preprocessor_config(metadata: ExportMetadata) -> dict[str, Any] | None:
+    """The steps before ``pixels`` under the names of transformers' image processors; None where there are none."""
+    if metadata.input != "pixels" or not metadata.preprocess:
+        return None
+    from ulfine_cache.preprocess import Preprocess
+
+    preprocess = Preprocess.from_json(metadata.preprocess)
+    height, width = preprocess.size
+    crop = {"height": height, "width": width}
+    squash, longest = (preprocess.resize_mode == mode for mode in ("squash", "longest"))
+    shorter = getattr(preprocess, "resize", None) or min(height, width)
+    size = crop if squash else {"longest_edge": max(height, width)} if longest else {"shortest_edge": shorter}
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": size,
+        "resample": _RESAMPLE[preprocess.interpolation],
+        "do_center_crop": not squash and not longest,
+        "crop_size": crop,
+        "do_pad": longest,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(preprocess.mean),
+        "image_std": list(preprocess.std),
+    }
+
+
+def _as_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,108 @@
+"""The problems of a fit of `ulfine`: for each seed all labelled rows, and the same without each fold, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ulfine_fast.closed_form.dlf import align
+from ulfine_fast.closed_form.paf import SAFE_SHRINKAGE, Moments, Prototypes, fit_prototypes, labelled_moments
+from ulfine_fast.closed_form.text_anchored_probe import fit_text_anchored_probes
+from ulfine_fast.rows.folds import balanced_weights, folds_to_leave_out
+
+if TYPE_CHECKING:
+    from ulfine_fast.methods.ulfine import UlfineConfig
+    from ulfine_fast.rows.training_data import TrainingData
+
+LEFT_OUT_ROWS = 1000
+"""Left-out rows that are enough to weigh three parts by: with more labelled rows, not every fold is left out."""
+
+
+@dataclass(frozen=True)
+class FoldProblems:
+    """For each of S seeds the whole fit (index 0) and one without each fold that is left out (1 to K), side by side.
+
+    B is S (1 + K), all problems of the first seed first. Rows are in coordinates of their span where that is smaller
+    than the space.
+
+    Attributes:
+        data: The rows.
+        config: Settings of the method.
+        width: Dimensions of the features.
+        folds: int64 (S, N): b where problem b of the seed left the row out, 0 where none did.
+        labelled: Moments of the rows that each problem sees.
+        probes: float32 (B, C, D), scaled.
+        text: float32 (C, D), scaled, or None.
+    """
+
+    data: TrainingData
+    config: UlfineConfig
+    width: int
+    folds: Tensor
+    labelled: Moments
+    probes: Tensor
+    text: Tensor | None
+
+    @property
+    def n_seeds(self) -> int:
+        """S."""
+        return len(self.folds)
+
+    @property
+    def per_seed(self) -> int:
+        """1 + K."""
+        return len(self.probes) // self.n_seeds
+
+    def of(self, seed: int) -> slice:
+        """The problems of a seed, by its place."""
+        return slice(seed * self.per_seed, (seed + 1) * self.per_seed)
+
+    def fit_prototypes(self, moments: Moments, shrinkage: float | None) -> Prototypes:
+        """Prototypes of the problems whose moments these are."""
+        return fit_prototypes(
+            None if self.data.text is None else self.data.text.to(moments.sums),
+            moments,
+            # An endless supply of imagined images holds prototypes at their anchors.
+            pseudo_count=self.config.pseudo_count if self.config.paf else 1e9,
+            anchor_ridge=self.config.anchor_ridge,
+            shrinkage=shrinkage,
+            width=self.width,
+        )
+
+
+def fold_problems(
+    data: TrainingData, config: UlfineConfig, width: int, generators: Sequence[torch.Generator]
+) -> FoldProblems:
+    """Deal folds and fit what does not change any more: moments of labelled rows, probes and the scale of text.
+
+    Args:
+        data: The rows, in coordinates of their span.
+        config: Settings of the method.
+        width: Dimensions of the features.
+        generators: Source of the folds of each seed, on the CPU.
+    """
+    folds = torch.stack([folds_to_leave_out(data.labels, config.folds, LEFT_OUT_ROWS, each) for each in generators])
+    keep = folds[:, None] != torch.arange(int(folds.max()) + 1, device=folds.device)[:, None]
+    keep[:, 0] = True
+    keep = keep.flatten(0, 1)
+    text = None
+    if data.text is not None:
+        zero_shot = (data.features @ data.text.T)[None]
+        balanced = balanced_weights(data.labels, data.labelled_counts, keep[0])
+        text = 100 * float(align(100 * zero_shot, data.labels, balanced)) * data.text
+    probes = fit_text_anchored_probes(
+        data.features,
+        data.labels,
+        data.features.new_zeros(data.n_classes, data.n_features) if text is None else text,
+        keep,
+        penalty=config.probe_penalty / len(data.labels),
+        tau=config.tau if config.logit_adjustment else 0.0,
+    )
+    safe = config.shrinkage is None or config.shrinkage >= SAFE_SHRINKAGE
+    dtype = torch.float32 if safe else torch.float64
+    moments = labelled_moments(data.features, data.labels, data.n_classes, keep, dtype)
+    return FoldProblems(data=data, config=config, width=width, folds=folds, labelled=moments, probes=probes, text=text)

@@ -1,0 +1,1 @@
+"""What every method that is trained by gradient is made of."""

@@ -1,0 +1,189 @@
+"""Training by gradient of several models at once: one for each seed, and for early stopping one without each fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from ulfine_fast.gradient.descent import Descent, DescentConfig, descend
+from ulfine_fast.gradient.early_stopping import EarlyStopping, can_stop_early
+from ulfine_fast.gradient.heads import batches
+from ulfine_fast.gradient.side_by_side import Axes, stack_models, whole_states
+from ulfine_fast.method import FitResult
+from ulfine_fast.models.logit_model import LogitModel
+from ulfine_fast.priors.logit_adjustment import log_prior
+from ulfine_fast.rows.cross_validation import kept
+
+if TYPE_CHECKING:
+    from ulfine_cache.progress import Progress
+    from ulfine_fast.rows.training_data import TrainingData
+
+Model = TypeVar("Model", bound=LogitModel)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's labelled rows, as they broadcast against the models.
+
+    Attributes:
+        features: float32 (..., N, D).
+        labels: int64 (..., N), with the axes of the models.
+        weights: 1 for rows that a model learns from, 0 for others, float (..., N); None where all learn from all.
+    """
+
+    features: Tensor
+    labels: Tensor
+    weights: Tensor | None
+
+
+@dataclass(frozen=True)
+class Problems(Generic[Model]):
+    """Models side by side and what they learn from.
+
+    Attributes:
+        model: All of them, stacked.
+        axes: Their leading axes, "..." below.
+        counts: int64 (..., C), labelled rows of each class that each model learns from.
+    """
+
+    model: Model
+    axes: Axes
+    counts: Tensor
+
+    @property
+    def prior(self) -> Tensor:
+        """The logarithm of the class prior of these rows, float32 (..., 1, C), to be added to logits."""
+        return log_prior(self.counts).unsqueeze(-2)
+
+
+Loss = Callable[[Batch, int], tuple[Tensor, Mapping[str, Tensor]]]
+"""From a batch and the step's number, counted from 1, to one loss for each model and figures for the history."""
+
+
+def train_side_by_side(
+    data: TrainingData,
+    config: DescentConfig,
+    seeds: Sequence[int],
+    progress: Progress,
+    *,
+    new_model: Callable[[TrainingData, torch.Generator], Model],
+    losses: Callable[[Problems[Model]], Loss],
+    diagnostics: Callable[[int, Model], Mapping[str, Any]] = lambda seed, model: {},
+) -> list[FitResult]:
+    """Train one model for each seed, all in the same steps; the last step counts, or the best with early stopping.
+
+    Each seed has its own start and its own batches. One seed alone is trained without leading axes; several give the
+    same models up to the order of float sums. Where one batch holds all rows, the models share it.
+
+    Args:
+        data: All rows.
+        config: Settings.
+        seeds: S seeds.
+        progress: Told about the steps.
+        new_model: From rows and a generator to the model before its first step, on the device of the rows.
+        losses: From all models to their loss, before the first step.
+        diagnostics: What the result of a seed, by its place, tells besides.
+    """
+    stopping = _early_stopping(data, config, seeds, progress)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    problems = _problems(data, seeds, generators, stopping, new_model)
+    model, axes = problems.model, problems.axes
+    loss_of = losses(problems)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    draws = [batches(len(data.labels), config.batch_size, generator) for generator in generators]
+
+    def step(number: int) -> dict[str, Tensor]:
+        loss, figures = loss_of(_draw(data, draws, axes, stopping), number)
+        if loss.requires_grad:  # parts of a method may be turned off until nothing is learnt by gradient
+            optimiser.zero_grad(set_to_none=True)
+            loss.sum().backward()
+            optimiser.step()
+            schedule.step()
+        return {name: axes.whole(values) for name, values in figures.items()}
+
+    def look(number: int) -> tuple[dict[str, Tensor], bool]:
+        assert stopping is not None
+        with torch.no_grad():
+            loss, enough = stopping.look(number, model, model.logits(data.features))
+        return {"left_out_loss": loss}, enough
+
+    if stopping is not None:
+        look(0)
+    descent = descend(
+        step, steps=config.steps, n_seeds=len(seeds), progress=progress, check=None if stopping is None else look
+    )
+    models = _whole_models(problems, stopping, lambda: new_model(data, torch.Generator()))
+    return [_result(seed, whole, descent, stopping, diagnostics(seed, whole)) for seed, whole in enumerate(models)]
+
+
+def _early_stopping(
+    data: TrainingData, config: DescentConfig, seeds: Sequence[int], progress: Progress
+) -> EarlyStopping | None:
+    if config.early_stopping and can_stop_early(data, progress):
+        return EarlyStopping(data, seeds, config.folds)
+    return None
+
+
+def _problems(
+    data: TrainingData,
+    seeds: Sequence[int],
+    generators: Sequence[torch.Generator],
+    stopping: EarlyStopping | None,
+    new_model: Callable[[TrainingData, torch.Generator], Model],
+) -> Problems[Model]:
+    """The models before their first step, and the counts of the rows that each learns from."""
+    models: list[Model] = []
+    counts: list[Tensor] = []
+    for place, (seed, generator) in enumerate(zip(seeds, generators, strict=True)):
+        models.append(new_model(data, generator))
+        counts.append(data.labelled_counts)
+        for keep in () if stopping is None else stopping.keep[place, 1:]:
+            part = kept(data, keep)
+            models.append(new_model(part, torch.Generator().manual_seed(seed)))
+            counts.append(part.labelled_counts)
+    axes = Axes(len(seeds)) if stopping is None else stopping.axes
+    return Problems(stack_models(models, axes), axes, torch.stack(counts).reshape(*axes.shape, -1))
+
+
+def _draw(data: TrainingData, draws: Sequence[Iterator[Tensor]], axes: Axes, stopping: EarlyStopping | None) -> Batch:
+    rows = [next(draw).to(data.labels.device) for draw in draws]
+    if not axes.shape:
+        return Batch(data.features[rows[0]], data.labels[rows[0]], None)
+    if len(rows[0]) == len(data.labels):
+        # The order within a batch changes nothing, and rows that all models share are read once.
+        order = torch.arange(len(data.labels), device=data.labels.device)
+        features, labels, taken = data.features, data.labels, order.expand(axes.seeds, -1)
+    else:
+        features = axes.batch([data.features[row] for row in rows])
+        labels, taken = axes.batch([data.labels[row] for row in rows]), torch.stack(rows)
+    return Batch(features, axes.per_problem(labels), None if stopping is None else stopping.row_weights(taken))
+
+
+def _whole_models(
+    problems: Problems[Model], stopping: EarlyStopping | None, empty: Callable[[], Model]
+) -> Iterator[Model]:
+    """The model of each seed, of its last or best step."""
+    axes = problems.axes
+    for state in whole_states(problems.model, axes) if stopping is None else stopping.states:
+        model = empty() if axes.shape else problems.model
+        model.load_state_dict(state)
+        yield model.eval()
+
+
+def _result(
+    seed: int, model: LogitModel, descent: Descent, stopping: EarlyStopping | None, diagnostics: Mapping[str, Any]
+) -> FitResult:
+    found = {}
+    if stopping is not None:
+        found = {"steps": stopping.best_step[seed], "left_out_loss": stopping.best_loss[seed]}
+    return FitResult(
+        model=model,
+        history=descent.histories[seed],
+        diagnostics={**diagnostics, **found},
+        interrupted_at=descent.interrupted_at,
+    )

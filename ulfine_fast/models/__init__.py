@@ -1,0 +1,1 @@
+"""Fitted classifiers: features in, logits out."""

@@ -1,0 +1,1 @@
+"""Class priors, and how they enter losses and answers."""

@@ -1,0 +1,1 @@
+"""The rows that a method may see, and which of them are left out."""

@@ -1,0 +1,88 @@
+"""The part of the estimator that moves its answers to another class prior."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from ulfine_fast.priors.class_prior import answered_prior, estimate_prior, prior_of_weights, prior_shift
+from ulfine_fast.registry import get_method
+from ulfine_fast.settings import resolve_settings
+
+
+class PriorShiftMixin:
+    """What `ULFineClassifier` inherits: a copy for another class distribution.
+
+    Attributes:
+        test_prior_: (C,) the class prior that a copy answers for; other estimators lack it.
+    """
+
+    test_prior_: NDArray[np.float64]
+    _shift: NDArray[np.float64] | None = None
+
+    if TYPE_CHECKING:
+        classes_: NDArray[Any]
+        _labelled_counts: NDArray[np.int64]
+        _resolved: dict[str, Any]
+
+        def _logits(self, X: ArrayLike) -> NDArray[np.float64]: ...
+
+    def with_test_prior(self, prior: str | Mapping[Any, float] | ArrayLike, X: ArrayLike | None = None) -> Self:
+        """A fitted copy whose answers are for another class distribution, see `ulfine_fast.priors.class_prior`.
+
+        It is no parameter of the constructor, because it belongs to the place of use and not to the fit: clones and
+        searches do not see it, fitting the copy ends it, and `save` refuses it.
+
+        Args:
+            prior: ``"uniform"``; ``"labelled"``, the frequencies of the labelled rows; ``"estimate"``, from `X`; or
+                weights of the classes, by name or (C,) in the order of `classes_`. Weight 0: never predicted.
+            X: float (N, D), the rows to estimate from, without labels.
+
+        Raises:
+            ValueError: `prior` is none of these, or there is no `X` to estimate from.
+
+        Example:
+            >>> list(classifier.with_test_prior({"cat": 1, "dog": 0}).predict(X))
+            ['cat', 'cat', 'cat', 'cat']
+        """
+        check_is_fitted(self)
+        method = get_method(self._resolved["method"])
+        settings = resolve_settings(method, values=self._resolved["settings"])
+        answered = answered_prior(self._labelled_counts, method.prior_power(settings))
+        moved = copy.copy(self)
+        moved._forget_test_prior()
+        if not isinstance(prior, str):
+            target = _shares(prior, self.classes_)
+        elif prior == "estimate":
+            if X is None:
+                raise ValueError('with_test_prior("estimate") needs X, the rows to estimate from.')
+            target = estimate_prior(moved._logits(X), answered)
+        elif prior in ("uniform", "labelled"):
+            target = answered_prior(self._labelled_counts, float(prior == "labelled"))
+        else:
+            raise ValueError(f"prior is {prior!r}, expected 'uniform', 'labelled', 'estimate' or weights.")
+        moved._shift, moved.test_prior_ = prior_shift(target, answered), target
+        return moved
+
+    def _forget_test_prior(self) -> None:
+        self._shift = None
+        self.__dict__.pop("test_prior_", None)
+
+
+def _shares(prior: Mapping[Any, float] | ArrayLike, classes: NDArray[Any]) -> NDArray[np.float64]:
+    """Weights in the order of the classes, float64 (C,), that sum to 1."""
+    if isinstance(prior, Mapping):
+        names = classes.tolist()
+        if set(prior) != set(names):
+            differing = sorted(map(str, set(prior) ^ set(names)))
+            raise ValueError(f"prior must give every class of classes_ once: {differing[0]!r} is in one only.")
+        prior = [prior[name] for name in names]
+    weights = np.asarray(prior, dtype=np.float64)
+    if weights.shape != classes.shape or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError(f"prior must be {len(classes)} finite weights of at least 0, not all of them 0.")
+    return prior_of_weights(weights)
