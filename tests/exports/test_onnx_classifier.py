@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.exports.test_parity import WEIGHTS, softmax_model
+from tests.exports.gate.test_parity import WEIGHTS, softmax_model
 from ulfine_cache.errors import UlfineError
 from ulfine_exports.onnx_classifier import OnnxClassifier
 
