@@ -137,7 +137,7 @@ def fitted_split(run: Run, cache: FeatureCache) -> Split | None:
 
     None where nobody can say: the cache is another one, or the split was not drawn by the protocol.
     """
-    from ulfine_cache.splits import draw_split, own_sets
+    from ulfine_cache.splitting.split_draw import draw_split, own_sets
 
     made = run.provenance.get("split") or {}
     if run.cache is None or run.cache["fingerprint"] != cache.fingerprint:
