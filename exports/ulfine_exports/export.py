@@ -139,7 +139,7 @@ def export_onnx(
     if judged is not None:
         comparison = lower_precision(model, options.precision, judged, max_drop=options.max_drop)
         model = comparison.chosen.model
-        # Fewer bits give other probabilities; here the outputs' shapes and finiteness are judged, and the difference
+        # Fewer bits give other probabilities; here the outputs' shapes and finiteness are checked, and the difference
         # is recorded.
         parity = built.check(model, tolerance=1.0)
     progress.update("exporting", 3, _STEPS)
@@ -148,7 +148,7 @@ def export_onnx(
         opset=chosen,
         exporter=built.exporter,
         precision=options.precision,
-        recipe=comparison.chosen.recipe if comparison else "",
+        variant=comparison.chosen.variant if comparison else "",
         parity_tolerance=parity.tolerance,
         parity_largest_difference=parity.rounded,
         parity_rows=parity.rows,

@@ -1,4 +1,4 @@
-"""A run as a graph, with all that is needed to judge the graph and what is made from it."""
+"""A run as a graph, with all that is needed to check the graph and what is made from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -115,7 +115,7 @@ def _pixels(run: "Run", rows: "RunRows", tower: "ImageTower", preprocess: "Prepr
     compared = picture_rows(rows, preprocess)
     traced = PixelGraph(lean_tower(tower), run.model, parts).eval()
     model, exporter = build_graph(traced, "pixels", compared.rows.shape[1:], opset, traced.outputs)
-    # torch answers with the tower as open_clip wrote it, so that the gate also judges the rewritten one.
+    # torch answers with the tower as open_clip wrote it, so that the gate also checks the rewritten one.
     pairs = _answered(batches_of(compared.rows), _classify(PixelGraph(tower, run.model, parts).eval()))
     return RunGraph(
         model, exporter, preprocess.to_json(), pairs, len(compared.rows), compared.source, compared.obstacle
@@ -128,7 +128,7 @@ def _image(
     from ulfine_cache.encoders.image_tower import lean_tower
     from ulfine_cache.pictures.views import first_view
     from ulfine_exports.gate.parity_rows import picture_batches
-    from ulfine_exports.gate.preparation import judge_preparation, prepare
+    from ulfine_exports.gate.preparation import compare_preparation, prepare
     from ulfine_exports.graphs.graph import PixelGraph, ViewsGraph, build_graph
     from ulfine_exports.graphs.image_graph import prepend, preprocess_graph
     from ulfine_exports.inference.providers import open_session
@@ -142,7 +142,7 @@ def _image(
     traced = kind(lean_tower(tower), run.model, parts).eval()
     model, exporter = build_graph(traced, "prepared", made[0].shape[1:], opset, traced.outputs)
     classify = _classify(kind(tower, run.model, parts).eval())
-    # Torch answers for the pixels that the graph made; what those change is judged by itself, with its own tolerance.
+    # Torch answers for the pixels that the graph made; what those change is compared by itself, with its own tolerance.
     answers = [classify(batch) for batch in made]
     python = [prepare(batch, preprocess, views) for batch in pictures.batches]
     return RunGraph(
@@ -153,7 +153,7 @@ def _image(
         pictures.rows,
         pictures.source,
         pictures.obstacle,
-        judge_preparation(list(zip(python, made, strict=True)), classify, answers, preprocess.std, pictures.rows),
+        compare_preparation(list(zip(python, made, strict=True)), classify, answers, preprocess.std, pictures.rows),
         views,
     )
 
