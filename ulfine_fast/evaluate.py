@@ -67,8 +67,9 @@ def evaluate(
 
     from ulfine_fast.judging.five_crops import choose_views
     from ulfine_fast.judging.judge import judge, read_logits
-    from ulfine_fast.priors.class_prior import answered_by, prior_figures, prior_shift, sample_places
+    from ulfine_fast.priors.class_prior import MAX_ROWS, answered_by, prior_figures, prior_shift
     from ulfine_fast.priors.target_prior import read_target_prior
+    from ulfine_fast.rows.sample_places import sample_places
     from ulfine_fast.run import load_run
 
     start = time.perf_counter()
@@ -89,7 +90,7 @@ def evaluate(
     shift, moved = None, {}
     if target is not None:
         answered = answered_by(loaded)
-        sample = rows.test[sample_places(len(rows.test))]
+        sample = rows.test[sample_places(len(rows.test), MAX_ROWS)]
         prior = target.settled(
             lambda: read_logits(loaded.model, opened, sample, views), answered, "test rows", progress
         )

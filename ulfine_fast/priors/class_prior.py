@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ulfine_fast.rows.sample_places import sample_places
+
 if TYPE_CHECKING:
     from ulfine_fast.run import Run
 
@@ -130,7 +132,7 @@ def estimate_prior(logits: NDArray[np.floating], answered: NDArray[np.float64]) 
     if not n_rows:
         return uniform
     if n_rows > MAX_ROWS:
-        logits = logits[sample_places(n_rows)]
+        logits = logits[sample_places(n_rows, MAX_ROWS)]
     likelihoods = _softmax(logits + prior_shift(uniform, answered))
     imagined = max(IMAGINED * n_classes, len(logits))
     prior = uniform
@@ -152,11 +154,6 @@ def prior_of_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 def prior_figures(name: str | None, prior: NDArray[np.float64], class_names: Sequence[str]) -> dict[str, Any]:
     """What a command tells of a test prior: its name, and class name to share."""
     return {"test_prior": name, "class_prior": dict(zip(class_names, prior.tolist(), strict=True))}
-
-
-def sample_places(n_rows: int) -> NDArray[np.int64]:
-    """The rows that an estimate looks at: all of them, or `MAX_ROWS` spread evenly; int64, in rising order."""
-    return np.linspace(0, n_rows - 1, min(n_rows, MAX_ROWS)).round().astype(np.int64)
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
