@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ulfine_fast.closed_form.paf import BLOCK, Moments, Prototypes, second_moment
 from ulfine_fast.interruption import Interruption
-from ulfine_fast.records.history import prior_range
+from ulfine_fast.priors.logit_adjustment import prior_range
 from ulfine_fast.rows.streamed_rows import StreamedRows
 
 STILL = 1e-3  # mean share of a pseudo-label that may still move when rounds end

@@ -36,7 +36,7 @@ from ulfine_fast.closed_form.row_space import row_space
 from ulfine_fast.interruption import Interruption, first_interrupt_noted
 from ulfine_fast.method import VALUES_AT_ONCE, FitResult, Method, uniform_prior
 from ulfine_fast.models.fused_model import FusedModel
-from ulfine_fast.records.history import prior_range
+from ulfine_fast.priors.logit_adjustment import prior_range
 from ulfine_fast.rows.streamed_rows import StreamedRows
 
 if TYPE_CHECKING:
