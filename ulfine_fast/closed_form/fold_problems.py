@@ -15,7 +15,7 @@ from ulfine_fast.closed_form.text_anchored_probe import fit_text_anchored_probes
 from ulfine_fast.rows.folds import balanced_weights, folds_to_leave_out
 
 if TYPE_CHECKING:
-    from ulfine_fast.methods.ulfine import UlfineConfig
+    from ulfine_fast.closed_form.ulfine_config import UlfineConfig
     from ulfine_fast.rows.training_data import TrainingData
 
 LEFT_OUT_ROWS = 1000

@@ -8,8 +8,8 @@ import torch
 from torch.nn.functional import normalize
 
 from ulfine_cache.progress import Silent
+from ulfine_fast.closed_form import fits
 from ulfine_fast.closed_form.em_rounds import sample_size
-from ulfine_fast.methods import ulfine
 from ulfine_fast.methods.ulfine import METHOD, UlfineConfig, seeds_at_once
 from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.training import train, train_seeds
@@ -78,7 +78,7 @@ def test_fit_seeds__each_seed_has_its_own_adapter_and_use_of_unlabelled_rows(mon
     def with_answers(seeds):
         # First all seeds are asked about the adapter, then all about the unlabelled rows.
         queue = [answers[seed][question] for question in (0, 1) for seed in seeds]
-        monkeypatch.setattr(ulfine, "_clearly_lower", lambda *arguments: queue.pop(0))
+        monkeypatch.setattr(fits, "_clearly_lower", lambda *arguments: queue.pop(0))
         results = train_seeds(METHOD, UlfineConfig(), data, seeds, Silent())
         assert not queue
         return results
