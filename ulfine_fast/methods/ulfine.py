@@ -19,17 +19,16 @@ Published are PAF and DLF as ideas (arXiv 2505.05062); every form here is this p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
-from ulfine_fast.closed_form.em_rounds import sample_rows, sample_size
+from ulfine_fast.closed_form.em_rounds import sample_rows
 from ulfine_fast.closed_form.fits import Fits, in_row_space
 from ulfine_fast.closed_form.fold_problems import fold_problems
 from ulfine_fast.closed_form.ulfine_config import UlfineConfig
 from ulfine_fast.interruption import first_interrupt_noted
-from ulfine_fast.method import VALUES_AT_ONCE, FitResult, Method, uniform_prior
+from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.fused_model import FusedModel
 
 if TYPE_CHECKING:
@@ -39,46 +38,30 @@ if TYPE_CHECKING:
 
 def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress) -> FitResult:
     """Fit adapter, prototypes, probe and fusion; see the module's text."""
-    return fit_seeds(data, config, [seed], progress)[0]
-
-
-def fit_seeds(data: TrainingData, config: UlfineConfig, seeds: Sequence[int], progress: Progress) -> list[FitResult]:
-    """The same for several seeds at once, which deal other folds and draw other samples of the unlabelled rows."""
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    generator = torch.Generator().manual_seed(seed)
     width = data.n_features
     data, basis = in_row_space(data)
-    problems = fold_problems(data, config, width, generators)
-    samples = [sample_rows(len(data.unlabelled), data.n_features, data.n_classes, each) for each in generators]
-    fits = Fits(problems)
-    begin, identity = fits.from_labelled_rows()
+    fits = Fits(fold_problems(data, config, width, generator))
+    sample = sample_rows(len(data.unlabelled), data.n_features, data.n_classes, generator)
+    begin, shrinkage = fits.from_labelled_rows()
     progress.update("training", 1, config.rounds + 1, loss=fits.loss(begin))
-    refined, interrupted_at = None, None
+    end, refined, interrupted_at = begin, None, None
     if config.unlabelled and len(data.unlabelled):
         with first_interrupt_noted() as interruption:
-            refined = fits.refine(begin, identity, samples, progress, interruption)
+            refined = fits.refine(begin, shrinkage, sample, progress, interruption)
         if interruption.requested:
-            interrupted_at = max(len(history) for history in refined.histories)
-    end = begin if refined is None else fits.judge(refined.prototypes)
-    results = [fits.result(seed, begin, end, refined, basis, interrupted_at) for seed in range(len(seeds))]
-    last = [{name: value for name, value in result.history[-1].items() if name != "round"} for result in results]
-    means = {name: sum(each[name] for each in last) / len(last) for name in last[0]}
-    progress.update("training", config.rounds + 1, config.rounds + 1, **means)
-    return results
-
-
-def seeds_at_once(data: TrainingData, config: UlfineConfig) -> int:
-    """How many seeds `VALUES_AT_ONCE` allows their pseudo-labels, classifiers and covariances, at least one."""
-    rows = max(len(data.labels), min(len(data.unlabelled), sample_size(data.n_features, data.n_classes)))
-    largest = max(rows * data.n_classes, data.n_features * max(data.n_features, data.n_classes))
-    return max(1, VALUES_AT_ONCE // ((config.folds + 1) * largest))
+            interrupted_at = len(refined.history)
+        end = fits.fused(refined.prototypes)
+    result = fits.result(begin, end, refined, basis, interrupted_at)
+    last = {name: value for name, value in result.history[-1].items() if name != "round"}
+    progress.update("training", config.rounds + 1, config.rounds + 1, **last)
+    return result
 
 
 METHOD = Method(
     name="ulfine",
     config=UlfineConfig,
     fit=fit,
-    fit_seeds=fit_seeds,
-    seeds_at_once=seeds_at_once,
     build=lambda architecture: FusedModel(**architecture),
     prior_power=uniform_prior,
     switches=("adapter", "paf", "dlf", "logit_adjustment", "unlabelled"),
