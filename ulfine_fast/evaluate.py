@@ -67,7 +67,7 @@ def evaluate(
 
     from ulfine_fast.judging.five_crops import choose_views
     from ulfine_fast.judging.judge import judge, read_logits
-    from ulfine_fast.priors.class_prior import MAX_ROWS, answered_by, prior_figures, prior_shift
+    from ulfine_fast.priors.class_prior import MAX_ROWS, prior_figures, prior_shift
     from ulfine_fast.priors.target_prior import read_target_prior
     from ulfine_fast.rows.sample_places import sample_places
     from ulfine_fast.run import load_run
@@ -89,7 +89,7 @@ def evaluate(
     views = choose_views("auto", loaded.views, opened)
     shift, moved = None, {}
     if target is not None:
-        answered = answered_by(loaded)
+        answered = loaded.answered_prior()
         sample = rows.test[sample_places(len(rows.test), MAX_ROWS)]
         prior = target.settled(
             lambda: read_logits(loaded.model, opened, sample, views), answered, "test rows", progress

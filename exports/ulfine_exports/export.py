@@ -192,7 +192,7 @@ def describe(run: "Run", input: InputKind) -> ExportMetadata:
     """What an export of a run says about where it comes from; the figures of the export itself are left at 0."""
     import torch
 
-    from ulfine_fast import __version__
+    from ulfine_fast.version import __version__
 
     cache = run.cache or {}
     with torch.no_grad():

@@ -54,11 +54,11 @@ def move_run(rows: "RunRows", test_prior: str | None, views: str, progress: Prog
             there are no unlabelled ones.
     """
     from ulfine_fast.models.moved_model import MovedModel
-    from ulfine_fast.priors.class_prior import answered_by, prior_shift
+    from ulfine_fast.priors.class_prior import prior_shift
     from ulfine_fast.priors.target_prior import read_target_prior
 
     run = rows.run
-    answered = answered_by(run)
+    answered = run.answered_prior()
     if test_prior is None:
         return MovedRun(run, answered, None)
     target = read_target_prior(test_prior, run.class_names, run.labelled_counts)

@@ -13,15 +13,12 @@ images look like, and that the probabilities are calibrated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_fast.rows.sample_places import sample_places
-
-if TYPE_CHECKING:
-    from ulfine_fast.run import Run
 
 FLOOR = 1e-30
 """What a prior of zero counts as: its logarithm, -69, is finite in every format and out of reach of any other class."""
@@ -57,20 +54,6 @@ def answered_prior(labelled_counts: Sequence[int] | NDArray[np.integer], power: 
     """
     weights = np.maximum(np.asarray(labelled_counts, dtype=np.float64), EMPTY_CLASS) ** power
     return weights / weights.sum()
-
-
-def answered_by(run: Run) -> NDArray[np.float64]:
-    """The class prior that a run's logits answer for, float64 (C,).
-
-    Raises:
-        UsageError: The run's settings are not those of its method in this version.
-    """
-    from ulfine_fast.registry import get_method
-    from ulfine_fast.settings import resolve_settings
-
-    method = get_method(run.method)
-    settings = resolve_settings(method, values=run.config.get("settings"))
-    return answered_prior(run.labelled_counts, method.prior_power(settings))
 
 
 def prior_shift(prior: NDArray[np.float64], answered: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -157,9 +157,7 @@ class RunPredictor:
 
     def answered_prior(self) -> NDArray[np.float64]:
         """What the run's method says."""
-        from ulfine_fast.priors.class_prior import answered_by
-
-        return answered_by(self._run)
+        return self._run.answered_prior()
 
     def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
         """The views of a picture, uint8 (views, H, W, 3)."""
