@@ -47,10 +47,10 @@ def compare(
         progress: Told about every fit.
 
     Returns:
-        ``{"split", "protocol", "seeds": [...], "methods": [...]}``. Each method has ``method``; for every name in
-        `SCALARS` and for ``seconds`` (of training) ``{"mean", "std", "per_seed"}``, std over the seeds with n - 1; and
-        ``difference`` ``{"mean", "stderr"}``, paired by seed, in macro accuracy, to the first method. std and stderr
-        are None for one seed; all is None where the figure is not defined. ``pseudo_labels`` holds for ``all``,
+        Figures: ``{"split", "protocol", "seeds": [...], "methods": [...]}``. Each method has ``method``; for every name
+        in `SCALARS` and for ``seconds`` (of training) ``{"mean", "std", "per_seed"}``, std over the seeds with n - 1;
+        and ``difference`` ``{"mean", "stderr"}``, paired by seed, in macro accuracy, to the first method. std and
+        stderr are None for one seed; all is None where the figure is not defined. ``pseudo_labels`` holds for ``all``,
         ``head``, ``medium`` and ``tail`` the same spreads of what `ulfine_fast.judging.pseudo_label_quality` says of
         the fitted model's pseudo-labels; None where the truth of no unlabelled row is known. With `ablation` the
         entries after the first are named ``"ulfine without paf"`` and so on.

@@ -44,8 +44,8 @@ def evaluate(
         progress: Told about what is judged.
 
     Returns:
-        ``run``, ``method``, ``cache``, ``split``; under a test prior its name as ``test_prior`` and the share of every
-        class as ``class_prior``; and the figures of `ulfine_fast.judging.metrics.evaluate_predictions`,
+        Figures: ``run``, ``method``, ``cache``, ``split``; under a test prior its name as ``test_prior`` and the share
+        of every class as ``class_prior``; and the figures of `ulfine_fast.judging.metrics.evaluate_predictions`,
         ``pseudo_labels`` and ``seconds`` (of this evaluation).
 
     Raises:

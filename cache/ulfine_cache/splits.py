@@ -90,7 +90,7 @@ def make_split(
 
     Returns:
         Figures: name, path, labelled, unlabelled, val, test (totals) and, as lists over classes, class_names,
-        labelled_counts, unlabelled_counts, test_counts; clipped (class names), unlabelled_max, preset, protocol.
+        labelled_counts, unlabelled_counts, test_counts, ranks; clipped (class names), unlabelled_max, preset, protocol.
         unlabelled_counts and unlabelled_max are None where nobody knows. For ``preset="list"``: presets, as
         `ulfine_cache.splitting.split_presets.list_presets`.
 

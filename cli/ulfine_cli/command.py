@@ -85,12 +85,13 @@ class Command:
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """The parameters of the function, by name, with what the docstring says of each."""
+        meanings = self.docstring.entries("Args")
         return {
             name: Parameter(
                 name,
                 Hint.of(item.annotation),
                 item.default,
-                self.docstring.arguments.get(name, ""),
+                meanings.get(name, ""),
                 name in self.positional,
             )
             for name, item in parameters_of(self.function()).items()

@@ -18,18 +18,23 @@ class Docstring:
     Attributes:
         summary: The first line.
         description: The paragraphs behind it, up to the first section.
-        arguments: What ``Args:`` says of each parameter, on one line.
         sections: The text of every section by its title, such as ``Returns``.
     """
 
     summary: str
     description: str
-    arguments: dict[str, str]
     sections: dict[str, str]
 
     @classmethod
     def of(cls, function: Callable[..., object]) -> "Docstring":
-        """Take the docstring of a function apart; all is empty where it has none.
+        """Take the docstring of a function apart; all is empty where it has none."""
+        head, *parts = _TITLE.split(inspect.getdoc(function) or "")
+        summary, _, description = head.partition("\n")
+        sections = {title: textwrap.dedent(text).strip() for title, text in zip(parts[::2], parts[1::2], strict=True)}
+        return cls(summary, description.strip(), sections)
+
+    def entries(self, title: str) -> dict[str, str]:
+        """The entries of a section of the form ``name: text``, each text on one line.
 
         Example:
             >>> def draw(*, seed: int) -> None:
@@ -39,15 +44,11 @@ class Docstring:
             ...         seed: Decides
             ...             which.
             ...     '''
-            >>> Docstring.of(draw).arguments
+            >>> Docstring.of(draw).entries("Args")
             {'seed': 'Decides which.'}
         """
-        head, *parts = _TITLE.split(inspect.getdoc(function) or "")
-        summary, _, description = head.partition("\n")
-        sections = {title: textwrap.dedent(text).strip() for title, text in zip(parts[::2], parts[1::2], strict=True)}
-        _, *entries = _ENTRY.split(sections.get("Args", ""))
-        arguments = {name: " ".join(text.split()) for name, text in zip(entries[::2], entries[1::2], strict=True)}
-        return cls(summary, description.strip(), arguments, sections)
+        _, *parts = _ENTRY.split(self.sections.get(title, ""))
+        return {name: " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def reworded(text: str, literal: Callable[[str], str], name: Callable[[str], str]) -> str:

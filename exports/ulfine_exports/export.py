@@ -64,12 +64,12 @@ def export_onnx(
         progress: Told about the four steps.
 
     Returns:
-        onnx, input, precision, opset, exporter, bytes, classes, and under ``parity``: largest_difference (in
-        probability), largest_logit_difference, tolerance, rows, batches, source; ``preparation``: None, or for
-        ``image`` what preprocessing inside the graph changes (`ulfine_exports.gate.preparation.Preparation`); under a
-        test prior test_prior, its name, and class_prior, name to share; triton and to_hub: the folders written or None;
-        ``comparison``: None for fp32, else as `ulfine_exports.lower_precision.comparison.Comparison.figures`;
-        seconds.
+        Figures: onnx, input, views, outputs (names), precision, opset, exporter, bytes, classes, and under ``parity``:
+        largest_difference (in probability), largest_logit_difference, tolerance, rows, batches, source;
+        ``preparation``: None, or for ``image`` what preprocessing inside the graph changes
+        (`ulfine_exports.gate.preparation.Preparation`); under a test prior test_prior, its name, and class_prior, name
+        to share; triton and to_hub: the folders written or None; ``comparison``: None for fp32, else as
+        `ulfine_exports.lower_precision.comparison.Comparison.figures`; seconds.
 
     Raises:
         UsageError: A value is not supported.

@@ -19,7 +19,7 @@ def info(*, target: Path, progress: Progress = Silent()) -> dict[str, Any]:  # n
         progress: Not used: this takes no time.
 
     Returns:
-        ``kind`` (``"cache"``, ``"run"`` or ``"export"``) and the figures of that kind.
+        Figures: ``kind`` (``"cache"``, ``"run"`` or ``"export"``) and the figures of that kind.
 
     Raises:
         UlfineError: It is none of the three, or is damaged.

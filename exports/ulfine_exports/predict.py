@@ -109,8 +109,9 @@ def predict(
         progress: Told about the images.
 
     Returns:
-        The predictions, in the order of the inputs. Images that cannot be read are listed in `unreadable`; they do not
-        end the job.
+        The predictions, in the order of the inputs. Figures: model, device, predictions (list of {"path", "label",
+        "confidence"}), unreadable (list of {"path", "reason"}), out, seconds; under a test prior its name as test_prior
+        and class_prior, name to share.
 
     Raises:
         UsageError: `out` has another suffix, there are no inputs, the views are unknown or not for this model, or

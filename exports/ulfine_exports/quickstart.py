@@ -70,9 +70,9 @@ def quickstart(*, out: Path = Path("quickstart"), progress: Progress = Silent())
         progress: Told about every step.
 
     Returns:
-        ``out``, ``images``, ``classes``; ``split`` (sizes and labelled counts); ``methods``, each with ``method``,
-        macro, head, medium and tail accuracy and ``seconds``; ``export`` as from `export_onnx`; ``example`` (path,
-        truth, label, confidence, device); ``files``, by what they are; ``seconds``.
+        Figures: ``out``, ``images``, ``classes``; ``split`` (sizes and labelled counts); ``methods``, each with
+        ``method``, macro, head, medium and tail accuracy and ``seconds``; ``export`` as from `export_onnx`; ``example``
+        (path, truth, label, confidence, device); ``files``, by what they are; ``seconds``.
 
     Raises:
         UlfineError: `out` cannot be written or holds something else.

@@ -34,17 +34,18 @@ def test_docstring__is_taken_apart():
     found = Docstring.of(paint)
     assert found.summary == "Paint walls."
     assert found.description == "With `coats` of ``auto``: until it covers.\n\nTwice."
-    assert found.arguments == {"walls": "What to paint: see note: no wall.", "colour": "Red or blue."}
+    assert found.entries("Args") == {"walls": "What to paint: see note: no wall.", "colour": "Red or blue."}
+    assert found.entries("Raises") == {}
     assert list(found.sections) == ["Args", "Returns"]
     assert found.sections["Returns"] == "Nothing.\n\nAt all."
 
 
 def test_docstring__of_one_argument():
-    assert Docstring.of(one).arguments == {"walls": "What to paint: walls."}
+    assert Docstring.of(one).entries("Args") == {"walls": "What to paint: walls."}
 
 
 def test_docstring__may_be_missing():
-    assert Docstring.of(lambda: None) == Docstring("", "", {}, {})
+    assert Docstring.of(lambda: None) == Docstring("", "", {})
 
 
 def test_reworded__tells_literals_from_names():

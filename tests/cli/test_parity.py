@@ -35,7 +35,7 @@ def test_command__function_takes_keywords_only_and_reports_progress(each):
 
 
 def test_command__docstring_says_what_each_parameter_means_and_no_other(each):
-    said = {name: text for name, text in each.docstring.arguments.items() if name != "progress"}
+    said = {name: text for name, text in each.docstring.entries("Args").items() if name != "progress"}
     assert list(said) == list(parameters_of(each.function()))
     for text in said.values():
         assert text.endswith(".")

@@ -61,7 +61,7 @@ def serve(
         progress: Told where the server listens.
 
     Returns:
-        ``model``, ``url``, ``device``, ``requests``, ``rows`` (classified) and ``seconds``, when it has stopped.
+        Figures: ``model``, ``url``, ``device``, ``requests``, ``rows`` (classified), ``seconds``, when it has stopped.
 
     Raises:
         UsageError: A value is out of range, or the device unknown.
