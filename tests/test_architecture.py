@@ -1,8 +1,12 @@
 """The rules of the house that no linter knows."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
+from collections.abc import Mapping, Set
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,21 @@ MODULES = [
     for room, folder in ROOMS.items()
     for path in sorted(folder.rglob("*.py"))
 ]
+FOLDERS = [
+    pytest.param(room, folder, id=f"{room}/{folder.relative_to(root).as_posix()}".removesuffix("/."))
+    for room, root in ROOMS.items()
+    for folder in sorted({path.parent for path in root.rglob("*.py")})
+]
+CALLED = {
+    "ulfine_cache": {"stage_one", "import_features", "verify", "convert", "neighbours", "splits", "info"},
+    "ulfine_fast": {"fitting", "evaluate", "compare", "estimator"},
+    "ulfine_exports": {"export", "predict", "info", "quickstart"},
+    "ulfine_cli": {"main"},
+}
+"""Modules at the top of a room that people and the command line call. Below them is how they do their work."""
+GIVES_COMMANDS_AGAIN = "ulfine_cache.repairing.rebuild"
+"""The one module below a room's top that may import commands: it gives a recorded one again."""
+MOST_FILES = 15
 HEAVY = ("torch", "torchvision", "open_clip", "h5py", "sklearn", "faiss", "onnx", "onnxruntime", "scipy", "pandas")
 COMMAND_MODULES = sorted({command.calls.partition(":")[0] for command in COMMANDS})
 
@@ -35,6 +54,42 @@ def imported_names(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             names.add("." * node.level + (node.module or ""))
     return names
+
+
+def module_name(path: Path, root: Path) -> str:
+    """The name by which a file of the room at `root` is imported."""
+    parts = path.relative_to(root.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def imports_of_room(room: str) -> dict[str, set[str]]:
+    """Which modules of its own room each module imports: also for the type checker alone, and inside functions."""
+    root = ROOMS[room]
+    files = {module_name(path, root): path for path in root.rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for module, path in files.items():
+        package = module if path.stem == "__init__" else module.rpartition(".")[0]
+        graph[module] = found = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names if alias.name in files)
+            elif isinstance(node, ast.ImportFrom):
+                origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                # `from package import name`: the name is a module of its own, or the package says what it is.
+                names = (f"{origin}.{alias.name}" for alias in node.names)
+                found.update(name if name in files else origin for name in names if {name, origin} & set(files))
+    return graph
+
+
+def circle(graph: Mapping[str, Set[str]]) -> str:
+    """A circle of the graph in words, or "" where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        # Predecessors come first there, and an import leads to its predecessor.
+        return " -> ".join(reversed(error.args[1]))
+    return ""
 
 
 def called_names(tree: ast.AST) -> list[tuple[str, ast.Call]]:
@@ -75,6 +130,60 @@ def test_code__is_safe_and_silent(room: str, path: Path):
         ast.unparse(target) for node in ast.walk(tree) if isinstance(node, ast.Assign) for target in node.targets
     }
     assert not any(target.endswith(("LOAD_TRUNCATED_IMAGES", "MAX_IMAGE_PIXELS")) for target in assigned)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports__of_modules_run_in_no_circle(room: str):
+    assert circle(imports_of_room(room)) == ""
+
+
+@pytest.mark.parametrize(("room", "folder"), FOLDERS)
+def test_imports__of_folders_run_in_no_circle(room: str, folder: Path):
+    """Seen from a folder, each of its files is one thing, and each folder inside it is one, with all that it holds."""
+    here = module_name(folder / "__init__.py", ROOMS[room])
+
+    def part(module: str) -> str:
+        return ".".join(module.split(".")[: here.count(".") + 2])
+
+    graph: dict[str, set[str]] = {}
+    for module, imported in imports_of_room(room).items():
+        if f"{module}.".startswith(f"{here}."):
+            inside = {part(name) for name in imported if f"{name}.".startswith(f"{here}.")}
+            graph.setdefault(part(module), set()).update(inside - {part(module)})
+    assert circle(graph) == ""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports__below_a_rooms_top_never_lead_to_its_commands(room: str):
+    commands = {f"{room}.{name}" for name in CALLED[room]}
+    graph = imports_of_room(room)
+    assert commands <= set(graph)
+    below = {module: imported & commands for module, imported in graph.items() if module.count(".") > 1}
+    allowed = {GIVES_COMMANDS_AGAIN} & set(graph)
+    assert {module for module, imported in below.items() if imported} == allowed
+
+
+@pytest.mark.parametrize(("room", "folder"), FOLDERS)
+def test_folders__are_small(room: str, folder: Path):
+    assert len([path for path in folder.glob("*.py") if path.stem != "__init__"]) <= MOST_FILES
+
+
+@pytest.mark.parametrize(("room", "folder"), FOLDERS)
+def test_folders__say_in_one_line_what_is_in_them(room: str, folder: Path):
+    tree = ast.parse((folder / "__init__.py").read_text("utf-8"))
+    said = ast.get_docstring(tree)
+    assert said
+    # The doors of the rooms hand on names, tiny knows its own files, and the command line has a list of its commands.
+    if folder not in (*ROOMS.values(), ROOMS["ulfine_cache"] / "tiny", ROOMS["ulfine_cli"] / "commands"):
+        assert "\n" not in said
+        assert len(tree.body) == 1
+
+
+@pytest.mark.parametrize("tests", ["cache", "fast", "exports"])
+def test_folders__of_tests_are_folders_of_the_code(tests: str):
+    top, code = ROOT / "tests" / tests, ROOMS[f"ulfine_{tests}"]
+    folders = {path.parent.relative_to(top) for path in top.rglob("*.py")}
+    assert [folder for folder in folders if not (code / folder).is_dir()] == []
 
 
 def test_files__have_names_that_say_something():

@@ -13,10 +13,11 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.index import read_index
+from ulfine_cache.splitting.split_file import split_names, split_path
 from ulfine_cache.store.cache_file import ShardTable, damaged_cache_file, read_shard_table
 from ulfine_cache.store.datasets import UNREADABLE
 from ulfine_cache.store.digest_file import DIGEST, digest_path, digest_problem, file_sha256
-from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, LOCK_FILE, SKIPPED_FILE, SPLITS
+from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, LOCK_FILE, SKIPPED_FILE
 from ulfine_cache.store.shards import read_shard, read_skipped
 from ulfine_cache.store.skipped import write_skipped
 
@@ -73,7 +74,7 @@ def find_problems(cache: Path, *, progress: Progress) -> list[Problem]:
     if not any(problem.part == "shard" for problem in problems):
         problems += _skipped_problems(cache, table)
     problems += _index_problems(cache, attributes)
-    splits = sorted((cache / SPLITS).glob("*.h5"))
+    splits = [split_path(cache, name) for name in split_names(cache)]
     problems += [found for split in splits if (found := _digest_problem("split", split))]
     if all(problem.part in ("digest", "skipped") for problem in problems):
         problems += _meaning_problems(FeatureCache.open(cache))
@@ -105,7 +106,7 @@ def foreign_files(cache: Path) -> list[str]:
     if read_attributes(cache).get("index", "none") != "none":
         own.add(INDEX_FILE)
     own.update(path.relative_to(cache).as_posix() for path in read_shard_table(cache).paths)
-    for split in (cache / SPLITS).glob("*.h5"):
+    for split in (split_path(cache, name) for name in split_names(cache)):
         own.update(path.relative_to(cache).as_posix() for path in (split, digest_path(split)))
     found = (path.relative_to(cache).as_posix() for path in cache.rglob("*") if not path.is_dir())
     return sorted(set(found) - own)
@@ -193,4 +194,4 @@ def _meaning_problems(cache: FeatureCache) -> Iterator[Problem]:
         try:
             cache.read_split(name)
         except UlfineError as error:
-            yield Problem("split", cache.path / SPLITS / f"{name}.h5", str(error))
+            yield Problem("split", split_path(cache.path, name), str(error))

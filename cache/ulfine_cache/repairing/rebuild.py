@@ -17,11 +17,8 @@ from ulfine_cache.progress import Progress
 from ulfine_cache.sources.source import blocks_of, listing_digest
 from ulfine_cache.store.cache_file import library_versions, read_shard_table
 from ulfine_cache.store.digest_file import file_sha256
-from ulfine_cache.store.layout import CACHE_FILE, SHARDS
+from ulfine_cache.store.layout import CACHE_FILE, SCRATCH, SHARDS
 from ulfine_cache.store.shards import read_header
-
-SCRATCH = ".repair"
-"""Folder inside the cache where replacements are made; it may be deleted."""
 
 
 def rebuild_shards(cache: Path, damaged: Sequence[Path], *, progress: Progress) -> str:

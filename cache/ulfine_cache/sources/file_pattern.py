@@ -8,6 +8,8 @@ from itertools import pairwise
 
 from ulfine_cache.errors import UlfineError
 
+# The package braceexpand (0.1.7) would be shorter, but it keeps a whole range in memory before it gives one number, so
+# that `{0..999999999}` takes all there is; it also refuses `{a}{b` and reads `{x..z}` as letters.
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?")
 _MAX_FILES = 1_000_000
 

@@ -1,11 +1,28 @@
-"""The names of the files in a cache directory, and the version of their format; `cache/README.md` specifies them."""
+"""What lies where in a cache directory, and the version of its format; `cache/README.md` says what is inside.
+
+Any file may have a `NAME.sha256` beside it (`digest_file.py`), and a `NAME.partial` while it is written (`atomic.py`).
+"""
 
 SCHEMA_VERSION = 1
-"""Of shards, `cache.h5` and splits; a reader opens this version and all before it."""
+"""Of `cache.h5`; a reader refuses any other."""
+
+CACHE_FILE = "cache.h5"
+"""What users open: all shards as one. Written last, so a directory without it is an unfinished cache."""
 
 SHARDS = "shards"
-CACHE_FILE = "cache.h5"
-SKIPPED_FILE = "skipped.csv"
+"""Folder of the shards, `00000.h5` and on."""
+
 INDEX_FILE = "image.faiss"
+"""The FAISS index over the first view; absent where none was asked for."""
+
+SKIPPED_FILE = "skipped.csv"
+"""Inputs that have no row, and why."""
+
 SPLITS = "splits"
+"""Folder of the named splits, `NAME.h5`."""
+
 LOCK_FILE = ".lock"
+"""Held by the process that writes."""
+
+SCRATCH = ".repair"
+"""Folder where a repair makes replacements; it may be deleted."""

@@ -1,7 +1,7 @@
 """The embedded CLIP `builtin:tiny`: an open_clip config, its weights, and the scripts that trained them.
 
 Import this package to learn where the files are; importing it costs nothing (no torch, no open_clip).
-`MODEL_CARD.md` says what the model is and is not for.
+`MODEL_CARD.md` says what the model is and is not for. The scripts, all other modules here, are not in the wheel.
 """
 
 from pathlib import Path

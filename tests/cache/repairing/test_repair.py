@@ -11,10 +11,10 @@ from tests.cache.conftest import write_picture
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
-from ulfine_cache.repairing.rebuild import SCRATCH
 from ulfine_cache.splits import make_split
 from ulfine_cache.stage_one import cache_features
 from ulfine_cache.store.datasets import replacing_file
+from ulfine_cache.store.layout import SCRATCH
 from ulfine_cache.store.lock import writing
 from ulfine_cache.verify import verify
 
