@@ -96,8 +96,9 @@ def _is_complete(out: Path, index: str) -> bool:
 def _write(file: Path, out: Path, index: str, content: FeatureFile, plan: dict[str, Any], progress: Progress) -> None:
     from ulfine_cache.atomic import make_directory, remove_partial_files
     from ulfine_cache.search.index import check_index, index_cache
-    from ulfine_cache.store.cache_file import CACHE_FILE, CacheContent, TextPrototypes, write_cache_file
-    from ulfine_cache.store.shards import SHARDS, shard_path, write_shard
+    from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
+    from ulfine_cache.store.layout import CACHE_FILE, SHARDS
+    from ulfine_cache.store.shards import shard_path, write_shard
     from ulfine_cache.store.skipped import write_skipped
 
     check_index(index, content.features.shape[-1])

@@ -65,7 +65,8 @@ def neighbours(
     """
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.search.exact_search import exact_search
-    from ulfine_cache.search.index import INDEX_FILE, search
+    from ulfine_cache.search.index import search
+    from ulfine_cache.store.layout import INDEX_FILE
 
     if not queries:
         raise UsageError("no query: give an image file, words, or a path of the cache")

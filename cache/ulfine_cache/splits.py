@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from importlib import import_module
 from pathlib import Path
@@ -27,8 +26,6 @@ __all__ = [
     "long_tailed_counts",
     "make_split",
     "own_sets",
-    "read_split",
-    "write_split",
 ]
 
 _HOME = {
@@ -36,8 +33,6 @@ _HOME = {
     **dict.fromkeys(("SplitProtocol", "arrange_counts", "long_tailed_counts"), "ulfine_cache.splitting.split_protocol"),
 }
 """Handed on when asked for, so that the command line reads `make_split` without numpy."""
-
-SPLITS = "splits"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -105,6 +100,7 @@ def make_split(
     given = {**locals()}  # as the signature names them
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splitting.split_draw import draw_split
+    from ulfine_cache.splitting.split_file import write_split
     from ulfine_cache.splitting.split_presets import check_drawn, check_preset, find_preset, list_presets
     from ulfine_cache.splitting.split_protocol import protocol_values
 
@@ -127,7 +123,7 @@ def make_split(
         split.protocol["preset"] = chosen.name
     if name in opened.split_names():
         _check_same_protocol(opened, name, parameters)
-    path = write_split(opened, split)
+    path = write_split(opened.path, split, opened.fingerprint)
     drawn = split.protocol["drawn"]
     if drawn["clipped"]:
         progress.note(
@@ -158,6 +154,7 @@ def _parameters(given: dict[str, Any], preset: Preset | None) -> SplitProtocol:
 
 
 def _check_same_protocol(cache: FeatureCache, name: str, wanted: SplitProtocol) -> None:
+    from ulfine_cache.splitting.split_file import split_path
     from ulfine_cache.splitting.split_protocol import SplitProtocol, protocol_values
 
     # Splits drawn by earlier versions do not name what came later: those values are the defaults.
@@ -168,57 +165,5 @@ def _check_same_protocol(cache: FeatureCache, name: str, wanted: SplitProtocol) 
     if changes:
         raise UlfineError(
             f"{cache.path} has a split {name!r} of another protocol ({', '.join(changes)}): choose another --name, or "
-            f"delete {cache.path / SPLITS / f'{name}.h5'}"
+            f"delete {split_path(cache.path, name)}"
         )
-
-
-def write_split(cache: FeatureCache, split: Split) -> Path:
-    """Store a split in its cache's directory, tied to the cache's fingerprint.
-
-    Raises:
-        UlfineError: The directory cannot be written.
-    """
-    from ulfine_cache.atomic import make_directory
-    from ulfine_cache.store.datasets import replacing_file
-
-    path = cache.path / SPLITS / f"{split.name}.h5"
-    make_directory(path.parent)
-    with replacing_file(path, digest=True) as file:
-        file.attrs["fingerprint"] = cache.fingerprint
-        # A dataset, because HDF5 attributes end at 64 KiB and the counts of many classes do not.
-        file["protocol"] = json.dumps(split.protocol, sort_keys=True)
-        for part in ("labelled", "unlabelled", "val", "test"):
-            file[part] = getattr(split, part)
-    return path
-
-
-def read_split(cache: FeatureCache, name: str) -> Split:
-    """Read a named split.
-
-    Raises:
-        UlfineError: There is no such split, it is damaged, or it was drawn from other features.
-    """
-    import h5py
-    import numpy as np
-
-    from ulfine_cache.splitting.split_draw import Split
-    from ulfine_cache.store.datasets import UNREADABLE, dataset, read_array
-    from ulfine_cache.store.digest_file import digest_problem
-
-    path = cache.path / SPLITS / f"{name}.h5"
-    if name not in cache.split_names():
-        there = ", ".join(cache.split_names()) or "none yet"
-        raise UlfineError(f"no split {name!r} in {cache.path}: there are {there}; `ulfine split` draws one")
-    try:
-        problem = digest_problem(path)
-        if problem is not None and problem.path == path:
-            raise OSError(problem.reason)
-        with h5py.File(path, "r") as file:
-            fingerprint = str(file.attrs["fingerprint"])
-            protocol = json.loads(dataset(file, "protocol")[()])
-            sets = [read_array(file, part).astype(np.int64) for part in ("labelled", "unlabelled", "val", "test")]
-    except UNREADABLE as error:
-        raise UlfineError(f"{path} is damaged or not a split: draw it again with `ulfine split`") from error
-    if fingerprint != cache.fingerprint or any(len(rows) and rows[-1] >= cache.n_rows for rows in sets):
-        raise UlfineError(f"split {name!r} was drawn from other features than {cache.path} holds now: draw it again")
-    return Split(name, *sets, protocol=protocol)

@@ -45,8 +45,8 @@ def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) 
     """
     from ulfine_cache.repairing.integrity import find_problems, foreign_files, read_attributes
     from ulfine_cache.repairing.repair import repair_problems
-    from ulfine_cache.splits import SPLITS
     from ulfine_cache.store.cache_file import read_shard_table
+    from ulfine_cache.store.layout import SPLITS
 
     problems = find_problems(cache, progress=progress)
     repaired = repair_problems(cache, problems, progress=progress) if repair and problems else []

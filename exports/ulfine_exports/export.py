@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from ulfine_exports.gate.judged_rows import JudgedRows
+    from ulfine_exports.gate.run_rows import RunRows
     from ulfine_fast.run import Run
 
 _STEPS = 4
@@ -87,6 +88,7 @@ def export_onnx(
 
     from ulfine_cache.atomic import replacing
     from ulfine_exports.gate.parity import TOLERANCES
+    from ulfine_exports.gate.run_rows import RunRows
     from ulfine_exports.graphs.run_graph import build_run_graph
     from ulfine_exports.lower_precision.comparison import lower_precision
     from ulfine_exports.publishing.hub import write_hub
@@ -98,10 +100,11 @@ def export_onnx(
     triton_model = triton_name(run.resolve().name if onnx is None else onnx.stem)
     _check_places(onnx, triton, triton_model, to_hub)
     looks_at = _looks_at(loaded, input, views, progress)
-    under = under_test_prior(loaded, test_prior, looks_at, progress)
-    judged = None if precision == "fp32" else _judged(loaded, input, precision, progress)
+    rows = RunRows(loaded)
+    under = under_test_prior(rows, test_prior, looks_at, progress)
+    judged = None if precision == "fp32" else _judged(rows, input, precision, progress)
     progress.update("exporting", 0, _STEPS)
-    built = build_run_graph(under.run, input, opset, looks_at)
+    built = build_run_graph(under.run, rows, input, opset, looks_at)
     model = built.model
     progress.update("exporting", 1, _STEPS)
     if built.obstacle:
@@ -112,7 +115,7 @@ def export_onnx(
     if judged is not None:
         comparison = lower_precision(model, precision, judged, max_drop=max_drop)
         model = comparison.chosen.model
-        # Fewer bits give other probabilities; here the outputs' shapes and finiteness are judged, and the difference
+        # Fewer bits give other probabilities; here the outputs' shapes and finiteness are checked, and the difference
         # is recorded.
         parity = built.check(model, tolerance=1.0)
     progress.update("exporting", 3, _STEPS)
@@ -121,7 +124,7 @@ def export_onnx(
         opset=opset,
         exporter=built.exporter,
         precision=precision,
-        recipe=comparison.chosen.recipe if comparison else "",
+        variant=comparison.chosen.variant if comparison else "",
         parity_tolerance=parity.tolerance,
         parity_largest_difference=parity.rounded,
         parity_rows=parity.rows,
@@ -171,7 +174,7 @@ def describe(run: Run, input: InputKind) -> ExportMetadata:
     """What an export of a run says about where it comes from; the figures of the export itself are left at 0."""
     import torch
 
-    from ulfine_fast import __version__
+    from ulfine_fast.version import __version__
 
     cache = run.cache or {}
     with torch.no_grad():
@@ -236,14 +239,14 @@ def _check_places(onnx: Path | None, triton: Path | None, triton_model: str, to_
         make_directory(onnx.parent)
 
 
-def _judged(run: Run, input: InputKind, precision: str, progress: Progress) -> JudgedRows:
+def _judged(rows: RunRows, input: InputKind, precision: str, progress: Progress) -> JudgedRows:
     """The rows that tell what a lower precision costs; found before the long work begins, for they may be gone."""
     from ulfine_exports.gate.judged_rows import judged_rows
 
-    rows = judged_rows(run, input)
-    if rows.source != "test rows":
-        progress.note(f"{precision} is judged on {rows.source}, which flatter the run: its split has no test rows")
-    return rows
+    judged = judged_rows(rows, input)
+    if judged.source != "test rows":
+        progress.note(f"{precision} is judged on {judged.source}, which flatter the run: its split has no test rows")
+    return judged
 
 
 def _finish(model: ModelProto, metadata: ExportMetadata) -> bytes:

@@ -13,7 +13,7 @@ from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.pixels import decode
-from ulfine_cache.store.cache_file import CACHE_FILE
+from ulfine_cache.store.layout import CACHE_FILE
 
 
 def shard_bytes(cache):

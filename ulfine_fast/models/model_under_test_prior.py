@@ -20,7 +20,7 @@ class ModelUnderTestPrior(LogitModel):
         shift: float64 (C,), of `ulfine_fast.priors.class_prior.prior_shift`.
 
     Example:
-        >>> under = ModelUnderTestPrior(run.model, prior_shift(prior, answered_by(run)))
+        >>> under = ModelUnderTestPrior(run.model, prior_shift(prior, run.answered_prior()))
         >>> under(torch.rand(5, 512)).shape
         torch.Size([5, 19])
     """

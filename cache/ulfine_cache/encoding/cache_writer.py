@@ -20,12 +20,13 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.index import check_index, has_index, index_cache
-from ulfine_cache.sources.source import ImageSource, SourceItem, listing_digest
+from ulfine_cache.sources.source import ImageSource, SourceItem, blocks_of, listing_digest
 from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
-from ulfine_cache.store.cache_file import CACHE_FILE, CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.store.layout import CACHE_FILE, SHARDS, SKIPPED_FILE
 from ulfine_cache.store.plan import refuse_other_plan
-from ulfine_cache.store.shards import SHARDS, Shard, read_header, read_skipped, shard_path, write_shard
-from ulfine_cache.store.skipped import SKIPPED_FILE, write_skipped
+from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
+from ulfine_cache.store.skipped import write_skipped
 
 _MAX_WORKERS = 16
 
@@ -60,8 +61,7 @@ class CacheWriter:
         self.strict: bool = asked["strict"]
         self.workers: int = asked["workers"] or min(_MAX_WORKERS, os.cpu_count() or 1)
         self.recipe = PixelRecipe(encoder.preprocess, asked["views"], asked["jpeg_draft"])
-        size: int = asked["shard_size"]
-        self.blocks = [source.items[start : start + size] for start in range(0, len(source.items), size)]
+        self.blocks = blocks_of(source.items, asked["shard_size"])
         self.listings = [listing_digest(block) for block in self.blocks]
         self.paths = [shard_path(self.out, number) for number in range(len(self.blocks))]
 
