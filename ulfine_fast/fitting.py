@@ -67,8 +67,9 @@ def fit(
         progress: Told about the steps.
 
     Returns:
-        The run. Figures: run, method, interrupted_at (the step, round or seed, where Ctrl-C ended the fit), seconds and
-        those of `ulfine_fast.judging.metrics.evaluate_predictions`; with several seeds also seeds, their spread.
+        The run. Figures: run, method, interrupted_at (the step, round or seed, where Ctrl-C ended the fit), seconds,
+        pseudo_labels (`ulfine_fast.judging.pseudo_label_quality`) and those of
+        `ulfine_fast.judging.metrics.evaluate_predictions`; with several seeds also seeds, their spread.
 
     Raises:
         UsageError: Unknown method, setting or device, or `memory` is no size; see `ulfine_fast.rows.memory_bound`.

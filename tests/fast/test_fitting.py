@@ -177,7 +177,7 @@ def test_fit__refuses_before_it_works(text_cache, tmp_path):
         ({"device": "gpu"}, UsageError, "no device 'gpu'"),
         ({"split": "none"}, UlfineError, "no split 'none'"),
         ({"cache": tmp_path / "nowhere"}, UlfineError, "no cache at"),
-        ({"config": tmp_path / "none.yaml"}, UlfineError, "cannot read the settings file"),
+        ({"settings": tmp_path / "none.yaml"}, UlfineError, "cannot read the settings file"),
         ({"out": text_cache}, UlfineError, "holds no run"),
     ]
     for change, kind, words in mistakes:
