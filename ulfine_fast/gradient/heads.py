@@ -116,11 +116,6 @@ UnlabelledTerm = Callable[[LinearHeadModel, Axes], tuple[Tensor, Mapping[str, Te
 """What unlabelled rows add to the loss in a step: one loss for each model, and figures for the history, likewise."""
 
 
-def fit(data: TrainingData, config: LinearHeadConfig, seed: int, progress: Progress) -> FitResult:
-    """Train on the labelled rows alone; the last step is the model, or the best one with early stopping."""
-    return train_heads(data, config, [seed], progress)[0]
-
-
 def train_heads(
     data: TrainingData,
     config: LinearHeadConfig,

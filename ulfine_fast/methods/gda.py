@@ -22,6 +22,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.affine_model import AffineModel
 from ulfine_fast.rows.cross_validation import choose_setting, kept
+from ulfine_fast.seeds import one_by_one
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -119,7 +120,7 @@ def fit(data: TrainingData, config: GdaConfig, seed: int, progress: Progress) ->
 METHOD = Method(
     name="gda",
     config=GdaConfig,
-    fit=fit,
+    fit_seeds=one_by_one(fit),
     build=lambda architecture: AffineModel(**architecture),
     prior_power=uniform_prior,
 )

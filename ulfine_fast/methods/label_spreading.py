@@ -24,6 +24,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.method import FitResult, Method, labelled_prior
 from ulfine_fast.models.neighbour_vote import FLOOR, NeighbourVote
 from ulfine_fast.rows.cross_validation import choose_setting
+from ulfine_fast.seeds import one_by_one
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,7 +112,7 @@ def _spreader(
 METHOD = Method(
     name="label-spreading",
     config=LabelSpreadingConfig,
-    fit=fit,
+    fit_seeds=one_by_one(fit),
     build=lambda architecture: NeighbourVote(**architecture),
     prior_power=labelled_prior,
 )

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ulfine_fast.gradient.heads import LinearHeadConfig, build, fit, train_heads
+from ulfine_fast.gradient.heads import LinearHeadConfig, build, train_heads
 from ulfine_fast.method import Method, unadjusted_prior
 
 
@@ -23,7 +23,6 @@ class LightweightFineTuningConfig(LinearHeadConfig):
 METHOD = Method(
     name="lft",
     config=LightweightFineTuningConfig,
-    fit=fit,
     fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,

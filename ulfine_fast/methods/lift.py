@@ -5,7 +5,7 @@ LIFT's results are those of its test-time ensembling, see `ulfine_fast.judging.f
 
 from pydantic import Field
 
-from ulfine_fast.gradient.heads import build, fit, train_heads
+from ulfine_fast.gradient.heads import build, train_heads
 from ulfine_fast.method import Method, unadjusted_prior
 from ulfine_fast.methods.lft import LightweightFineTuningConfig
 
@@ -19,7 +19,6 @@ class LiftConfig(LightweightFineTuningConfig):
 METHOD = Method(
     name="lift",
     config=LiftConfig,
-    fit=fit,
     fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,

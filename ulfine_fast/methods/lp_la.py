@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ulfine_fast.gradient.heads import LinearHeadConfig, build, fit, train_heads
+from ulfine_fast.gradient.heads import LinearHeadConfig, build, train_heads
 from ulfine_fast.method import Method, unadjusted_prior
 
 
@@ -19,7 +19,6 @@ class LogitAdjustedProbeConfig(LinearHeadConfig):
 METHOD = Method(
     name="lp-la",
     config=LogitAdjustedProbeConfig,
-    fit=fit,
     fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,

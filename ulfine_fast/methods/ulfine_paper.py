@@ -140,15 +140,10 @@ class _PrototypeFitting:
         return separate(moved, self.config.orthogonality_step) if self.config.orthogonality else moved
 
 
-def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Progress) -> FitResult:
-    """Train adapter, prototypes and probe; see the module's text. The last step is the model."""
-    return fit_seeds(data, config, [seed], progress)[0]
-
-
 def fit_seeds(
     data: TrainingData, config: UlfinePaperConfig, seeds: Sequence[int], progress: Progress
 ) -> list[FitResult]:
-    """The same for several seeds at once."""
+    """Train adapter, prototypes and probe; see the module's text. The last step is the model."""
     uses_unlabelled = config.unlabelled and len(data.unlabelled) > 0
     tau = config.tau if config.logit_adjustment else 0.0
     # Streams of their own, so that labelled batches do not depend on the unlabelled rows.
@@ -245,7 +240,6 @@ def _parts(model: DualLogitModel, adapted: Tensor) -> list[Tensor]:
 METHOD = Method(
     name="ulfine-paper",
     config=UlfinePaperConfig,
-    fit=fit,
     fit_seeds=fit_seeds,
     build=lambda architecture: DualLogitModel(**architecture),
     prior_power=lambda config: unadjusted_prior(config) if config.logit_adjustment else 1.0,
