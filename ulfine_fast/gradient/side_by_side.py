@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TypeVar
@@ -78,12 +78,17 @@ def stack_models(models: Sequence[Model], axes: Axes) -> Model:
     return stacked
 
 
-def whole_states(stacked: nn.Module, axes: Axes) -> list[dict[str, Tensor]]:
-    """Copies of the weights of the S whole problems, one dict for each, ready for `load_state_dict`."""
+def whole_states(stacked: Mapping[str, Tensor], axes: Axes) -> list[dict[str, Tensor]]:
+    """Copies of what belongs to the S whole problems, one dict for each.
+
+    Args:
+        stacked: Tensors with the axes of the models, such as the ``state_dict()`` of `stack_models`.
+        axes: S and B.
+    """
     n_axes = len(axes.shape)
 
     def of(values: Tensor, seed: int) -> Tensor:
         shape = values.shape[n_axes:]
         return values.detach().reshape(axes.seeds, axes.problems, *shape)[seed, 0].clone()
 
-    return [{name: of(values, seed) for name, values in stacked.state_dict().items()} for seed in range(axes.seeds)]
+    return [{name: of(values, seed) for name, values in stacked.items()} for seed in range(axes.seeds)]

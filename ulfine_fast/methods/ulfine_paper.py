@@ -32,7 +32,7 @@ with or without the shift across the gap, an orthogonality step of 0 to 0.003, 2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,7 +41,7 @@ from torch import Tensor
 
 from ulfine_fast.gradient.batches import unlabelled_batches
 from ulfine_fast.gradient.descent import DescentConfig
-from ulfine_fast.gradient.gradient_training import Batch, Loss, Problems, train_side_by_side
+from ulfine_fast.gradient.gradient_training import Batch, Objective, Problems, train_side_by_side
 from ulfine_fast.gradient.heads import initial_prototypes
 from ulfine_fast.gradient.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
 from ulfine_fast.gradient.published_paf import (
@@ -149,12 +149,10 @@ def fit_seeds(
     # Streams of their own, so that labelled batches do not depend on the unlabelled rows.
     others = [torch.Generator().manual_seed(seed + 1) for seed in seeds]
     draws = [unlabelled_batches(data.unlabelled, config.batch_size, other) for other in others]
-    ended: list[_PrototypeFitting] = []
 
-    def losses(problems: Problems[DualLogitModel]) -> Loss:
+    def objective(problems: Problems[DualLogitModel]) -> Objective:
         model, axes, prior = problems.model, problems.axes, problems.prior
         fitting = _PrototypeFitting(problems, config, uses_unlabelled)
-        ended.append(fitting)
 
         def loss_of(batch: Batch, number: int) -> tuple[Tensor, dict[str, Tensor]]:
             adapted = model.adapt(batch.features)
@@ -191,14 +189,12 @@ def fit_seeds(
                 figures |= prior_range(fitting.distribution)
             return loss, figures
 
-        return loss_of
+        return Objective(loss_of, lambda: {"distribution": fitting.distribution, "rates": fitting.rates()})
 
-    def diagnostics(seed: int, model: DualLogitModel) -> dict[str, Any]:
-        shape = (len(seeds), -1, data.n_classes)
-        distribution, rates = (values.reshape(shape)[seed, 0] for values in (ended[0].distribution, ended[0].rates()))
+    def diagnostics(model: DualLogitModel, state: Mapping[str, Tensor]) -> dict[str, Any]:
         return {
-            "pseudo_label_distribution": distribution.tolist() if uses_unlabelled else None,
-            "movement_rates": rates.tolist() if config.paf else [0.0] * data.n_classes,
+            "pseudo_label_distribution": state["distribution"].tolist() if uses_unlabelled else None,
+            "movement_rates": state["rates"].tolist() if config.paf else [0.0] * data.n_classes,
             "text_scale": model.text_scale.item(),
         }
 
@@ -208,7 +204,7 @@ def fit_seeds(
         seeds,
         progress,
         new_model=lambda rows, generator: _new_model(rows, config, generator),
-        losses=losses,
+        objective=objective,
         diagnostics=diagnostics,
     )
 
