@@ -20,6 +20,7 @@ from ulfine_cache.store.lock import writing
 from ulfine_cache.store.plan import refuse_other_plan
 from ulfine_cache.store.shards import SHARDS, Shard, content_hash, shard_path, write_shard
 from ulfine_cache.store.skipped import write_skipped
+from ulfine_cache.store.unit_norm import unit_norm
 
 SHARD_ROWS = 8192
 
@@ -135,7 +136,7 @@ def _shards(content: FeatureFile, plan: dict[str, Any]) -> Iterator[Shard]:
         # float64, because the squares of large float16 or float32 values overflow.
         features = content.features[rows].astype(np.float64)
         features /= np.abs(features).max(axis=2, keepdims=True)
-        features = (features / np.linalg.norm(features, axis=2, keepdims=True)).astype(np.float16)
+        features = unit_norm(features).astype(np.float16)
         yield Shard(
             features=features,
             labels=content.labels[rows],

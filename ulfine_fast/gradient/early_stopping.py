@@ -22,7 +22,7 @@ PATIENCE = 100
 
 
 def can_stop_early(data: TrainingData, progress: Progress) -> bool:
-    """Whether there are rows that can be left out and judged; progress is told where there are none."""
+    """Whether there are rows that can be left out and scored; progress is told where there are none."""
     if len(data.labels) > 1 and bool(usable_rows(data).any()):
         return True
     progress.note("early stopping needs labelled rows that can be left out: all steps are taken")
@@ -36,7 +36,7 @@ class EarlyStopping(Generic[Kept]):
     """Keeps, for each seed, what the whole problem was at the step at which rows left out are predicted best.
 
     For each seed the whole fit and one fit without each fold of the labelled rows take the same steps. Left-out rows
-    are judged by cross-entropy, balanced over classes, as in `ulfine_fast.rows.cross_validation.choose_setting`;
+    are scored by cross-entropy, balanced over classes, as in `ulfine_fast.rows.cross_validation.choose_setting`;
     without text a class of one row has no say. What is kept is the fit of all labelled rows after that many steps of
     the full schedule, so nothing is trained again. The start, step 0, takes part.
 
@@ -91,8 +91,8 @@ class EarlyStopping(Generic[Kept]):
         logits = logits.reshape(seeds, self.axes.problems, *logits.shape[-2:])
         losses = []
         for seed, left_out_by in enumerate(self._left_out_by):
-            judged = logits[seed, left_out_by, rows].double()
-            losses.append((self._weights * cross_entropy(judged, self._data.labels, reduction="none")).sum())
+            left_out = logits[seed, left_out_by, rows].double()
+            losses.append((self._weights * cross_entropy(left_out, self._data.labels, reduction="none")).sum())
         better = [seed for seed, loss in enumerate(losses) if float(loss) < self.best_loss[seed]]
         now = snapshot() if better else []
         for seed in better:

@@ -58,12 +58,12 @@ def gaussian_discriminant(data: TrainingData) -> tuple[Tensor, Tensor]:
     features = data.features.double()
     means = _class_means(data)
     centred = features - means[data.labels]
-    if not bool((data.labelled_counts > 1).any()):  # one image per class shows no spread within classes
+    if not bool((data.labelled_counts > 1).any()):  # one image per class shows no variance within classes
         centred = features - features.mean(0)
     width = data.n_features
     scatter = centred.T @ centred
     trace = scatter.trace() / max(len(features) - 1, 1)
-    # Images that are all alike show no spread at all; then distances are Euclidean.
+    # Images that are all alike show no variance at all; then distances are Euclidean.
     ridge = trace if trace > 1e-12 else torch.ones_like(trace)
     identity = torch.eye(width, dtype=scatter.dtype, device=scatter.device)
     weight = width * torch.linalg.solve(scatter + ridge * identity, means.T).T

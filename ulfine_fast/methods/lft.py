@@ -9,7 +9,7 @@ from ulfine_fast.method import Method, unadjusted_prior
 
 
 class LightweightFineTuningConfig(LinearHeadConfig):
-    """Settings of `lft`: those of `LinearHeadConfig` with an adapter. `tau=1` makes it LIFT's recipe on features.
+    """Settings of `lft`: those of `LinearHeadConfig` with an adapter. `tau=1` makes it `lift`.
 
     Attributes:
         adapter_width: Bottleneck of the residual adapter.

@@ -1,4 +1,4 @@
-"""`lift`: the adapter and cosine head of `lft`, trained with logit adjustment, LIFT's recipe on cached features.
+"""`lift`: the adapter and cosine head of `lft`, trained with logit adjustment: LIFT on cached features.
 
 LIFT's results are those of its test-time ensembling, see `ulfine_fast.judging.five_crops`.
 """

@@ -9,7 +9,7 @@ from ulfine_fast.method import Method, unadjusted_prior
 
 
 class LogitAdjustedProbeConfig(LinearHeadConfig):
-    """Settings of `lp-la`: those of `LinearHeadConfig` with the recipe of LIFT's head (Shi et al., ICML 2024)."""
+    """Settings of `lp-la`: those of `LinearHeadConfig` with what LIFT trains its head by (Shi et al., ICML 2024)."""
 
     tau: float = Field(default=1.0, ge=0)
     cosine: bool = True

@@ -13,7 +13,7 @@ orthogonality term, the fusion of their logits with a linear probe's, aligned in
   view.
 - Visual prototypes cross the gap to the texts before they pull (`published_paf.across_gap`). Without
   unlabelled rows, `P_u` is the class distribution of the labelled ones.
-- Scale: the text logits get the probe's spread over classes, a running mean kept in the model.
+- Scale: the text logits get the probe's standard deviation over classes, a running mean kept in the model.
 
 Defaults were settled on one draw each of a consistent and a reversed unlabelled set, by the accuracy on pool rows that
 were neither labelled, unlabelled nor test rows. Macro | tail, %, WHU-RS19, Caltech-54, DTD (all ViT-B/32), learning
@@ -54,7 +54,7 @@ from ulfine_fast.gradient.published_paf import (
 )
 from ulfine_fast.gradient.strong_views import strong_view
 from ulfine_fast.method import FitResult, Method, unadjusted_prior
-from ulfine_fast.models.dual_logit_model import DualLogitModel, spread_ratio
+from ulfine_fast.models.dual_logit_model import DualLogitModel, scale_ratio
 from ulfine_fast.priors.logit_adjustment import log_prior, logit_adjusted_cross_entropy, prior_range
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def fit_seeds(
                 if config.paf:
                     model.prototypes.copy_(fitting.step(model.prototypes, adapted, batch))
                 if config.dlf:
-                    ratio = spread_ratio(*model.unscaled_logits(adapted), batch.weights)
+                    ratio = scale_ratio(*model.unscaled_logits(adapted), batch.weights)
                     kept = config.momentum if number > 1 else 0.0
                     model.text_scale.copy_(kept * model.text_scale + (1 - kept) * ratio)
             loss = sum(
