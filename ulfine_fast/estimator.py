@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 import numpy as np
@@ -203,8 +204,10 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, ClassifierMixin, BaseEstimator
         check_is_fitted(self)
         checked: Any = validate_data(self, X, dtype=np.float32, reset=False)  # pyright: ignore[reportArgumentType]
         rows = np.ascontiguousarray(checked)
+        # In double precision, for in single the rounding of a product, and so an answer, depends on the number of rows.
+        model = copy.deepcopy(self.model_).double()
         with torch.no_grad():
-            logits = self.model_(torch.as_tensor(rows)).double().numpy()
+            logits = model(torch.as_tensor(rows).double()).numpy()
         return logits if self._shift is None else logits + self._shift
 
     def _seed(self) -> int:

@@ -59,7 +59,7 @@ class Method:
     Attributes:
         name: The name on the command line, such as ``"zero-shot"``; equal to the key in the registry.
         config: Strict configuration whose defaults are the method's published or settled ones. Its fields are what
-            ``--config`` and ``--set`` can change.
+            ``--settings`` and ``--set`` can change.
         fit_seeds: ``fit_seeds(data, config, seeds, progress)``, one result for each seed: side by side, or of a
             function for one seed made by `ulfine_fast.seeds.one_by_one`. Deterministic for a seed on one machine; draws
             only from generators that it seeds itself; trains on ``data.features.device``; reports steps with

@@ -8,7 +8,7 @@ import pytest
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
-from ulfine_cache.store.cache_file import CACHE_FILE
+from ulfine_cache.store.layout import CACHE_FILE
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(12, 5)).astype(np.float32)

@@ -14,8 +14,8 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
 from ulfine_cache.neighbours import neighbours
-from ulfine_cache.search.index import INDEX_FILE
 from ulfine_cache.stage_one import cache_features
+from ulfine_cache.store.layout import INDEX_FILE
 
 BUILTIN = {"model": "builtin:tiny", "precision": "fp32", "device": "cpu"}
 

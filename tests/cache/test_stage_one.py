@@ -13,7 +13,7 @@ from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.pixels import decode
-from ulfine_cache.store.cache_file import CACHE_FILE
+from ulfine_cache.store.layout import CACHE_FILE
 
 
 def shard_bytes(cache):
@@ -274,7 +274,7 @@ def test_cache_features__wrong_values(run, photos):
         ({"batch_size": 0}, "batch_size=0"),
         ({"shard_size": 0}, "shard_size=0"),
         ({"source": str(photos)}, "source="),
-        ({"precision": "fp8"}, "no precision 'fp8'"),
+        ({"precision": "fp8"}, "precision='fp8' cannot be used: choose auto, fp32, bf16 or fp16"),
     ):
         with pytest.raises(UsageError, match=message):
             run(**changes)

@@ -1,6 +1,6 @@
-"""The class prior that a classifier answers for, and how its answers are moved to another one. No torch.
+"""The class prior that a classifier answers for, and how it answers for a test prior instead. No torch.
 
-A classifier that was trained under one class distribution is moved to that of the place where it will be used by
+A classifier that was trained under one class distribution answers for another, the test prior, by
 
     z_k + log prior_k - log answered_k
 
@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ulfine_fast.rows.sample_places import sample_places
 
 FLOOR = 1e-30
 """What a prior of zero counts as: its logarithm, -69, is finite in every format and out of reach of any other class."""
@@ -71,7 +73,7 @@ def prior_shift(prior: NDArray[np.float64], answered: NDArray[np.float64]) -> ND
     return np.log(np.maximum(prior, FLOOR)) - np.log(np.maximum(answered, FLOOR))
 
 
-def moved_probabilities(logits: NDArray[np.floating], shift: NDArray[np.float64]) -> NDArray[np.float32]:
+def probabilities_under(logits: NDArray[np.floating], shift: NDArray[np.float64]) -> NDArray[np.float32]:
     """`softmax(z + shift)`.
 
     Args:
@@ -81,16 +83,16 @@ def moved_probabilities(logits: NDArray[np.floating], shift: NDArray[np.float64]
     Returns:
         float32 (N, C), rows sum to 1.
     """
-    moved = np.empty(logits.shape, dtype=np.float32)
+    found = np.empty(logits.shape, dtype=np.float32)
     for start in range(0, len(logits), MAX_ROWS):
-        moved[start : start + MAX_ROWS] = _softmax(logits[start : start + MAX_ROWS] + shift)
-    return moved
+        found[start : start + MAX_ROWS] = _softmax(logits[start : start + MAX_ROWS] + shift)
+    return found
 
 
 def estimate_prior(logits: NDArray[np.floating], answered: NDArray[np.float64]) -> NDArray[np.float64]:
     """The class distribution of rows without labels, by the EM algorithm of Saerens et al. (2002, section 2.3).
 
-    Responsibilities are the probabilities moved to the estimate so far; the next estimate is their mean, to which `M`
+    Responsibilities are the probabilities under the estimate so far; the next estimate is their mean, to which `M`
     imagined rows of a uniform prior are added: `prior_k = (M / C + sum_n r_nk) / (M + N)`. With few of them EM trusts
     the classifier's mistakes as much as its answers: on left-over pool rows it lost up to 14 points of accuracy where
     probabilities are not calibrated. Hence this project's `M`: as many as there are rows, at least `IMAGINED` a class.
@@ -113,7 +115,7 @@ def estimate_prior(logits: NDArray[np.floating], answered: NDArray[np.float64]) 
     if not n_rows:
         return uniform
     if n_rows > MAX_ROWS:
-        logits = logits[sample_places(n_rows)]
+        logits = logits[sample_places(n_rows, MAX_ROWS)]
     likelihoods = _softmax(logits + prior_shift(uniform, answered))
     imagined = max(IMAGINED * n_classes, len(logits))
     prior = uniform
@@ -135,11 +137,6 @@ def prior_of_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 def prior_figures(name: str | None, prior: NDArray[np.float64], class_names: Sequence[str]) -> dict[str, Any]:
     """What a command tells of a test prior: its name, and class name to share."""
     return {"test_prior": name, "class_prior": dict(zip(class_names, prior.tolist(), strict=True))}
-
-
-def sample_places(n_rows: int) -> NDArray[np.int64]:
-    """The rows that an estimate looks at: all of them, or `MAX_ROWS` spread evenly; int64, in rising order."""
-    return np.linspace(0, n_rows - 1, min(n_rows, MAX_ROWS)).round().astype(np.int64)
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

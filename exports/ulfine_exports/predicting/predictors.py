@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_exports.inference.pictures import Picture, by_size, to_array, to_picture, to_pixels
-from ulfine_exports.metadata import VIEWS
+from ulfine_fast.judging.five_crops import Views
 
 if TYPE_CHECKING:
     from ulfine_cache.encoders.encoder import ClipEncoder
@@ -66,20 +66,17 @@ class Predictor(Protocol):
         ...
 
 
-def open_predictor(model: Path, views: str = "auto") -> Predictor:
+def open_predictor(model: Path, views: Views = "auto") -> Predictor:
     """Open a run directory or an exported file.
 
     Args:
         model: The directory or file.
-        views: What a run looks at in an image, one of `ulfine_exports.metadata.VIEWS`; ``"auto"``: what it was judged
-            by when it was fitted.
+        views: What a run looks at in an image, one of `Views`; ``"auto"``: what it was judged by when it was fitted.
 
     Raises:
-        UsageError: `views` is unknown, or an exported file was to look at other views than it does.
+        UsageError: An exported file was to look at other views than it does.
         UlfineError: It is neither, or cannot be used.
     """
-    if views not in ("auto", *VIEWS):
-        raise UsageError(f"unknown views {views!r}: choose auto, {' or '.join(VIEWS)}")
     if model.is_dir():
         return RunPredictor(model, views)
     if model.suffix.lower() == ".onnx" or model.is_file():
@@ -97,50 +94,48 @@ class OnnxPredictor:
     """An exported file; see `Predictor`."""
 
     def __init__(self, path: Path) -> None:
-        from ulfine_exports.onnx_classifier import OnnxClassifier
+        from ulfine_exports.inference.exported_file import ExportedFile
 
-        self._classifier = OnnxClassifier(path)
-        self.class_names = self._classifier.class_names
-        self.device = f"{self._classifier.device} (onnxruntime, {self._classifier.device_reason})"
-        self.weights_hash = self._classifier.metadata.weights_hash
-        self.views = self._classifier.metadata.views or "center"
-        self.labelled_counts = self._classifier.metadata.labelled_counts
+        self._file = ExportedFile(path)
+        metadata, opened = self._file.metadata, self._file.opened
+        self.class_names = metadata.class_names
+        self.device = f"{opened.device} (onnxruntime, {opened.reason})"
+        self.weights_hash = metadata.weights_hash
+        self.views = metadata.views or "center"
+        self.labelled_counts = metadata.labelled_counts
 
     def answered_prior(self) -> NDArray[np.float64]:
         """What the file records."""
-        recorded = self._classifier.metadata.class_prior
+        recorded = self._file.metadata.class_prior
         if not recorded or not self.labelled_counts:
             raise UlfineError(
-                f"{self._classifier.path} does not record which class prior its answers are for, so they cannot be "
-                "moved to another: export the run again"
+                f"{self._file.path} does not record which class prior its answers are for, so they cannot be "
+                "for a test prior: export the run again"
             )
         return np.asarray(recorded, dtype=np.float64) / sum(recorded)
 
     def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
         """Pixels for a ``pixels`` file; the whole picture for an ``image`` file."""
-        preprocess = self._classifier.preprocess
-        if self._classifier.metadata.input == "image":
+        preprocess = self._file.preprocess
+        if self._file.metadata.input == "image":
             return to_array
         return partial(to_pixels, preprocess=preprocess)
 
     def images(self, pictures: list[NDArray[np.uint8]]) -> Answers:
         """Answers for pictures."""
-        classifier = self._classifier
-        if classifier.metadata.input != "image":
-            return classifier.predict_both(classifier.preprocess.normalise(np.stack(pictures)))
+        if self._file.metadata.input != "image":
+            return self._file.answers(self._file.preprocess.normalise(np.stack(pictures)))
         probabilities = np.zeros((len(pictures), len(self.class_names)), np.float32)
         logits = probabilities.copy()
         for places, batch in by_size(pictures, len(pictures)):
-            probabilities[places], logits[places] = classifier.predict_both(batch)
+            probabilities[places], logits[places] = self._file.answers(batch)
         return probabilities, logits
 
     def features(self, rows: NDArray[np.float32]) -> Answers:
         """Answers for features."""
-        if self._classifier.metadata.input != "features":
-            raise UlfineError(
-                f"{self._classifier.path} takes images, not features: export the run with --input features"
-            )
-        return self._classifier.predict_both(rows, batch_size=len(rows) or 1)
+        if self._file.metadata.input != "features":
+            raise UlfineError(f"{self._file.path} takes images, not features: export the run with --input features")
+        return self._file.answers(rows)
 
 
 class RunPredictor:

@@ -10,9 +10,10 @@ from ulfine_cache.import_features import import_features
 from ulfine_cache.info import cache_info
 from ulfine_cache.progress import Silent
 from ulfine_cache.search.exact_search import exact_search, without_row
-from ulfine_cache.search.index import INDEX_FILE, index_cache, search
+from ulfine_cache.search.index import index_cache, search
 from ulfine_cache.search.index_choice import EXACT_ROWS, auto_kind, exact_kind
 from ulfine_cache.store.cache_file import CacheContent, write_cache_file
+from ulfine_cache.store.layout import INDEX_FILE
 from ulfine_cache.store.shards import Shard, shard_path, write_shard
 
 LARGE = 20_000

@@ -10,7 +10,8 @@ import pytest
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.import_features import import_features
-from ulfine_cache.store.lock import LOCK_FILE, writing
+from ulfine_cache.store.layout import LOCK_FILE
+from ulfine_cache.store.lock import writing
 
 HOLD = """
 import sys, time
