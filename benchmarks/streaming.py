@@ -145,7 +145,6 @@ def bars_of(figures: dict) -> list[dict]:
 
     small, large, loaded = figures["small"], figures["large"], figures["in memory"]
     bound = memory_bound(figures["memory"])
-    assert bound is not None
     both = small["streamed"] and large["streamed"] and not loaded["streamed"]
     wanted = [
         ("peak memory of the large fit / bound", large["peak_bytes"] / bound.bytes, 1.0),

@@ -108,7 +108,7 @@ def fit(
         )
         if not len(rows.test):
             progress.note("no test rows, so nothing will be measured: add test/ to the images or draw a split")
-        if streams and bound is not None:
+        if streams:
             note_streaming(data, bound, progress)
         start = time.perf_counter()
         every_seed = [seed + number for number in range(seeds)]

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
 
 
-VALUES_AT_ONCE = 2**25
-"""Numbers in the largest tensor of seeds that are fitted side by side, 128 MB in single precision."""
-
-
 @dataclass(frozen=True)
 class FitResult:
     """What a method hands back.
@@ -64,16 +60,13 @@ class Method:
         name: The name on the command line, such as ``"zero-shot"``; equal to the key in the registry.
         config: Strict configuration whose defaults are the method's published or settled ones. Its fields are what
             ``--settings`` and ``--set`` can change.
-        fit: ``fit(data, config, seed, progress)``. Deterministic for a seed on one machine; draws only from generators
-            that it seeds itself; trains on ``data.features.device``; reports steps with
+        fit_seeds: ``fit_seeds(data, config, seeds, progress)``, one result for each seed: side by side, or of a
+            function for one seed made by `ulfine_fast.seeds.one_by_one`. Deterministic for a seed on one machine; draws
+            only from generators that it seeds itself; trains on ``data.features.device``; reports steps with
             ``progress.update("training", step, total, loss=...)``.
         build: Re-creates the untrained module from `LogitModel.architecture`; `load_state_dict` then fills it.
         prior_power: From a configuration to the power of the labelled class frequencies that the logits answer for
             (`ulfine_fast.priors.class_prior.answered_prior`): `uniform_prior`, `labelled_prior` or `unadjusted_prior`.
-        fit_seeds: ``fit_seeds(data, config, seeds, progress)``, the results of several seeds, trained side by side;
-            None for methods in which nothing but the folds of a search depends on the seed: they are fitted one after
-            the other.
-        seeds_at_once: ``seeds_at_once(data, config)``, how many seeds `fit_seeds` may be given; None for any number.
         seeded: Whether anything in the fit depends on the seed.
         switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `config`
             that are on by default.
@@ -81,13 +74,15 @@ class Method:
 
     name: str
     config: type[StrictConfig]
-    fit: Callable[[TrainingData, Any, int, Progress], FitResult]
+    fit_seeds: Callable[[TrainingData, Any, Sequence[int], Progress], list[FitResult]]
     build: Callable[[dict[str, Any]], LogitModel]
     prior_power: Callable[[Any], float] = uniform_prior
-    fit_seeds: Callable[[TrainingData, Any, Sequence[int], Progress], list[FitResult]] | None = None
-    seeds_at_once: Callable[[TrainingData, Any], int] | None = None
     seeded: bool = True
     switches: tuple[str, ...] = ()
+
+    def fit(self, data: TrainingData, config: Any, seed: int, progress: Progress) -> FitResult:
+        """The result of one seed."""
+        return self.fit_seeds(data, config, [seed], progress)[0]
 
     def ablations(self) -> dict[str | None, dict[str, bool]]:
         """What an ablation fits: settings of the whole method, under None, then of the method without each part.

@@ -26,7 +26,7 @@ LIBRARIES = 10**8
 """What libraries take when they are first used, in bytes."""
 
 
-def must_stream(cache: FeatureCache, split: Split, device: str, memory: MemoryBound | None) -> bool:
+def must_stream(cache: FeatureCache, split: Split, device: str, memory: MemoryBound) -> bool:
     """Decide whether unlabelled rows stay on the disk.
 
     They do where all of them, with what the process holds already and what a fit needs besides, would break the bound,
@@ -36,13 +36,11 @@ def must_stream(cache: FeatureCache, split: Split, device: str, memory: MemoryBo
         cache: An open cache.
         split: One of its splits.
         device: Where the rows go.
-        memory: The bound; None where nobody knows one, and all rows are loaded.
+        memory: The bound.
 
     Raises:
         UlfineError: A bound that a user named is too low even so; the line says what is enough.
     """
-    if memory is None:
-        return False
     n_rows, width = len(split.unlabelled), cache.n_features
     rows, blocks = 4 * n_rows * width, LOADING * 4 * 2 * READ_ROWS * width
     known = int((cache.labels[split.unlabelled] >= 0).sum())
@@ -71,10 +69,11 @@ def note_streaming(data: TrainingData, memory: MemoryBound, progress: Progress) 
 
 
 def training_bytes(labelled: int, unlabelled: int, n_features: int, n_classes: int) -> int:
-    """An estimate from above of what training holds besides the unlabelled rows.
+    """An estimate from above of what training holds besides the unlabelled rows, for one seed.
 
     Five copies of the labelled rows (as they come, at unit length, without folds) with their logits; the sample of the
     rounds with three sets of pseudo-labels for each problem; eight matrices of each problem.
+    What more seeds hold, a model each at least, depends on the method and is not counted.
     """
     sample = min(sample_size(n_features, n_classes), unlabelled)
     return 4 * (

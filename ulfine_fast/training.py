@@ -12,7 +12,6 @@ import torch
 
 from ulfine_cache.encoders.device import choose_device as choose_any_device
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_cache.progress import Silent
 from ulfine_fast.method import FitResult, Method
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def train_seeds(
     *,
     keep_interrupted: bool = False,
 ) -> list[FitResult]:
-    """`train` for several seeds: side by side where the method can, else one after the other.
+    """`train` for several seeds: side by side where the method can, else one after another.
 
     Args:
         method: From `ulfine_fast.registry.get_method`.
@@ -103,36 +102,10 @@ def train_seeds(
             progress.note(f"nothing in {method.name} is random: every seed gives the same")
             results = [method.fit(data, settings, seeds[0], progress)] * len(seeds)
         else:
-            results = _in_turns(method, settings, data, seeds, progress)
+            results = method.fit_seeds(data, settings, seeds, progress)
     if any(result.interrupted_at is not None for result in results) and not keep_interrupted:
         raise KeyboardInterrupt
     return [_finished(method, result) for result in results]
-
-
-def _in_turns(
-    method: Method, settings: StrictConfig, data: TrainingData, seeds: Sequence[int], progress: Progress
-) -> list[FitResult]:
-    """As many seeds at once as the method can."""
-    at_once = 1
-    if method.fit_seeds is not None:
-        at_once = len(seeds) if method.seeds_at_once is None else method.seeds_at_once(data, settings)
-    turns = [seeds[first : first + at_once] for first in range(0, len(seeds), at_once)]
-    results: list[FitResult] = []
-    for turn in turns:
-        told = progress if len(turns) == 1 else Silent()
-        if method.fit_seeds is None:
-            fitted = [method.fit(data, settings, turn[0], told)]
-        else:
-            fitted = method.fit_seeds(data, settings, turn, told)
-        if results and fitted[0].interrupted_at is not None:
-            # Half a fit says nothing about the spread over seeds.
-            return [replace(results[0], interrupted_at=len(results) + 1), *results[1:]]
-        results += fitted
-        if len(turns) > 1:
-            progress.update("training seeds", len(results), len(seeds))
-        if fitted[0].interrupted_at is not None:
-            break
-    return results
 
 
 def _finished(method: Method, result: FitResult) -> FitResult:

@@ -16,6 +16,7 @@ from ulfine_cache.store.cache_file import ShardTable, read_shard_table
 from ulfine_cache.store.datasets import UNREADABLE, dataset, decode, read_array, read_texts
 from ulfine_cache.store.layout import CACHE_FILE
 from ulfine_cache.store.shards import damaged, read_features, read_labels, read_paths
+from ulfine_cache.store.unit_norm import unit_norm
 
 _Rows = npt.NDArray[np.int64]
 
@@ -130,7 +131,7 @@ class FeatureCache:
             rising, place = np.unique(of_shard, return_inverse=True)
             read = read_features(shard, view, rising, pre_projection=pre_projection)[place].astype(np.float32)
             # float16 leaves the norms off by up to 5e-4.
-            features[wanted] = read / np.linalg.norm(read, axis=1, keepdims=True)
+            features[wanted] = unit_norm(read)
         return features
 
     @cached_property

@@ -135,13 +135,14 @@ def _shards(content: FeatureFile, plan: dict[str, Any]) -> Iterator[Shard]:
     import numpy as np
 
     from ulfine_cache.store.shards import Shard, content_hash
+    from ulfine_cache.store.unit_norm import unit_norm
 
     for start in range(0, len(content.labels), SHARD_ROWS):
         rows = slice(start, start + SHARD_ROWS)
         # float64, because the squares of large float16 or float32 values overflow.
         features = content.features[rows].astype(np.float64)
         features /= np.abs(features).max(axis=2, keepdims=True)
-        features = (features / np.linalg.norm(features, axis=2, keepdims=True)).astype(np.float16)
+        features = unit_norm(features).astype(np.float16)
         yield Shard(
             features=features,
             labels=content.labels[rows],

@@ -11,6 +11,7 @@ from ulfine_fast.compare import compare
 from ulfine_fast.judging.metrics import SCALARS
 from ulfine_fast.methods import zero_shot
 from ulfine_fast.rows.training_data import load_training_data
+from ulfine_fast.seeds import one_by_one
 
 
 @pytest.fixture
@@ -21,7 +22,12 @@ def means_method(monkeypatch):
     def fit(data, config, seed, progress):
         return zero_shot.fit(dataclasses.replace(data, text=None), config, seed, progress)
 
-    monkeypatch.setattr(zero_shot, "MEANS", dataclasses.replace(zero_shot.METHOD, name="means", fit=fit), raising=False)
+    monkeypatch.setattr(
+        zero_shot,
+        "MEANS",
+        dataclasses.replace(zero_shot.METHOD, name="means", fit_seeds=one_by_one(fit)),
+        raising=False,
+    )
     monkeypatch.setitem(registry.METHODS, "means", registry.Entry("zero_shot:MEANS", "class means"))
 
 

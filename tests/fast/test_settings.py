@@ -22,7 +22,7 @@ def not_called(*_):
     raise AssertionError
 
 
-METHOD = Method(name="try", config=TryConfig, fit=not_called, build=not_called)
+METHOD = Method(name="try", config=TryConfig, fit_seeds=not_called, build=not_called)
 
 
 def test_resolve_settings__defaults():

@@ -8,7 +8,8 @@ from ulfine_cache.progress import Silent
 from ulfine_fast.method import FitResult, Method
 from ulfine_fast.methods.zero_shot import PrototypeModel
 from ulfine_fast.rows.training_data import make_training_data
-from ulfine_fast.training import choose_device, train, train_seeds
+from ulfine_fast.seeds import one_by_one
+from ulfine_fast.training import choose_device, train
 
 DATA = make_training_data(
     features=np.eye(3), labels=np.arange(3), unlabelled=np.empty((0, 3)), text=None, class_names=("a", "b", "c")
@@ -21,7 +22,12 @@ def method_that_ends_with(value):
         model.prototypes.fill_(value)
         return FitResult(model, [{"step": 1.0, "loss": 0.0}], {"seed": seed})
 
-    return Method(name="try", config=StrictConfig, fit=fit, build=lambda architecture: PrototypeModel(**architecture))
+    return Method(
+        name="try",
+        config=StrictConfig,
+        fit_seeds=one_by_one(fit),
+        build=lambda architecture: PrototypeModel(**architecture),
+    )
 
 
 def test_train__model_is_ready_to_predict():
@@ -63,32 +69,12 @@ def test_train__half_a_fit_is_for_those_who_want_it():
     def fit(data, settings, seed, progress):
         return FitResult(PrototypeModel(n_features=3, n_classes=3, scale=1.0), interrupted_at=7)
 
-    method = Method(name="try", config=StrictConfig, fit=fit, build=lambda architecture: PrototypeModel(**architecture))
-    with pytest.raises(KeyboardInterrupt):
-        train(method, StrictConfig(), DATA, 0, Silent())
-    assert train(method, StrictConfig(), DATA, 0, Silent(), keep_interrupted=True).interrupted_at == 7
-
-
-@pytest.mark.parametrize("interrupted", [None, 0, 1])
-def test_train_seeds__in_turns(interrupted):
-    """Five seeds, at most two at once; Ctrl-C in the turn of this number."""
-    turns = []
-
-    def fit_seeds(data, settings, seeds, progress):
-        at = 3 if len(turns) == interrupted else None
-        turns.append(list(seeds))
-        model = PrototypeModel(n_features=3, n_classes=3, scale=1.0)
-        return [FitResult(model, diagnostics={"seed": seed}, interrupted_at=at) for seed in seeds]
-
     method = Method(
         name="try",
         config=StrictConfig,
-        fit=lambda *arguments: fit_seeds(*arguments[:2], [arguments[2]], arguments[3])[0],
-        fit_seeds=fit_seeds,
-        seeds_at_once=lambda data, settings: 2,
+        fit_seeds=one_by_one(fit),
         build=lambda architecture: PrototypeModel(**architecture),
     )
-    results = train_seeds(method, StrictConfig(), DATA, range(5, 10), Silent(), keep_interrupted=True)
-    expected = {None: ([5, 6, 7, 8, 9], None), 0: ([5, 6], 3), 1: ([5, 6], 3)}[interrupted]
-    assert ([result.diagnostics["seed"] for result in results], results[0].interrupted_at) == expected
-    assert turns == [[5, 6], [7, 8], [9]][: None if interrupted is None else interrupted + 1]
+    with pytest.raises(KeyboardInterrupt):
+        train(method, StrictConfig(), DATA, 0, Silent())
+    assert train(method, StrictConfig(), DATA, 0, Silent(), keep_interrupted=True).interrupted_at == 7

@@ -44,18 +44,18 @@ def align(parts: Tensor, labels: Tensor, row_weights: Tensor) -> Tensor:
 
 
 def fit_fusion_weights(
-    parts: Tensor, labels: Tensor, row_weights: Tensor, spread: Tensor, aligned: Tensor | None = None
+    parts: Tensor, labels: Tensor, row_weights: Tensor, prior_std: Tensor, aligned: Tensor | None = None
 ) -> Tensor:
     """The most probable weights given held-out logits.
 
     Parts are first brought to one scale by `align`. Beforehand they are expected to weigh the same, `1 / P` each, and
-    `spread` says how far from there the labels may move each weight.
+    `prior_std` says how far from there the labels may move each weight.
 
     Args:
         parts: float (P, N, C), logits of rows that the parts were not fitted on.
         labels: int64 (N,).
         row_weights: float64 (N,), evidence of each row, see `ulfine_fast.rows.folds.balanced_weights`.
-        spread: float64 (P,): standard deviations of the weights' logarithms.
+        prior_std: float64 (P,): standard deviations of the weights' logarithms.
         aligned: `align(parts, labels, row_weights)` where it is known already.
 
     Returns:
@@ -63,7 +63,7 @@ def fit_fusion_weights(
     """
     expected = align(parts, labels, row_weights) if aligned is None else aligned
     expected = expected.cpu().numpy() / len(parts)
-    return _most_probable(parts, labels, row_weights, expected, spread.cpu().numpy())
+    return _most_probable(parts, labels, row_weights, expected, prior_std.cpu().numpy())
 
 
 def _most_probable(
@@ -71,12 +71,12 @@ def _most_probable(
     labels: Tensor,
     row_weights: Tensor,
     expected: NDArray[np.float64],
-    spread: NDArray[np.float64],
+    prior_std: NDArray[np.float64],
     max_iter: int = 60,
 ) -> Tensor:
     """Maximise the weighted log-likelihood of the labels under log-normal priors on the weights, by Newton's method.
 
-    With `u = log(w / expected)` the Hessian is `W H W + diag(W g) + diag(1 / spread^2)`, where `g` and `H` are the
+    With `u = log(w / expected)` the Hessian is `W H W + diag(W g) + diag(1 / prior_std^2)`, where `g` and `H` are the
     likelihood's gradient and Hessian in the weights, and `W` their diagonal matrix. Only the middle term can be
     negative; where it makes the whole indefinite, far from the maximum, it is left out.
     """
@@ -84,13 +84,13 @@ def _most_probable(
 
     def at(u: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
         loss, slope, curvature = _likelihood(over_label, row_weights, expected * np.exp(u))
-        loss += 0.5 * float(((u / spread) ** 2).sum())
+        loss += 0.5 * float(((u / prior_std) ** 2).sum())
         weights = expected * np.exp(u)
-        hessian = curvature * np.outer(weights, weights) + np.diag(spread**-2.0)
+        hessian = curvature * np.outer(weights, weights) + np.diag(prior_std**-2.0)
         exact = hessian + np.diag(weights * slope)
         if np.linalg.eigvalsh(exact)[0] > 0.1 * np.linalg.eigvalsh(hessian)[0]:
             hessian = exact
-        return loss, weights * slope + u / spread**2, hessian
+        return loss, weights * slope + u / prior_std**2, hessian
 
     u = np.zeros(len(parts))
     loss, gradient, hessian = at(u)

@@ -53,9 +53,53 @@ def sample_rows(n_rows: int, n_features: int, n_classes: int, generator: torch.G
     return None if n_rows <= size else torch.randperm(n_rows, generator=generator)[:size].sort().values
 
 
+class EveryRow:
+    """All unlabelled rows, for the last round of several fits: their second moment is computed in the first.
+
+    Args:
+        rows: float32 (N, D).
+    """
+
+    def __init__(self, rows: Tensor | StreamedRows) -> None:
+        self._rows = rows
+        # Every row weighs the same whatever its pseudo-label, so this never changes.
+        self._gram: Tensor | None = None
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self._rows)
+
+    def moments(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, interruption: Interruption) -> Moments | None:
+        """Moments under pseudo-labels, in one pass in blocks that stay in the cache of the processor.
+
+        Args:
+            weight: float (B, C, D), of the classifiers that give the pseudo-labels.
+            bias: float (B, C).
+            dtype: Of the result.
+            interruption: Looked at after each block.
+
+        Returns:
+            None where the pass was interrupted.
+        """
+        counts = torch.zeros(bias.shape, dtype=torch.float64, device=bias.device)
+        sums = torch.zeros(weight.shape, dtype=torch.float64, device=bias.device)
+        gram = torch.zeros(weight.shape[-1], weight.shape[-1], dtype=torch.float64, device=bias.device)
+        for block in self._rows.split(BLOCK):
+            if interruption.requested:
+                return None
+            labels = _pseudo_labels(block, weight, bias)
+            counts += labels.sum(0)
+            sums += _sums(labels, block)
+            if self._gram is None:
+                gram += second_moment(block, dtype)
+        if self._gram is None:
+            self._gram = gram
+        return Moments(counts.to(dtype), sums.to(dtype), self._gram.to(dtype))
+
+
 def refine(
     rows: Tensor,
-    every: Tensor | StreamedRows | None,
+    every: EveryRow | None,
     labelled: Moments,
     prototypes: Prototypes,
     *,
@@ -74,7 +118,7 @@ def refine(
 
     Args:
         rows: float32 (M, D), unlabelled rows for the rounds.
-        every: float32 (N, D), all of them where `rows` are a sample, else None.
+        every: All of them where `rows` are a sample, else None.
         labelled: Moments of the labelled rows of B problems.
         prototypes: Where to begin.
         classify: From prototypes to the classifier (B, C, D) and (B, C) that gives pseudo-labels under a uniform prior.
@@ -85,7 +129,7 @@ def refine(
         interruption: Looked at after each round and each block of rows.
     """
     multiple = 1.0 if every is None else len(every) / len(rows)
-    # Every row weighs the same whatever its pseudo-label, so the second moment never changes.
+    # It is the same in every round, as in `EveryRow`.
     gram = second_moment(rows, labelled.gram.dtype)
     log_prior = torch.zeros_like(labelled.counts)
     before: Tensor | None = None
@@ -106,7 +150,7 @@ def refine(
         before = labels
     if every is not None:
         weight, bias = classify(prototypes)
-        moments = _moments(every, weight, bias + log_prior, gram.dtype, interruption)
+        moments = every.moments(weight, bias + log_prior, gram.dtype, interruption)
         if moments is not None:
             log_prior = _log_prior(moments.counts, len(every))
             prototypes = fit(labelled.plus(moments, share))
@@ -132,23 +176,3 @@ def _log_prior(counts: Tensor, n_rows: int) -> Tensor:
 def _moved(before: Tensor, labels: Tensor) -> float:
     """The mean share of a pseudo-label that moved, in the problem where it is most; overwrites `before`."""
     return float(0.5 * before.sub_(labels).abs_().sum(-1).mean(0).amax())
-
-
-def _moments(
-    rows: Tensor | StreamedRows, weight: Tensor, bias: Tensor, dtype: torch.dtype, interruption: Interruption
-) -> Moments | None:
-    """Moments of all rows under their pseudo-labels, in one pass in blocks that stay in the cache of the processor.
-
-    None where the pass was interrupted.
-    """
-    counts = torch.zeros(bias.shape, dtype=torch.float64, device=bias.device)
-    sums = torch.zeros(weight.shape, dtype=torch.float64, device=bias.device)
-    gram = torch.zeros(weight.shape[-1], weight.shape[-1], dtype=torch.float64, device=bias.device)
-    for block in rows.split(BLOCK):
-        if interruption.requested:
-            return None
-        labels = _pseudo_labels(block, weight, bias)
-        counts += labels.sum(0)
-        sums += _sums(labels, block)
-        gram += second_moment(block, dtype)
-    return Moments(counts.to(dtype), sums.to(dtype), gram.to(dtype))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ulfine_fast.closed_form.em_rounds import Refined, refine
+from ulfine_fast.closed_form.em_rounds import EveryRow, Refined, refine
 from ulfine_fast.closed_form.fold_problems import FoldProblems
 from ulfine_fast.closed_form.left_out_fusion import LeftOutFusion
 from ulfine_fast.closed_form.paf import Prototypes
@@ -79,7 +79,8 @@ class Fits:
         self,
         begin: Fitted,
         shrinkage: float | None,
-        sample: Tensor | None,
+        rows: Tensor,
+        every: EveryRow | None,
         progress: Progress,
         interruption: Interruption,
     ) -> Refined:
@@ -88,7 +89,8 @@ class Fits:
         Args:
             begin: Where to begin.
             shrinkage: As in `from_labelled_rows`.
-            sample: Numbers of the unlabelled rows that the rounds run on; None for all.
+            rows: float32 (M, D), the unlabelled rows that the rounds run on.
+            every: All of them where `rows` are a sample, else None.
             progress: Told about the rounds.
             interruption: Ends them.
         """
@@ -101,10 +103,9 @@ class Fits:
         def classify(prototypes: Prototypes) -> tuple[Tensor, Tensor]:
             return fixed + own * prototypes.weight.double(), own.to(prototypes.bias) * prototypes.bias
 
-        unlabelled = problems.data.unlabelled
         return refine(
-            unlabelled[:] if sample is None else unlabelled[sample],
-            None if sample is None else unlabelled,
+            rows,
+            every,
             problems.labelled,
             begin.prototypes,
             classify=classify,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Standard deviations of the logarithms of the weights of prototypes, probe and text, around equal weights of the
 # aligned parts. The probe's is held tight: held-out likelihood overrates it where the rare classes, which it serves
 # worst, have too few rows to be held out.
-SPREAD = (1.0, 0.3, 1.0)
+PRIOR_STD = (1.0, 0.3, 1.0)
 
 
 class LeftOutFusion:
@@ -42,8 +42,8 @@ class LeftOutFusion:
         self._features = [data.features[chosen] for chosen in rows]
         self._dlf = dlf
         self.labels = torch.cat([data.labels[chosen] for chosen in rows])
-        judged = usable_rows(data)
-        usable = torch.cat([judged[chosen] for chosen in rows])
+        usable = usable_rows(data)
+        usable = torch.cat([usable[chosen] for chosen in rows])
         seen = torch.bincount(self.labels, minlength=data.n_classes)
         self.row_weights = balanced_weights(self.labels, seen, usable)
         others = [probes[1:]] if text is None else [probes[1:], text.expand_as(probes[1:])]
@@ -61,12 +61,12 @@ class LeftOutFusion:
         bias = torch.cat([problem.expand(len(features), -1) for problem, features in pairs])
         fitted = (self._logits(prototypes.weight[1:]) + bias).to(self._others)
         parts = torch.cat([fitted[None], self._others])
-        spread = torch.tensor(SPREAD[: len(parts)], dtype=torch.float64, device=parts.device)
+        prior_std = torch.tensor(PRIOR_STD[: len(parts)], dtype=torch.float64, device=parts.device)
         aligned = align(parts[:1], self.labels, self.row_weights)
         if self._dlf:
             aligned = torch.cat([aligned, self._aligned])
-            weights = fit_fusion_weights(parts, self.labels, self.row_weights, spread, aligned)
+            weights = fit_fusion_weights(parts, self.labels, self.row_weights, prior_std, aligned)
         else:
-            weights = torch.zeros_like(spread)
+            weights = torch.zeros_like(prior_std)
             weights[:1] = aligned
         return weights, cross_entropy(fuse(parts, weights).double(), self.labels, reduction="none")

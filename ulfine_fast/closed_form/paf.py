@@ -181,10 +181,10 @@ def fit_prototypes(
     width = width or sums.shape[-1]
     share = covariance_shrinkage(total, width) if shrinkage is None else torch.full_like(total, shrinkage)
     trace = moments.gram.diagonal(dim1=1, dim2=2).sum(1) + 2 * (prototypes * half).sum((1, 2))
-    spread = trace / total / width
+    variance = trace / total / width
     # Rows that are all copies have no scatter but rounding errors.
     nothing = 8 * torch.finfo(sums.dtype).eps * moments.gram.diagonal(dim1=1, dim2=2).sum(1) / total
-    floor = share * torch.maximum(spread, nothing).clamp_min(1e-9)
+    floor = share * torch.maximum(variance, nothing).clamp_min(1e-9)
     if shrinkage is None or shrinkage < 1:
         covariance = prototypes.transpose(1, 2) @ half
         covariance = covariance + covariance.transpose(1, 2)

@@ -62,10 +62,10 @@ def fit_text_anchored_probes(
     share = (keep / keep.sum(1, keepdim=True).clamp_min(1)).T.to(features).contiguous()  # (N, B)
     label_places = (labels[:, None] + n_classes * torch.arange(n_problems, device=labels.device)).contiguous()
     start = torch.softmax(fixed[:, :n_classes], dim=-1)
-    spread = (start * (1 - start)).mean()
+    curvature = (start * (1 - start)).mean()
     variance = rows.square().mean(0) if n_rows else rows.new_zeros(rows.shape[1])
     # Never far below the curvature that other points have, or a start that is sure of itself would step too far.
-    scale = UNIT * (spread.clamp_min(1e-3) * UNIT**2 * variance + 2 * penalty).rsqrt()
+    scale = UNIT * (curvature.clamp_min(1e-3) * UNIT**2 * variance + 2 * penalty).rsqrt()
     strength = penalty / UNIT**2
 
     def value_and_gradient(points: Tensor) -> tuple[Tensor, Tensor]:

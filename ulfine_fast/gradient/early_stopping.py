@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ulfine_fast.gradient.side_by_side import Axes, whole_states
+from ulfine_fast.gradient.side_by_side import Axes
 from ulfine_fast.rows.cross_validation import usable_rows
 from ulfine_fast.rows.folds import balanced_weights, stratified_folds
 
@@ -22,18 +22,21 @@ PATIENCE = 100
 
 
 def can_stop_early(data: TrainingData, progress: Progress) -> bool:
-    """Whether there are rows that can be left out and judged; progress is told where there are none."""
+    """Whether there are rows that can be left out and scored; progress is told where there are none."""
     if len(data.labels) > 1 and bool(usable_rows(data).any()):
         return True
     progress.note("early stopping needs labelled rows that can be left out: all steps are taken")
     return False
 
 
-class EarlyStopping:
-    """Keeps, for each seed, the whole problem's weights of the step at which rows left out are predicted best.
+Kept = TypeVar("Kept")
+
+
+class EarlyStopping(Generic[Kept]):
+    """Keeps, for each seed, what the whole problem was at the step at which rows left out are predicted best.
 
     For each seed the whole fit and one fit without each fold of the labelled rows take the same steps. Left-out rows
-    are judged by cross-entropy, balanced over classes, as in `ulfine_fast.rows.cross_validation.choose_setting`;
+    are scored by cross-entropy, balanced over classes, as in `ulfine_fast.rows.cross_validation.choose_setting`;
     without text a class of one row has no say. What is kept is the fit of all labelled rows after that many steps of
     the full schedule, so nothing is trained again. The start, step 0, takes part.
 
@@ -47,7 +50,7 @@ class EarlyStopping:
         keep: bool (S, 1 + K, N), the rows that each problem learns from.
         best_step: The kept step of each seed.
         best_loss: Its left-out loss.
-        states: The kept weights of each seed.
+        kept: What was kept of each seed.
     """
 
     def __init__(self, data: TrainingData, seeds: Sequence[int], n_folds: int) -> None:
@@ -62,7 +65,7 @@ class EarlyStopping:
         self._weights = weights / weights.sum()
         self.best_step = [0] * len(seeds)
         self.best_loss = [float("inf")] * len(seeds)
-        self.states: list[dict[str, Tensor]] = [{} for _ in seeds]
+        self.kept: dict[int, Kept] = {}
 
     def row_weights(self, rows: Tensor) -> Tensor:
         """1 for rows that a model learns from, 0 for others, float (S, B, N) without the axes of length 1.
@@ -73,13 +76,13 @@ class EarlyStopping:
         rows = rows.reshape(self.axes.seeds, 1, -1).expand(-1, self.axes.problems, -1)
         return self.keep.gather(-1, rows).float().reshape(*self.axes.shape, -1)
 
-    def look(self, step: int, model: nn.Module, logits: Tensor) -> tuple[Tensor, bool]:
-        """Judge the models after a step and keep the best.
+    def look(self, step: int, logits: Tensor, snapshot: Callable[[], Sequence[Kept]]) -> tuple[Tensor, bool]:
+        """Compare the models after a step with those before, and keep the best.
 
         Args:
             step: Its number.
-            model: All models, stacked.
             logits: float (..., N, C), of all labelled rows by all models.
+            snapshot: What is to be kept of each seed; called where there is something to keep.
 
         Returns:
             The left-out loss of each seed, float (S,), and whether all have gone `PATIENCE` steps without a lower one.
@@ -88,11 +91,10 @@ class EarlyStopping:
         logits = logits.reshape(seeds, self.axes.problems, *logits.shape[-2:])
         losses = []
         for seed, left_out_by in enumerate(self._left_out_by):
-            judged = logits[seed, left_out_by, rows].double()
-            losses.append((self._weights * cross_entropy(judged, self._data.labels, reduction="none")).sum())
-        states = None
-        for seed, loss in enumerate(losses):
-            if float(loss) < self.best_loss[seed]:
-                states = whole_states(model, self.axes) if states is None else states
-                self.best_step[seed], self.best_loss[seed], self.states[seed] = step, float(loss), states[seed]
+            left_out = logits[seed, left_out_by, rows].double()
+            losses.append((self._weights * cross_entropy(left_out, self._data.labels, reduction="none")).sum())
+        better = [seed for seed, loss in enumerate(losses) if float(loss) < self.best_loss[seed]]
+        now = snapshot() if better else []
+        for seed in better:
+            self.best_step[seed], self.best_loss[seed], self.kept[seed] = step, float(losses[seed]), now[seed]
         return torch.stack(losses), all(step - best >= PATIENCE for best in self.best_step)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ulfine_fast.gradient.batches import batches
-from ulfine_fast.gradient.descent import Descent, DescentConfig, descend
+from ulfine_fast.gradient.descent import DescentConfig, descend
 from ulfine_fast.gradient.early_stopping import EarlyStopping, can_stop_early
 from ulfine_fast.gradient.side_by_side import Axes, stack_models, whole_states
 from ulfine_fast.method import FitResult
@@ -60,8 +60,27 @@ class Problems(Generic[Model]):
         return log_prior(self.counts).unsqueeze(-2)
 
 
-Loss = Callable[[Batch, int], tuple[Tensor, Mapping[str, Tensor]]]
-"""From a batch and the step's number, counted from 1, to one loss for each model and figures for the history."""
+@dataclass(frozen=True)
+class Objective:
+    """What models side by side minimise.
+
+    Attributes:
+        loss: From a batch and the step's number, counted from 1, to one loss for each model and figures for the
+            history.
+        state: What else the steps change, tensors with the axes of the models: the diagnostics are told what they were
+            at the step that counts.
+    """
+
+    loss: Callable[[Batch, int], tuple[Tensor, Mapping[str, Tensor]]]
+    state: Callable[[], Mapping[str, Tensor]] = dict
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What the whole problem of a seed is at a step: the weights of its model, and the state of its objective."""
+
+    weights: dict[str, Tensor]
+    state: dict[str, Tensor]
 
 
 def train_side_by_side(
@@ -71,8 +90,8 @@ def train_side_by_side(
     progress: Progress,
     *,
     new_model: Callable[[TrainingData, torch.Generator], Model],
-    losses: Callable[[Problems[Model]], Loss],
-    diagnostics: Callable[[int, Model], Mapping[str, Any]] = lambda seed, model: {},
+    objective: Callable[[Problems[Model]], Objective],
+    diagnostics: Callable[[Model, Mapping[str, Tensor]], Mapping[str, Any]] = lambda model, state: {},
 ) -> list[FitResult]:
     """Train one model for each seed, all in the same steps; the last step counts, or the best with early stopping.
 
@@ -85,20 +104,20 @@ def train_side_by_side(
         seeds: S seeds.
         progress: Told about the steps.
         new_model: From rows and a generator to the model before its first step, on the device of the rows.
-        losses: From all models to their loss, before the first step.
-        diagnostics: What the result of a seed, by its place, tells besides.
+        objective: From all models to what they minimise, before the first step.
+        diagnostics: From the model of a seed and the state of its objective to what the result tells besides.
     """
     stopping = _early_stopping(data, config, seeds, progress)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     problems = _problems(data, seeds, generators, stopping, new_model)
     model, axes = problems.model, problems.axes
-    loss_of = losses(problems)
+    minimised = objective(problems)
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
     draws = [batches(len(data.labels), config.batch_size, generator) for generator in generators]
 
     def step(number: int) -> dict[str, Tensor]:
-        loss, figures = loss_of(_draw(data, draws, axes, stopping), number)
+        loss, figures = minimised.loss(_draw(data, draws, axes, stopping), number)
         if loss.requires_grad:  # parts of a method may be turned off until nothing is learnt by gradient
             optimiser.zero_grad(set_to_none=True)
             loss.sum().backward()
@@ -106,10 +125,14 @@ def train_side_by_side(
             schedule.step()
         return {name: axes.whole(values) for name, values in figures.items()}
 
+    def snapshots() -> list[_Snapshot]:
+        pairs = zip(whole_states(model.state_dict(), axes), whole_states(minimised.state(), axes), strict=True)
+        return [_Snapshot(*pair) for pair in pairs]
+
     def look(number: int) -> tuple[dict[str, Tensor], bool]:
         assert stopping is not None
         with torch.no_grad():
-            loss, enough = stopping.look(number, model, model.logits(data.features))
+            loss, enough = stopping.look(number, model.logits(data.features), snapshots)
         return {"left_out_loss": loss}, enough
 
     if stopping is not None:
@@ -117,13 +140,20 @@ def train_side_by_side(
     descent = descend(
         step, steps=config.steps, n_seeds=len(seeds), progress=progress, check=None if stopping is None else look
     )
-    models = _whole_models(problems, stopping, lambda: new_model(data, torch.Generator()))
-    return [_result(seed, whole, descent, stopping, diagnostics(seed, whole)) for seed, whole in enumerate(models)]
+    results: list[FitResult] = []
+    for seed, counts in sorted(dict(enumerate(snapshots()) if stopping is None else stopping.kept).items()):
+        whole = new_model(data, torch.Generator()) if axes.shape else model
+        whole.load_state_dict(counts.weights)
+        found = dict(diagnostics(whole.eval(), counts.state))
+        if stopping is not None:
+            found |= {"steps": stopping.best_step[seed], "left_out_loss": stopping.best_loss[seed]}
+        results.append(FitResult(whole, descent.histories[seed], found, descent.interrupted_at))
+    return results
 
 
 def _early_stopping(
     data: TrainingData, config: DescentConfig, seeds: Sequence[int], progress: Progress
-) -> EarlyStopping | None:
+) -> EarlyStopping[_Snapshot] | None:
     if config.early_stopping and can_stop_early(data, progress):
         return EarlyStopping(data, seeds, config.folds)
     return None
@@ -133,7 +163,7 @@ def _problems(
     data: TrainingData,
     seeds: Sequence[int],
     generators: Sequence[torch.Generator],
-    stopping: EarlyStopping | None,
+    stopping: EarlyStopping[_Snapshot] | None,
     new_model: Callable[[TrainingData, torch.Generator], Model],
 ) -> Problems[Model]:
     """The models before their first step, and the counts of the rows that each learns from."""
@@ -150,7 +180,9 @@ def _problems(
     return Problems(stack_models(models, axes), axes, torch.stack(counts).reshape(*axes.shape, -1))
 
 
-def _draw(data: TrainingData, draws: Sequence[Iterator[Tensor]], axes: Axes, stopping: EarlyStopping | None) -> Batch:
+def _draw(
+    data: TrainingData, draws: Sequence[Iterator[Tensor]], axes: Axes, stopping: EarlyStopping[_Snapshot] | None
+) -> Batch:
     rows = [next(draw).to(data.labels.device) for draw in draws]
     if not axes.shape:
         return Batch(data.features[rows[0]], data.labels[rows[0]], None)
@@ -162,28 +194,3 @@ def _draw(data: TrainingData, draws: Sequence[Iterator[Tensor]], axes: Axes, sto
         features = axes.batch([data.features[row] for row in rows])
         labels, taken = axes.batch([data.labels[row] for row in rows]), torch.stack(rows)
     return Batch(features, axes.per_problem(labels), None if stopping is None else stopping.row_weights(taken))
-
-
-def _whole_models(
-    problems: Problems[Model], stopping: EarlyStopping | None, empty: Callable[[], Model]
-) -> Iterator[Model]:
-    """The model of each seed, of its last or best step."""
-    axes = problems.axes
-    for state in whole_states(problems.model, axes) if stopping is None else stopping.states:
-        model = empty() if axes.shape else problems.model
-        model.load_state_dict(state)
-        yield model.eval()
-
-
-def _result(
-    seed: int, model: LogitModel, descent: Descent, stopping: EarlyStopping | None, diagnostics: Mapping[str, Any]
-) -> FitResult:
-    found = {}
-    if stopping is not None:
-        found = {"steps": stopping.best_step[seed], "left_out_loss": stopping.best_loss[seed]}
-    return FitResult(
-        model=model,
-        history=descent.histories[seed],
-        diagnostics={**diagnostics, **found},
-        interrupted_at=descent.interrupted_at,
-    )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ulfine_fast.gradient.descent import DescentConfig
-from ulfine_fast.gradient.gradient_training import Batch, Loss, Problems, train_side_by_side
+from ulfine_fast.gradient.gradient_training import Batch, Objective, Problems, train_side_by_side
 from ulfine_fast.gradient.side_by_side import Axes
 from ulfine_fast.method import FitResult
 from ulfine_fast.models.logit_model import LogitModel
@@ -116,11 +116,6 @@ UnlabelledTerm = Callable[[LinearHeadModel, Axes], tuple[Tensor, Mapping[str, Te
 """What unlabelled rows add to the loss in a step: one loss for each model, and figures for the history, likewise."""
 
 
-def fit(data: TrainingData, config: LinearHeadConfig, seed: int, progress: Progress) -> FitResult:
-    """Train on the labelled rows alone; the last step is the model, or the best one with early stopping."""
-    return train_heads(data, config, [seed], progress)[0]
-
-
 def train_heads(
     data: TrainingData,
     config: LinearHeadConfig,
@@ -141,7 +136,7 @@ def train_heads(
         diagnostics: What every result tells besides.
     """
 
-    def losses(problems: Problems[LinearHeadModel]) -> Loss:
+    def objective(problems: Problems[LinearHeadModel]) -> Objective:
         prior = problems.prior
 
         def loss_of(batch: Batch, number: int) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -153,7 +148,7 @@ def train_heads(
             term, more = unlabelled(problems.model, problems.axes)
             return loss + term, {**figures, **more}
 
-        return loss_of
+        return Objective(loss_of)
 
     return train_side_by_side(
         data,
@@ -161,6 +156,6 @@ def train_heads(
         seeds,
         progress,
         new_model=lambda rows, generator: new_head(rows, config, generator),
-        losses=losses,
-        diagnostics=lambda seed, model: diagnostics or {},
+        objective=objective,
+        diagnostics=lambda model, state: diagnostics or {},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TypeVar
@@ -59,7 +59,8 @@ def stack_models(models: Sequence[Model], axes: Axes) -> Model:
     """One module whose parameters and buffers hold those of all models, along leading axes.
 
     It computes what each of the models would, for modules whose operations broadcast; a step of an elementwise
-    optimiser on the sum of their losses is one step of each.
+    optimiser on the sum of their losses is one step of each. `torch.func.stack_module_state` would spare one line, the
+    stack itself, and leave two dicts that still have to go into a module.
 
     Args:
         models: S B modules, all problems of the first seed first.
@@ -78,12 +79,17 @@ def stack_models(models: Sequence[Model], axes: Axes) -> Model:
     return stacked
 
 
-def whole_states(stacked: nn.Module, axes: Axes) -> list[dict[str, Tensor]]:
-    """Copies of the weights of the S whole problems, one dict for each, ready for `load_state_dict`."""
+def whole_states(stacked: Mapping[str, Tensor], axes: Axes) -> list[dict[str, Tensor]]:
+    """Copies of what belongs to the S whole problems, one dict for each.
+
+    Args:
+        stacked: Tensors with the axes of the models, such as the ``state_dict()`` of `stack_models`.
+        axes: S and B.
+    """
     n_axes = len(axes.shape)
 
     def of(values: Tensor, seed: int) -> Tensor:
         shape = values.shape[n_axes:]
         return values.detach().reshape(axes.seeds, axes.problems, *shape)[seed, 0].clone()
 
-    return [{name: of(values, seed) for name, values in stacked.state_dict().items()} for seed in range(axes.seeds)]
+    return [{name: of(values, seed) for name, values in stacked.items()} for seed in range(axes.seeds)]

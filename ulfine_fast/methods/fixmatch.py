@@ -65,13 +65,8 @@ def unlabelled_loss(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Ten
     return masked_cross_entropy(strong, classes, counts), counts.float().mean(-1)
 
 
-def fit(data: TrainingData, config: FixMatchConfig, seed: int, progress: Progress) -> FitResult:
-    """Train on labelled and unlabelled rows; the last step is the model. Without unlabelled rows this is `lp-la`."""
-    return fit_seeds(data, config, [seed], progress)[0]
-
-
 def fit_seeds(data: TrainingData, config: FixMatchConfig, seeds: Sequence[int], progress: Progress) -> list[FitResult]:
-    """The same for several seeds at once."""
+    """Train on labelled and unlabelled rows; the last step is the model. Without unlabelled rows this is `lp-la`."""
     if data.strong_views is not None:
         data = replace(data, strong_views=cache(data.strong_views))  # all seeds draw from the same ones
     # Streams of their own, so that the labelled batches are those of `lp-la`.
@@ -106,7 +101,6 @@ def fit_seeds(data: TrainingData, config: FixMatchConfig, seeds: Sequence[int], 
 METHOD = Method(
     name="fixmatch",
     config=FixMatchConfig,
-    fit=fit,
     fit_seeds=fit_seeds,
     build=build,
     prior_power=unadjusted_prior,

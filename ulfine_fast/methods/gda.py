@@ -22,6 +22,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.affine_model import AffineModel
 from ulfine_fast.rows.cross_validation import choose_setting, kept
+from ulfine_fast.seeds import one_by_one
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -57,12 +58,12 @@ def gaussian_discriminant(data: TrainingData) -> tuple[Tensor, Tensor]:
     features = data.features.double()
     means = _class_means(data)
     centred = features - means[data.labels]
-    if not bool((data.labelled_counts > 1).any()):  # one image per class shows no spread within classes
+    if not bool((data.labelled_counts > 1).any()):  # one image per class shows no variance within classes
         centred = features - features.mean(0)
     width = data.n_features
     scatter = centred.T @ centred
     trace = scatter.trace() / max(len(features) - 1, 1)
-    # Images that are all alike show no spread at all; then distances are Euclidean.
+    # Images that are all alike show no variance at all; then distances are Euclidean.
     ridge = trace if trace > 1e-12 else torch.ones_like(trace)
     identity = torch.eye(width, dtype=scatter.dtype, device=scatter.device)
     weight = width * torch.linalg.solve(scatter + ridge * identity, means.T).T
@@ -119,7 +120,7 @@ def fit(data: TrainingData, config: GdaConfig, seed: int, progress: Progress) ->
 METHOD = Method(
     name="gda",
     config=GdaConfig,
-    fit=fit,
+    fit_seeds=one_by_one(fit),
     build=lambda architecture: AffineModel(**architecture),
     prior_power=uniform_prior,
 )

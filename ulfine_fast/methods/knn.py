@@ -19,6 +19,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.method import FitResult, Method, labelled_prior
 from ulfine_fast.models.neighbour_vote import NeighbourVote, vote_logits
 from ulfine_fast.rows.cross_validation import choose_setting
+from ulfine_fast.seeds import one_by_one
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -70,7 +71,7 @@ def fit(data: TrainingData, config: NearestNeighboursConfig, seed: int, progress
 METHOD = Method(
     name="knn",
     config=NearestNeighboursConfig,
-    fit=fit,
+    fit_seeds=one_by_one(fit),
     build=lambda architecture: NeighbourVote(**architecture),
     prior_power=labelled_prior,
 )

@@ -24,6 +24,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.method import FitResult, Method, labelled_prior
 from ulfine_fast.models.neighbour_vote import FLOOR, NeighbourVote
 from ulfine_fast.rows.cross_validation import choose_setting
+from ulfine_fast.seeds import one_by_one
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,19 +56,19 @@ def fit(data: TrainingData, config: LabelSpreadingConfig, seed: int, progress: P
     labels = np.full(len(rows), -1)
     labels[: len(data.labels)] = data.labels.cpu().numpy()
     settings = list(product(config.neighbours, config.alphas))
-    spread = _spreader(rows.cpu().numpy(), data.n_classes, config)
+    shares_under = _label_spreading(rows.cpu().numpy(), data.n_classes, config)
 
     def fold_logits(keep: Tensor) -> Iterator[Tensor]:
         left_out = np.flatnonzero(~keep.cpu().numpy())
         fold_labels = labels.copy()
         fold_labels[left_out] = -1
         for neighbours, alpha in settings:
-            shares = torch.as_tensor(spread(fold_labels, neighbours, alpha)[left_out])
+            shares = torch.as_tensor(shares_under(fold_labels, neighbours, alpha)[left_out])
             yield torch.log(shares + FLOOR).to(rows.device)
 
     choice = choose_setting(data, fold_logits, n_settings=len(settings), default=0, n_folds=config.folds, seed=seed)
     neighbours, alpha = settings[choice.index]
-    votes = torch.as_tensor(spread(labels, neighbours, alpha), dtype=rows.dtype, device=rows.device)
+    votes = torch.as_tensor(shares_under(labels, neighbours, alpha), dtype=rows.dtype, device=rows.device)
     progress.update("training", 1, 1)
     return FitResult(
         model=NeighbourVote.of(rows, votes, neighbours, vote_temperature=None),
@@ -75,7 +76,7 @@ def fit(data: TrainingData, config: LabelSpreadingConfig, seed: int, progress: P
     )
 
 
-def _spreader(
+def _label_spreading(
     rows: NDArray[np.float32], n_classes: int, config: LabelSpreadingConfig
 ) -> Callable[[NDArray[np.int64], int, float], NDArray[np.float64]]:
     """Search the neighbours once; the function returned spreads labels (n,) of which -1 are unknown, to (n, C)."""
@@ -95,7 +96,7 @@ def _spreader(
 
     graphs = {neighbours: graph(neighbours) for neighbours in config.neighbours}
 
-    def spread(labels: NDArray[np.int64], neighbours: int, alpha: float) -> NDArray[np.float64]:
+    def shares_under(labels: NDArray[np.int64], neighbours: int, alpha: float) -> NDArray[np.float64]:
         kernel: Any = lambda *_: graphs[neighbours]  # noqa: E731 - scikit-learn takes functions, its annotations do not
         model = LabelSpreading(kernel=kernel, alpha=alpha, max_iter=config.max_iter)
         with warnings.catch_warnings():
@@ -105,13 +106,13 @@ def _spreader(
         shares[:, model.classes_] = model.label_distributions_
         return shares
 
-    return spread
+    return shares_under
 
 
 METHOD = Method(
     name="label-spreading",
     config=LabelSpreadingConfig,
-    fit=fit,
+    fit_seeds=one_by_one(fit),
     build=lambda architecture: NeighbourVote(**architecture),
     prior_power=labelled_prior,
 )

@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from ulfine_fast.gradient.heads import LinearHeadConfig, build, fit, train_heads
+from ulfine_fast.gradient.heads import LinearHeadConfig, build, train_heads
 from ulfine_fast.method import Method, unadjusted_prior
 
 
 class LightweightFineTuningConfig(LinearHeadConfig):
-    """Settings of `lft`: those of `LinearHeadConfig` with an adapter. `tau=1` makes it LIFT's recipe on features.
+    """Settings of `lft`: those of `LinearHeadConfig` with an adapter. `tau=1` makes it `lift`.
 
     Attributes:
         adapter_width: Bottleneck of the residual adapter.
@@ -23,7 +23,6 @@ class LightweightFineTuningConfig(LinearHeadConfig):
 METHOD = Method(
     name="lft",
     config=LightweightFineTuningConfig,
-    fit=fit,
     fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,

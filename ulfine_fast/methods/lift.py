@@ -1,11 +1,11 @@
-"""`lift`: the adapter and cosine head of `lft`, trained with logit adjustment, LIFT's recipe on cached features.
+"""`lift`: the adapter and cosine head of `lft`, trained with logit adjustment: LIFT on cached features.
 
 LIFT's results are those of its test-time ensembling, see `ulfine_fast.judging.five_crops`.
 """
 
 from pydantic import Field
 
-from ulfine_fast.gradient.heads import build, fit, train_heads
+from ulfine_fast.gradient.heads import build, train_heads
 from ulfine_fast.method import Method, unadjusted_prior
 from ulfine_fast.methods.lft import LightweightFineTuningConfig
 
@@ -19,7 +19,6 @@ class LiftConfig(LightweightFineTuningConfig):
 METHOD = Method(
     name="lift",
     config=LiftConfig,
-    fit=fit,
     fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,

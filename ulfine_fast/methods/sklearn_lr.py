@@ -20,6 +20,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.affine_model import AffineModel
 from ulfine_fast.rows.cross_validation import choose_setting, kept
+from ulfine_fast.seeds import one_by_one
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -104,7 +105,7 @@ def _path(data: TrainingData, cs: list[float], max_iter: int) -> Iterator[tuple[
 METHOD = Method(
     name="sklearn-lr",
     config=SklearnLogisticRegressionConfig,
-    fit=fit,
+    fit_seeds=one_by_one(fit),
     build=lambda architecture: AffineModel(**architecture),
     prior_power=uniform_prior,
 )

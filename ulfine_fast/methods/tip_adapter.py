@@ -27,6 +27,7 @@ from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.logit_model import LogitModel
 from ulfine_fast.models.neighbour_vote import SIMILARITIES_AT_ONCE
 from ulfine_fast.rows.cross_validation import choose_setting, kept
+from ulfine_fast.seeds import one_by_one
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -166,7 +167,7 @@ def fit(data: TrainingData, config: TipAdapterConfig, seed: int, progress: Progr
 METHOD = Method(
     name="tip-adapter",
     config=TipAdapterConfig,
-    fit=fit,
+    fit_seeds=one_by_one(fit),
     build=lambda architecture: TipAdapterModel(**architecture),
     prior_power=uniform_prior,
 )

@@ -21,7 +21,7 @@ from ulfine_fast.gradient.descent import record
 from ulfine_fast.gradient.early_stopping import can_stop_early
 from ulfine_fast.gradient.side_by_side import Axes, stack_models
 from ulfine_fast.interruption import Interruption, first_interrupt_noted
-from ulfine_fast.method import VALUES_AT_ONCE, FitResult, Method, uniform_prior
+from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.methods.tip_adapter import (
     TipAdapterConfig,
     TipAdapterModel,
@@ -32,6 +32,7 @@ from ulfine_fast.methods.tip_adapter import (
 )
 from ulfine_fast.priors.logit_adjustment import logit_adjusted_cross_entropy
 from ulfine_fast.rows.cross_validation import Choice, choose_settings, kept
+from ulfine_fast.seeds import VALUES_AT_ONCE, in_turns
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -156,19 +157,23 @@ class _Training:
         return choose_settings(self.data, fold_logits, n_folds=self.config.folds, seeds=self.seeds, **options)
 
 
-def fit(data: TrainingData, config: TrainedTipAdapterConfig, seed: int, progress: Progress) -> FitResult:
+def fit_seeds(
+    data: TrainingData, config: TrainedTipAdapterConfig, seeds: Sequence[int], progress: Progress
+) -> list[FitResult]:
     """Train the keys on all labelled rows, then search alpha and beta.
 
     Early stopping then trains them again, as far as the folds say. Ctrl-C ends the training after the epoch; a choice
     that it meets is given up: all epochs count, and alpha and beta stay at the start.
     """
-    return fit_seeds(data, config, [seed], progress)[0]
+    # Their keys and values are the largest tensors.
+    at_once = max(1, VALUES_AT_ONCE // (len(data.labels) * max(data.n_features, data.n_classes)))
+    return in_turns(lambda turn, told: _fit_turn(data, config, turn, told), seeds, progress, at_once=at_once)
 
 
-def fit_seeds(
+def _fit_turn(
     data: TrainingData, config: TrainedTipAdapterConfig, seeds: Sequence[int], progress: Progress
 ) -> list[FitResult]:
-    """The same for several seeds at once."""
+    """All seeds side by side."""
     every, n_seeds = [data] * len(seeds), len(seeds)
     models = [untrained(data, config) for _ in seeds]
     histories: list[list[dict[str, float]]] = [[] for _ in seeds]
@@ -212,17 +217,10 @@ def fit_seeds(
     ]
 
 
-def seeds_at_once(data: TrainingData, config: TrainedTipAdapterConfig) -> int:
-    """How many seeds `VALUES_AT_ONCE` allows their keys and values, at least one."""
-    return max(1, VALUES_AT_ONCE // (len(data.labels) * max(data.n_features, data.n_classes)))
-
-
 METHOD = Method(
     name="tip-adapter-f",
     config=TrainedTipAdapterConfig,
-    fit=fit,
     fit_seeds=fit_seeds,
-    seeds_at_once=seeds_at_once,
     build=lambda architecture: TipAdapterModel(**architecture),
     prior_power=uniform_prior,
 )

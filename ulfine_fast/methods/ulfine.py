@@ -19,49 +19,57 @@ Published are PAF and DLF as ideas (arXiv 2505.05062); every form here is this p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
-from ulfine_fast.closed_form.em_rounds import sample_rows
+from ulfine_fast.closed_form.em_rounds import EveryRow, sample_rows
 from ulfine_fast.closed_form.fits import Fits, in_row_space
 from ulfine_fast.closed_form.fold_problems import fold_problems
 from ulfine_fast.closed_form.ulfine_config import UlfineConfig
 from ulfine_fast.interruption import first_interrupt_noted
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.fused_model import FusedModel
+from ulfine_fast.seeds import in_turns
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
     from ulfine_fast.rows.training_data import TrainingData
 
 
-def fit(data: TrainingData, config: UlfineConfig, seed: int, progress: Progress) -> FitResult:
-    """Fit adapter, prototypes, probe and fusion; see the module's text."""
-    generator = torch.Generator().manual_seed(seed)
+def fit_seeds(data: TrainingData, config: UlfineConfig, seeds: Sequence[int], progress: Progress) -> list[FitResult]:
+    """Fit adapter, prototypes, probe and fusion; see the module's text. One seed after another."""
     width = data.n_features
     data, basis = in_row_space(data)
-    fits = Fits(fold_problems(data, config, width, generator))
-    sample = sample_rows(len(data.unlabelled), data.n_features, data.n_classes, generator)
-    begin, shrinkage = fits.from_labelled_rows()
-    progress.update("training", 1, config.rounds + 1, loss=fits.loss(begin))
-    end, refined, interrupted_at = begin, None, None
-    if config.unlabelled and len(data.unlabelled):
-        with first_interrupt_noted() as interruption:
-            refined = fits.refine(begin, shrinkage, sample, progress, interruption)
-        if interruption.requested:
-            interrupted_at = len(refined.history)
-        end = fits.fused(refined.prototypes)
-    result = fits.result(begin, end, refined, basis, interrupted_at)
-    last = {name: value for name, value in result.history[-1].items() if name != "round"}
-    progress.update("training", config.rounds + 1, config.rounds + 1, **last)
-    return result
+    every = EveryRow(data.unlabelled)
+
+    def fit(seed: int, told: Progress) -> FitResult:
+        generator = torch.Generator().manual_seed(seed)
+        fits = Fits(fold_problems(data, config, width, generator))
+        begin, shrinkage = fits.from_labelled_rows()
+        told.update("training", 1, config.rounds + 1, loss=fits.loss(begin))
+        end, refined, interrupted_at = begin, None, None
+        if config.unlabelled and len(every):
+            sample = sample_rows(len(every), data.n_features, data.n_classes, generator)
+            rows = (data.unlabelled[:], None) if sample is None else (data.unlabelled[sample], every)
+            with first_interrupt_noted() as interruption:
+                refined = fits.refine(begin, shrinkage, *rows, told, interruption)
+            if interruption.requested:
+                interrupted_at = len(refined.history)
+            end = fits.fused(refined.prototypes)
+        result = fits.result(begin, end, refined, basis, interrupted_at)
+        last = {name: value for name, value in result.history[-1].items() if name != "round"}
+        told.update("training", config.rounds + 1, config.rounds + 1, **last)
+        return result
+
+    return in_turns(lambda turn, told: [fit(turn[0], told)], seeds, progress)
 
 
 METHOD = Method(
     name="ulfine",
     config=UlfineConfig,
-    fit=fit,
+    fit_seeds=fit_seeds,
     build=lambda architecture: FusedModel(**architecture),
     prior_power=uniform_prior,
     switches=("adapter", "paf", "dlf", "logit_adjustment", "unlabelled"),

@@ -13,7 +13,7 @@ orthogonality term, the fusion of their logits with a linear probe's, aligned in
   view.
 - Visual prototypes cross the gap to the texts before they pull (`published_paf.across_gap`). Without
   unlabelled rows, `P_u` is the class distribution of the labelled ones.
-- Scale: the text logits get the probe's spread over classes, a running mean kept in the model.
+- Scale: the text logits get the probe's standard deviation over classes, a running mean kept in the model.
 
 Defaults were settled on one draw each of a consistent and a reversed unlabelled set, by the accuracy on pool rows that
 were neither labelled, unlabelled nor test rows. Macro | tail, %, WHU-RS19, Caltech-54, DTD (all ViT-B/32), learning
@@ -32,7 +32,7 @@ with or without the shift across the gap, an orthogonality step of 0 to 0.003, 2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,7 +41,7 @@ from torch import Tensor
 
 from ulfine_fast.gradient.batches import unlabelled_batches
 from ulfine_fast.gradient.descent import DescentConfig
-from ulfine_fast.gradient.gradient_training import Batch, Loss, Problems, train_side_by_side
+from ulfine_fast.gradient.gradient_training import Batch, Objective, Problems, train_side_by_side
 from ulfine_fast.gradient.heads import initial_prototypes
 from ulfine_fast.gradient.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
 from ulfine_fast.gradient.published_paf import (
@@ -54,7 +54,7 @@ from ulfine_fast.gradient.published_paf import (
 )
 from ulfine_fast.gradient.strong_views import strong_view
 from ulfine_fast.method import FitResult, Method, unadjusted_prior
-from ulfine_fast.models.dual_logit_model import DualLogitModel, spread_ratio
+from ulfine_fast.models.dual_logit_model import DualLogitModel, scale_ratio
 from ulfine_fast.priors.logit_adjustment import log_prior, logit_adjusted_cross_entropy, prior_range
 
 if TYPE_CHECKING:
@@ -140,26 +140,19 @@ class _PrototypeFitting:
         return separate(moved, self.config.orthogonality_step) if self.config.orthogonality else moved
 
 
-def fit(data: TrainingData, config: UlfinePaperConfig, seed: int, progress: Progress) -> FitResult:
-    """Train adapter, prototypes and probe; see the module's text. The last step is the model."""
-    return fit_seeds(data, config, [seed], progress)[0]
-
-
 def fit_seeds(
     data: TrainingData, config: UlfinePaperConfig, seeds: Sequence[int], progress: Progress
 ) -> list[FitResult]:
-    """The same for several seeds at once."""
+    """Train adapter, prototypes and probe; see the module's text. The last step is the model."""
     uses_unlabelled = config.unlabelled and len(data.unlabelled) > 0
     tau = config.tau if config.logit_adjustment else 0.0
     # Streams of their own, so that labelled batches do not depend on the unlabelled rows.
     others = [torch.Generator().manual_seed(seed + 1) for seed in seeds]
     draws = [unlabelled_batches(data.unlabelled, config.batch_size, other) for other in others]
-    ended: list[_PrototypeFitting] = []
 
-    def losses(problems: Problems[DualLogitModel]) -> Loss:
+    def objective(problems: Problems[DualLogitModel]) -> Objective:
         model, axes, prior = problems.model, problems.axes, problems.prior
         fitting = _PrototypeFitting(problems, config, uses_unlabelled)
-        ended.append(fitting)
 
         def loss_of(batch: Batch, number: int) -> tuple[Tensor, dict[str, Tensor]]:
             adapted = model.adapt(batch.features)
@@ -173,7 +166,7 @@ def fit_seeds(
                 if config.paf:
                     model.prototypes.copy_(fitting.step(model.prototypes, adapted, batch))
                 if config.dlf:
-                    ratio = spread_ratio(*model.unscaled_logits(adapted), batch.weights)
+                    ratio = scale_ratio(*model.unscaled_logits(adapted), batch.weights)
                     kept = config.momentum if number > 1 else 0.0
                     model.text_scale.copy_(kept * model.text_scale + (1 - kept) * ratio)
             loss = sum(
@@ -196,14 +189,12 @@ def fit_seeds(
                 figures |= prior_range(fitting.distribution)
             return loss, figures
 
-        return loss_of
+        return Objective(loss_of, lambda: {"distribution": fitting.distribution, "rates": fitting.rates()})
 
-    def diagnostics(seed: int, model: DualLogitModel) -> dict[str, Any]:
-        shape = (len(seeds), -1, data.n_classes)
-        distribution, rates = (values.reshape(shape)[seed, 0] for values in (ended[0].distribution, ended[0].rates()))
+    def diagnostics(model: DualLogitModel, state: Mapping[str, Tensor]) -> dict[str, Any]:
         return {
-            "pseudo_label_distribution": distribution.tolist() if uses_unlabelled else None,
-            "movement_rates": rates.tolist() if config.paf else [0.0] * data.n_classes,
+            "pseudo_label_distribution": state["distribution"].tolist() if uses_unlabelled else None,
+            "movement_rates": state["rates"].tolist() if config.paf else [0.0] * data.n_classes,
             "text_scale": model.text_scale.item(),
         }
 
@@ -213,7 +204,7 @@ def fit_seeds(
         seeds,
         progress,
         new_model=lambda rows, generator: _new_model(rows, config, generator),
-        losses=losses,
+        objective=objective,
         diagnostics=diagnostics,
     )
 
@@ -245,7 +236,6 @@ def _parts(model: DualLogitModel, adapted: Tensor) -> list[Tensor]:
 METHOD = Method(
     name="ulfine-paper",
     config=UlfinePaperConfig,
-    fit=fit,
     fit_seeds=fit_seeds,
     build=lambda architecture: DualLogitModel(**architecture),
     prior_power=lambda config: unadjusted_prior(config) if config.logit_adjustment else 1.0,

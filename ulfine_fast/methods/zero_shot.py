@@ -12,6 +12,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.gradient.heads import initial_prototypes
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.logit_model import LogitModel
+from ulfine_fast.seeds import one_by_one
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
@@ -71,7 +72,7 @@ def fit(data: TrainingData, config: ZeroShotConfig, seed: int, progress: Progres
 METHOD = Method(
     name="zero-shot",
     config=ZeroShotConfig,
-    fit=fit,
+    fit_seeds=one_by_one(fit),
     build=lambda architecture: PrototypeModel(**architecture),
     prior_power=uniform_prior,
     seeded=False,

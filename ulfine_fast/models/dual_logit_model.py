@@ -87,8 +87,8 @@ class DualLogitModel(LogitModel):
 
 
 @torch.no_grad()
-def spread_ratio(similarities: Tensor, probe: Tensor, row_weights: Tensor | None = None) -> Tensor:
-    """Factor that gives the prototypes' logits the spread of the probe's.
+def scale_ratio(similarities: Tensor, probe: Tensor, row_weights: Tensor | None = None) -> Tensor:
+    """Factor that gives the prototypes' logits the scale of the probe's.
 
     The paper fuses logits "aligned in scale"; this measure of scale, the standard deviation over classes, is this
     project's decision. It ignores what all classes share, which no decision depends on.
@@ -101,10 +101,10 @@ def spread_ratio(similarities: Tensor, probe: Tensor, row_weights: Tensor | None
     Returns:
         `mean_n std_k(probe) / mean_n std_k(similarities)`, a scalar or (...).
     """
-    spreads = probe.std(dim=-1), similarities.std(dim=-1)
+    scales = probe.std(dim=-1), similarities.std(dim=-1)
     if row_weights is None:
-        above, below = (spread.mean(-1) for spread in spreads)
+        above, below = (scale.mean(-1) for scale in scales)
     else:
         total = row_weights.sum(-1).clamp_min(1.0)
-        above, below = ((spread * row_weights).sum(-1) / total for spread in spreads)
+        above, below = ((scale * row_weights).sum(-1) / total for scale in scales)
     return above / below.clamp_min(1e-6)

@@ -15,7 +15,8 @@ class LogitModel(nn.Module, ABC):
 
     Subclasses write `logits` (and `part_logits`, where the answer is a fusion) for features of unit length. Callers use
     `forward` and `parts`, which bring features to unit length first, so that the same model gives the same answer in
-    training, at prediction and in an export, however the features were scaled.
+    training, at prediction and in an export, however the features were scaled. For rows of a cache that is once more
+    than needed (`ulfine_cache.store.unit_norm`).
 
     `softmax(forward(features))` are the class probabilities: a temperature belongs inside the model.
     """

@@ -35,7 +35,7 @@ def kept(data: TrainingData, keep: Tensor) -> TrainingData:
 
 
 def usable_rows(data: TrainingData) -> Tensor:
-    """Which labelled rows can be judged when they are left out, bool (n_labelled,).
+    """Which labelled rows can be scored when they are left out, bool (n_labelled,).
 
     A class of one labelled row has none left to learn from when that row is left out, so it has no say where there is
     no text.
@@ -55,13 +55,13 @@ def choose_setting(
     seed: int,
     criterion: Literal["accuracy", "cross-entropy"] = "accuracy",
 ) -> Choice:
-    """K-fold cross-validation on the labelled rows, judged by macro accuracy, the figure that balanced tests show.
+    """K-fold cross-validation on the labelled rows, scored by macro accuracy, the figure that balanced tests show.
 
     Settings of equal macro accuracy, of which there are many with few rows, are told apart by the cross-entropy of the
     rows left out, balanced over classes; then the earlier one wins. With the criterion ``"cross-entropy"`` it decides
     alone, for methods whose settings hardly move the decision but set how confident it is.
 
-    Rows that cannot be judged (`usable_rows`) have no say.
+    Rows that cannot be scored (`usable_rows`) have no say.
 
     Args:
         data: All labelled rows.
@@ -121,9 +121,9 @@ def choose_settings(
     loss = torch.zeros(len(seeds), n_settings, dtype=torch.float64)
     for fold in folds[0].unique():
         left_out = [each == fold for each in folds]
-        judged = [(data.labels[each], weights[each]) for each in left_out]
+        truths = [(data.labels[each], weights[each]) for each in left_out]
         for setting, of_seeds in enumerate(fold_logits([~each for each in left_out])):
-            for seed, (logits, (labels, weight)) in enumerate(zip(of_seeds, judged, strict=True)):
+            for seed, (logits, (labels, weight)) in enumerate(zip(of_seeds, truths, strict=True)):
                 accuracy[seed, setting] += (weight * (logits.argmax(-1) == labels)).sum().cpu()
                 losses = cross_entropy(logits.double(), labels, reduction="none")
                 loss[seed, setting] += (weight * losses).sum().cpu()

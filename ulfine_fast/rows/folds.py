@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def stratified_folds(labels: Tensor, n_folds: int, generator: torch.Generator) -> Tensor:
-    """Give every labelled row a fold, so that each class is spread as evenly as its count allows.
+    """Give every labelled row a fold, so that each class is dealt as evenly as its count allows.
 
     A class of two rows has them in two folds, a class of one row in one. Classes start at different folds, so that
     folds are of like size too.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from ulfine_cache.errors import UsageError
 
@@ -31,15 +32,12 @@ class MemoryBound:
     asked: bool = True
 
 
-def memory_bound(text: str) -> MemoryBound | None:
+def memory_bound(text: str) -> MemoryBound:
     """Read ``--memory``.
 
     Args:
         text: A size such as ``"4GB"``, ``"500 MB"`` or ``"2GiB"``; ``"auto"`` is what the process has already and half
             of what is free.
-
-    Returns:
-        The bound; None for ``"auto"`` where the system does not say what is free.
 
     Raises:
         UsageError: It is neither.
@@ -49,8 +47,7 @@ def memory_bound(text: str) -> MemoryBound | None:
         1500000000
     """
     if text == "auto":
-        free = free_bytes()
-        return None if free is None else MemoryBound(resident_bytes() + int(SHARE * free), asked=False)
+        return MemoryBound(resident_bytes() + int(SHARE * free_bytes()), asked=False)
     match = _SIZE.fullmatch(text.strip())
     if match is None or float(match[1]) == 0:
         raise UsageError(f"memory {text!r} is no size: write auto or something like 4GB")
@@ -69,39 +66,21 @@ def readable(n_bytes: float) -> str:
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process; its peak so far where the system does not say what it is now."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        pass
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if os.uname().sysname == "Darwin" else 1024 * peak
+    """Resident memory of this process."""
+    return psutil.Process().memory_info().rss
 
 
-def free_bytes() -> int | None:
-    """Memory that a process can still take, within the limit of its container; None where the system does not say."""
-    limits = [limit for limit in (_free_in_system(), _free_in_container()) if limit is not None]
-    return min(limits, default=None)
-
-
-def _free_in_system() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        pass
-    try:  # no Linux: what there is at all
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+def free_bytes() -> int:
+    """Memory that a process can still take, within the limit of its container."""
+    free, in_container = psutil.virtual_memory().available, _free_in_container()
+    return free if in_container is None else min(free, in_container)
 
 
 def _free_in_container() -> int | None:
-    """What cgroups leave: version 2, which counts files that were read and can be dropped, else version 1."""
+    """What cgroups leave: version 2, which counts files that were read and can be dropped, else version 1.
+
+    Read here, since psutil knows the whole machine alone.
+    """
     try:
         limit = (_CGROUP / "memory.max").read_text().strip()
         if limit == "max":

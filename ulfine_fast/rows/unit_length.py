@@ -1,4 +1,7 @@
-"""Features as they come, to rows of unit length on a device; what has no length is refused."""
+"""Features as they come, to rows of unit length on a device; NaN and infinite values are refused.
+
+The rule of where rows become so is in `ulfine_cache.store.unit_norm`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cross-validation of partly labelled rows for scikit-learn: judged on labelled rows, trained on all others."""
+"""Cross-validation of partly labelled rows for scikit-learn: scored on labelled rows, trained on all others."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.store.unit_norm import unit_norm
 
 _SAME_DIRECTION = 0.999
 
@@ -51,7 +52,7 @@ class Projection:
             float32 (C, D_pre), unit norm.
         """
         mapped = text_features @ self.weight.detach().float().cpu().numpy()
-        return mapped / np.linalg.norm(mapped, axis=1, keepdims=True)
+        return unit_norm(mapped)
 
 
 @torch.inference_mode()

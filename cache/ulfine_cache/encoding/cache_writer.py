@@ -27,6 +27,7 @@ from ulfine_cache.store.layout import CACHE_FILE, SHARDS, SKIPPED_FILE
 from ulfine_cache.store.plan import refuse_other_plan
 from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
 from ulfine_cache.store.skipped import write_skipped
+from ulfine_cache.store.unit_norm import unit_norm
 
 _MAX_WORKERS = 16
 
@@ -148,8 +149,7 @@ class CacheWriter:
         flat = [prompt for row in prompts for prompt in row]
         features = self.encoder.encode_text(flat).reshape(len(prompts), len(self.templates), -1)
         # CLIP's prompt ensemble: unit vectors are averaged, and the mean is brought to unit norm again.
-        mean = features.mean(axis=1)
-        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+        mean = unit_norm(features.mean(axis=1))
         self.progress.note(f"text: {len(self.texts)} classes, {len(self.templates)} prompts each")
         pre = self.encoder.map_text(mean) if self.pre_projection else None
         return TextPrototypes(mean, features, prompts, pre)

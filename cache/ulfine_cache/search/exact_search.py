@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.store.shards import read_features, read_header
+from ulfine_cache.store.unit_norm import unit_norm
 
 _BLOCK_ROWS = 8192
 
@@ -29,7 +30,8 @@ def unit_blocks(shards: Sequence[Path]) -> Iterator[npt.NDArray[np.float32]]:
     for shard in shards:
         features = read_features(shard, 0)
         for start in range(0, len(features), _BLOCK_ROWS):
-            yield _unit(features[start : start + _BLOCK_ROWS])
+            # float16 leaves the norms off by up to 5e-4.
+            yield unit_norm(features[start : start + _BLOCK_ROWS].astype(np.float32))
 
 
 def unit_rows(shards: Sequence[Path], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -50,7 +52,7 @@ def unit_rows(shards: Sequence[Path], rows: npt.NDArray[np.int64]) -> npt.NDArra
         end = start + read_header(shard).n_rows
         wanted = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
         if len(wanted):
-            parts.append(_unit(read_features(shard, 0)[wanted - start]))
+            parts.append(unit_norm(read_features(shard, 0)[wanted - start].astype(np.float32)))
         start = end
     return np.concatenate(parts)
 
@@ -124,10 +126,3 @@ def without_row(found: Found, own: npt.NDArray[np.int64]) -> Found:
     keep[keep.all(axis=1), -1] = False
     shape = (len(rows), rows.shape[1] - 1)
     return similarities[keep].reshape(shape), rows[keep].reshape(shape)
-
-
-def _unit(features: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
-    block = features.astype(np.float32)
-    # float16 leaves the norms off by up to 5e-4.
-    block /= np.linalg.norm(block, axis=1, keepdims=True)
-    return block

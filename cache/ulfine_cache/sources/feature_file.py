@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.store.unit_norm import unit_norm
 
 TEXT_FEATURES = "text_features"
 """The array of text prototypes that is read unless another is named."""
@@ -190,7 +191,7 @@ def _text(arrays: Mapping[str, npt.NDArray[Any]], name: str, width: int, fail: A
     if text.ndim != 2 or text.shape[1] != width:
         raise fail(f"{name} has shape {text.shape}, expected (classes, {width}) like the width of features")
     text = _checked_features(text, name, fail)[:, 0].astype(np.float64)
-    return (text / np.linalg.norm(text, axis=1, keepdims=True)).astype(np.float32)
+    return unit_norm(text).astype(np.float32)
 
 
 def _class_names(

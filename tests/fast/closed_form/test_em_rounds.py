@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from ulfine_fast.closed_form.em_rounds import refine, sample_rows
+from ulfine_fast.closed_form import em_rounds
+from ulfine_fast.closed_form.em_rounds import EveryRow, refine, sample_rows
 from ulfine_fast.closed_form.paf import fit_prototypes, labelled_moments
 from ulfine_fast.interruption import Interruption
 
@@ -31,7 +32,7 @@ def run(rows, labels, unlabelled, keep, sample=None, rounds=3, fit=fit, interrup
     reports = []
     refined = refine(
         torch.tensor(unlabelled)[slice(None) if sample is None else sample],
-        None if sample is None else torch.tensor(unlabelled),
+        None if sample is None else EveryRow(torch.tensor(unlabelled)),
         labelled,
         fit(labelled),
         classify=lambda prototypes: (prototypes.weight, prototypes.bias),
@@ -149,3 +150,28 @@ def test_sample_rows__size_order_and_seed():
     assert chosen.max() < 5000
     assert torch.equal(chosen, draw(5000, 100, 5))
     assert not torch.equal(chosen, draw(5000, 100, 5, seed=1))
+
+
+def test_every_row__the_second_moment_is_computed_in_the_first_whole_pass(monkeypatch):
+    monkeypatch.setattr(em_rounds, "BLOCK", 100)
+    rows = torch.tensor(task(450)[2])
+    every, weight, bias = EveryRow(rows), torch.randn(2, N_CLASSES, WIDTH), torch.zeros(2, N_CLASSES)
+
+    class AfterTwoBlocks:
+        looks = 0
+
+        @property
+        def requested(self):
+            self.looks += 1
+            return self.looks > 2
+
+    assert every.moments(weight, bias, torch.float64, AfterTwoBlocks()) is None
+    first = every.moments(weight, bias, torch.float64, Interruption())
+    assert first.gram.numpy() == pytest.approx((rows.double().T @ rows.double()).numpy(), rel=1e-6)
+    monkeypatch.setattr(em_rounds, "second_moment", lambda *_: pytest.fail("computed again"))
+    second = every.moments(-weight, bias, torch.float64, Interruption())
+    assert torch.equal(second.gram, first.gram)
+    assert not torch.equal(second.sums, first.sums)
+    labels = torch.softmax(-rows @ weight[1].T, dim=-1)
+    assert second.sums[1].numpy() == pytest.approx((labels.T @ rows).numpy(), abs=1e-3)
+    assert second.counts[1].numpy() == pytest.approx(labels.sum(0).numpy(), abs=1e-3)

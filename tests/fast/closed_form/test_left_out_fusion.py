@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ulfine_fast.closed_form.dlf import align, fit_fusion_weights
-from ulfine_fast.closed_form.left_out_fusion import SPREAD, LeftOutFusion
+from ulfine_fast.closed_form.left_out_fusion import PRIOR_STD, LeftOutFusion
 from ulfine_fast.closed_form.paf import Prototypes
 from ulfine_fast.rows.folds import balanced_weights
 from ulfine_fast.rows.training_data import make_training_data
@@ -52,8 +52,8 @@ def test_fit__each_row_is_judged_by_the_problem_that_left_it_out(text):
     row_weights = balanced_weights(labels, torch.bincount(labels, minlength=N_CLASSES), usable)
     assert torch.equal(fusion.row_weights, row_weights)
     assert bool((row_weights[labels == 2] > 0).all()) == text
-    spread = torch.tensor(SPREAD[: len(parts)], dtype=torch.float64)
-    assert weights.numpy() == pytest.approx(fit_fusion_weights(parts, labels, row_weights, spread).numpy(), rel=1e-3)
+    prior_std = torch.tensor(PRIOR_STD[: len(parts)], dtype=torch.float64)
+    assert weights.numpy() == pytest.approx(fit_fusion_weights(parts, labels, row_weights, prior_std).numpy(), rel=1e-3)
     log_p = torch.log_softmax(torch.einsum("p,pnc->nc", weights, parts), dim=-1)
     assert losses.numpy() == pytest.approx(-log_p[range(len(labels)), labels].numpy(), abs=1e-3)
 

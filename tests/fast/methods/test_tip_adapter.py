@@ -72,7 +72,7 @@ def test_fit__keys_are_trained_as_published(long_tailed):
     """Against a training loop in the published shape: a linear layer whose weight is the keys, epochs, batches."""
     data = long_tailed()
     config = TrainedTipAdapterConfig(search=False, epochs=3, batch_size=10)
-    model = tip_adapter_f.fit(data, config, 7, Silent()).model
+    model = tip_adapter_f.METHOD.fit(data, config, 7, Silent()).model
     adapter = torch.nn.Linear(8, len(data.labels), bias=False)
     adapter.weight = torch.nn.Parameter(data.features.clone())
     optimiser = torch.optim.AdamW(adapter.parameters(), lr=0.001, eps=1e-4)
@@ -96,7 +96,7 @@ def test_fit__keys_are_trained_as_published(long_tailed):
 
 
 def test_fit__training_lowers_the_loss(long_tailed):
-    result = tip_adapter_f.fit(long_tailed(), TrainedTipAdapterConfig(), 0, Silent())
+    result = tip_adapter_f.METHOD.fit(long_tailed(), TrainedTipAdapterConfig(), 0, Silent())
     assert len(result.history) == 20
     assert result.history[-1]["loss"] < result.history[0]["loss"]
 
@@ -124,10 +124,10 @@ def interruptible():
 def test_fit__ctrl_c_keeps_the_keys_of_the_epoch(long_tailed, interruptible):
     data, watcher = long_tailed(), Watcher(stop=3)
     config = TrainedTipAdapterConfig(epochs=5, learning_rate=0.1, batch_size=16)
-    result = tip_adapter_f.fit(data, config, 0, watcher)
+    result = tip_adapter_f.METHOD.fit(data, config, 0, watcher)
     assert watcher.epochs == [(1, 5), (2, 5), (3, 5)]
     assert result.interrupted_at == 3
-    whole = tip_adapter_f.fit(data, config, 0, Watcher())
+    whole = tip_adapter_f.METHOD.fit(data, config, 0, Watcher())
     assert whole.interrupted_at is None
     assert whole.history[:3] == result.history
     assert not torch.equal(result.model.state_dict()["keys"], whole.model.state_dict()["keys"])
@@ -144,24 +144,24 @@ def test_fit__ctrl_c_gives_the_search_up(long_tailed, interruptible, monkeypatch
         return search_grid(*arguments)
 
     config = TrainedTipAdapterConfig(epochs=5, steps=20)
-    whole = tip_adapter_f.fit(data, config, 0, Watcher())
+    whole = tip_adapter_f.METHOD.fit(data, config, 0, Watcher())
     assert whole.diagnostics["alpha"] != config.alpha
-    before = tip_adapter_f.fit(data, config, 0, Watcher(stop=5))
+    before = tip_adapter_f.METHOD.fit(data, config, 0, Watcher(stop=5))
     monkeypatch.setattr(tip_adapter_f, "search_grid", interrupted_search)
-    within = tip_adapter_f.fit(data, config, 0, Watcher())
+    within = tip_adapter_f.METHOD.fit(data, config, 0, Watcher())
     for result in (before, within):
         assert result.interrupted_at == 5
         assert result.diagnostics == {"alpha": config.alpha, "beta": config.beta}
         assert torch.equal(result.model.state_dict()["keys"], whole.model.state_dict()["keys"])
     # Without a search a signal in the last epoch comes too late to end anything.
     without = config.model_copy(update={"search": False})
-    assert tip_adapter_f.fit(data, without, 0, Watcher(stop=5)).interrupted_at is None
+    assert tip_adapter_f.METHOD.fit(data, without, 0, Watcher(stop=5)).interrupted_at is None
 
 
 def test_fit__early_stopping_takes_the_epoch_that_is_best_on_rows_left_out(long_tailed):
     data, folds = long_tailed(), 3
     config = TrainedTipAdapterConfig(search=False, early_stopping=True, folds=folds, learning_rate=0.1, batch_size=16)
-    result = tip_adapter_f.fit(data, config, 4, Silent())
+    result = tip_adapter_f.METHOD.fit(data, config, 4, Silent())
     # With text every row has a say, and every class the same.
     left_out_by = stratified_folds(data.labels, folds, torch.Generator().manual_seed(4))
     weights = 1.0 / data.labelled_counts[data.labels]
@@ -182,7 +182,7 @@ def test_fit__early_stopping_takes_the_epoch_that_is_best_on_rows_left_out(long_
     expected = [model.keys.clone() for model, _ in trained_epochs([data], config, [4])][best - 1]
     assert torch.equal(result.model.keys, expected)
     # The search then judges keys of as many epochs.
-    searched = tip_adapter_f.fit(data, config.model_copy(update={"search": True, "steps": 2}), 4, Silent())
+    searched = tip_adapter_f.METHOD.fit(data, config.model_copy(update={"search": True, "steps": 2}), 4, Silent())
     assert torch.equal(searched.model.keys, expected)
     assert "left_out_macro_accuracy" in searched.diagnostics
 
@@ -195,9 +195,9 @@ def test_fit__ctrl_c_gives_early_stopping_up(long_tailed, interruptible, monkeyp
         return choose_settings(*arguments, **options)
 
     config = TrainedTipAdapterConfig(search=False, early_stopping=True, epochs=5, learning_rate=0.1)
-    whole = tip_adapter_f.fit(data, config.model_copy(update={"early_stopping": False}), 0, Silent())
+    whole = tip_adapter_f.METHOD.fit(data, config.model_copy(update={"early_stopping": False}), 0, Silent())
     monkeypatch.setattr(tip_adapter_f, "choose_settings", interrupted)
-    result = tip_adapter_f.fit(data, config, 0, Silent())
+    result = tip_adapter_f.METHOD.fit(data, config, 0, Silent())
     assert result.interrupted_at == 5
     assert torch.equal(result.model.keys, whole.model.keys)
     assert "epochs" not in result.diagnostics
@@ -209,7 +209,7 @@ def test_fit_seeds__the_same_as_each_seed_alone(long_tailed, early_stopping):
     config = TrainedTipAdapterConfig(steps=4, early_stopping=early_stopping, learning_rate=0.03, batch_size=16)
     together = tip_adapter_f.fit_seeds(data, config, seeds, Silent())
     for seed, result in zip(seeds, together, strict=True):
-        alone = tip_adapter_f.fit(data, config, seed, Silent())
+        alone = tip_adapter_f.METHOD.fit(data, config, seed, Silent())
         torch.testing.assert_close(result.model.state_dict(), alone.model.state_dict(), atol=1e-4, rtol=1e-3)
         assert result.diagnostics == pytest.approx(alone.diagnostics)
         for entry, expected in zip(result.history, alone.history, strict=True):
@@ -217,4 +217,13 @@ def test_fit_seeds__the_same_as_each_seed_alone(long_tailed, early_stopping):
     assert not torch.allclose(together[0].model.keys, together[1].model.keys, atol=1e-3)
     if early_stopping:
         assert len({result.diagnostics["epochs"] for result in together}) > 1
-    assert tip_adapter_f.seeds_at_once(data, config) > 1000
+
+
+def test_fit_seeds__as_many_at_once_as_their_keys_allow(long_tailed, monkeypatch):
+    data, config, sizes = long_tailed(), TrainedTipAdapterConfig(epochs=1, search=False), []
+    whole_turn = tip_adapter_f._fit_turn
+    monkeypatch.setattr(tip_adapter_f, "_fit_turn", lambda *turn: sizes.append(len(turn[2])) or whole_turn(*turn))
+    tip_adapter_f.fit_seeds(data, config, range(5), Silent())
+    monkeypatch.setattr(tip_adapter_f, "VALUES_AT_ONCE", 2 * data.features.numel())
+    tip_adapter_f.fit_seeds(data, config, range(5), Silent())
+    assert sizes == [5, 2, 2, 1]

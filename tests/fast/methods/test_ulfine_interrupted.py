@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.closed_form.em_rounds import refine
+from ulfine_fast.closed_form.em_rounds import EveryRow, refine
 from ulfine_fast.closed_form.paf import fit_prototypes, labelled_moments
 from ulfine_fast.interruption import Interruption
 from ulfine_fast.method import FitResult
@@ -88,7 +88,7 @@ def test_ctrl_c__in_the_pass_over_all_rows_leaves_the_rounds_on_the_sample():
     settings = {"share": 0.25, "rounds": 3, "report": lambda *_: None}
     refined = refine(
         every[::5],
-        every,
+        EveryRow(every),
         labelled,
         fit_again(labelled),
         classify=classify,

@@ -121,6 +121,18 @@ def test_fit__nothing_counts_at_a_threshold_of_one():
     assert everything.history[-1]["prior_max"] == pytest.approx(max(shares))
 
 
+def test_fit__diagnostics_are_those_of_the_step_that_early_stopping_keeps():
+    data, *_ = world()
+    stopped = fit(data, steps=200, early_stopping=True, learning_rate=3e-2)
+    kept = stopped.diagnostics["steps"]
+    assert 0 < kept < stopped.history[-1]["step"]
+    entry = next(entry for entry in stopped.history if entry["step"] == kept)
+    shares, rates = (stopped.diagnostics[name] for name in ("pseudo_label_distribution", "movement_rates"))
+    assert (min(shares), max(shares)) == pytest.approx((entry["prior_min"], entry["prior_max"]))
+    expected = UlfinePaperConfig().mu * np.array(shares) / max(shares)
+    assert rates == pytest.approx(expected.tolist(), rel=1e-4)
+
+
 def test_fit__is_deterministic_and_rebuilds():
     data, rows, _ = world()
     first, second = (fit(data, seed=3, batch_size=16, steps=30) for _ in range(2))

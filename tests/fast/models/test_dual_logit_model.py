@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.models.dual_logit_model import DualLogitModel, spread_ratio
+from ulfine_fast.models.dual_logit_model import DualLogitModel, scale_ratio
 
 
 def filled(width=2, text_weight=0.25):
@@ -39,12 +39,12 @@ def test_architecture__builds_the_same_model():
     assert torch.equal(model(rows), other(rows))
 
 
-def test_spread_ratio__gives_both_the_same_spread():
+def test_scale_ratio__gives_both_the_same_scale():
     generator = np.random.default_rng(0)
     first, second = generator.normal(size=(20, 5)), 3 + 40 * generator.normal(size=(20, 5))
-    ratio = float(spread_ratio(torch.tensor(first), torch.tensor(second)))
+    ratio = float(scale_ratio(torch.tensor(first), torch.tensor(second)))
     assert ratio == pytest.approx(second.std(1, ddof=1).mean() / first.std(1, ddof=1).mean())
     # What all classes share does not matter.
     shifted = torch.tensor(first + generator.normal(size=(20, 1)))
-    assert float(spread_ratio(shifted, torch.tensor(second))) == pytest.approx(ratio)
-    assert torch.isfinite(spread_ratio(torch.zeros(3, 2), torch.ones(3, 2)))
+    assert float(scale_ratio(shifted, torch.tensor(second))) == pytest.approx(ratio)
+    assert torch.isfinite(scale_ratio(torch.zeros(3, 2), torch.ones(3, 2)))

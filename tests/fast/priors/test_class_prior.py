@@ -92,7 +92,7 @@ def test_prior_power__follows_the_settings(name, settings, power):
 def test_prior_power__of_the_probe_is_what_training_leaves():
     """Many rows of three overlapping classes: the plain probe differs from the adjusted one by the labelled prior."""
     from ulfine_cache.progress import Silent
-    from ulfine_fast.gradient.heads import LinearHeadConfig, fit
+    from ulfine_fast.gradient.heads import LinearHeadConfig, train_heads
     from ulfine_fast.rows.training_data import make_training_data
 
     generator = np.random.default_rng(0)
@@ -104,8 +104,8 @@ def test_prior_power__of_the_probe_is_what_training_leaves():
     means = []
     for tau in (0.0, 1.0):
         config = LinearHeadConfig(tau=tau, learning_rate=0.05, weight_decay=0.0, batch_size=4096)
-        model = fit(data, config, 0, Silent()).model
-        means.append(model(data.features).detach().double().numpy().mean(axis=0))
+        (result,) = train_heads(data, config, [0], Silent())
+        means.append(result.model(data.features).detach().double().numpy().mean(axis=0))
     found = means[0] - means[1]
     expected = np.log(answered_prior(data.labelled_counts.numpy(), 1.0))
     np.testing.assert_allclose(found - found.mean(), expected - expected.mean(), atol=0.3)
