@@ -6,14 +6,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= quickstart
 
-.PHONY: help quickstart test lint format bench clean
+.PHONY: help quickstart test lint format bench clean hooks packages release
 
 help:
 	@echo "make quickstart   install into $(VENV) and go the whole way once, offline"
 	@echo "make test         install the test extras and run the tests (ARGS='-k name' chooses)"
-	@echo "make lint         ruff check, ruff format --check, basedpyright"
+	@echo "make lint         ruff check, ruff format --check, basedpyright (strict; standard for the tests)"
 	@echo "make format       ruff format and the fixes ruff is sure of"
 	@echo "make bench        run every benchmark in its quick mode and print its figures"
+	@echo "make hooks        let every commit pass the quick checks first (pre-commit)"
+	@echo "make release      lint, test, build and check dist/ twice over; uploads nothing"
 	@echo "make clean        remove $(VENV) and $(OUT)/"
 
 quickstart: $(VENV)/installed
@@ -25,7 +27,8 @@ test: $(VENV)/installed-test
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/basedpyright
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/basedpyright --pythonpath $(BIN)/python -p tests
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix
@@ -35,6 +38,24 @@ bench: $(VENV)/installed-test
 	@for benchmark in benchmarks/*.py; do \
 		echo "== $$benchmark"; $(BIN)/python $$benchmark --quick || echo "$$benchmark: a bar does not hold"; \
 	done
+
+hooks: $(VENV)/installed-dev
+	$(BIN)/pre-commit install
+
+# Wheel and sdist with the time of the last commit inside; the same commit gives the same bytes, which is tried.
+packages: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct)
+packages: $(VENV)/installed-dev
+	rm -rf dist build/again
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --outdir build/again .
+	cd dist && sha256sum * | tee SHA256SUMS
+	cd build/again && sha256sum --check --quiet ../../dist/SHA256SUMS
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+
+release:
+	@test -z "$$(git status --porcelain)" || { echo "error: there are changes that are not committed"; exit 1; }
+	$(MAKE) lint test packages
+	@echo "dist/ holds what can be released; nothing was uploaded"
 
 clean:
 	rm -rf $(VENV) $(OUT)

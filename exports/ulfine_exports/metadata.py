@@ -145,8 +145,14 @@ _TUPLES = ("class_names", "logit_parts")
 _NUMBERS = ("labelled_counts", "class_prior")
 _MOST = 1e18  # what no count comes near; larger ones, infinity and NaN are damage
 _INTEGERS = ("n_features", "seed", "opset", "parity_rows")
-_FLOATS = ("temperature", "parity_tolerance", "parity_largest_difference")
-_FLOATS += ("preparation_tolerance", "preparation_largest_difference", "preparation_largest_pixel_difference")
+_FLOATS = (
+    "temperature",
+    "parity_tolerance",
+    "parity_largest_difference",
+    "preparation_tolerance",
+    "preparation_largest_difference",
+    "preparation_largest_pixel_difference",
+)
 
 
 def _key(name: str, props: Mapping[str, str]) -> str:

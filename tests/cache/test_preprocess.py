@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from timm.data import create_transform
+from timm.data.transforms_factory import create_transform
 
 from ulfine_cache.encoders.timm_model import data_config_as_open_clip
 from ulfine_cache.preprocess import Preprocess

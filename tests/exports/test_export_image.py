@@ -43,14 +43,14 @@ def five_crop_export(fused_run):
 def mixed(photographs, tmp_path_factory):
     """Pictures of several sizes, turned, and transparent."""
     folder = tmp_path_factory.mktemp("mixed")
-    for number, file in enumerate(sorted(photographs.rglob("*.png"))[:8]):
-        picture = Image.open(file).convert("RGB")
+    pictures = [Image.open(file).convert("RGB") for file in sorted(photographs.rglob("*.png"))[:8]]
+    for number, picture in enumerate(pictures):
         picture.resize((90 + 40 * (number % 3), 70 + 25 * (number % 2))).save(folder / f"{number}.png")
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.save(folder / "turned.jpg", exif=exif)
-    picture.putalpha(100)
-    picture.save(folder / "transparent.png")
+    pictures[-1].save(folder / "turned.jpg", exif=exif)
+    pictures[-1].putalpha(100)
+    pictures[-1].save(folder / "transparent.png")
     return folder
 
 

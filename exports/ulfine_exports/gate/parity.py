@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +148,7 @@ def largest_difference(expected: NDArray[np.float32], found: NDArray[np.float32]
 
 def _run(opened: OpenSession, batch: NDArray[Any]) -> Outputs:
     try:
-        return tuple(opened.session.run(None, {opened.session.get_inputs()[0].name: batch}))  # pyright: ignore
+        return cast(Outputs, tuple(opened.session.run(None, {opened.session.get_inputs()[0].name: batch})))
     except Exception as error:  # onnxruntime's errors share no class of their own
         raise UlfineError(
             f"parity failed, nothing was written: onnxruntime cannot run a batch of {len(batch)} "

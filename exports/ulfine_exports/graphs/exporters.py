@@ -8,7 +8,7 @@ for the same encoder.
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
@@ -81,7 +81,7 @@ def with_torchscript(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Hold back what the exporters say to programmers: the parity gate is what checks their work."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

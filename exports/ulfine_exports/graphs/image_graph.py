@@ -11,9 +11,10 @@ Pillow rounds and clips between its two passes.
 """
 
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ulfine_exports.graphs.affine_graph import IR_VERSION
 
@@ -102,7 +103,7 @@ _SCALE = (
 )
 
 
-def _constants(preprocess: "Preprocess", *, five_crops: bool) -> "dict[str, np.ndarray]":
+def _constants(preprocess: "Preprocess", *, five_crops: bool) -> "dict[str, NDArray[Any]]":
     height, width = preprocess.size
     fit_height, fit_width = preprocess.resize or preprocess.size
     integers = {"zero": 0, "one": 1, "two": 2, "three": 3, "aspect": MAX_ASPECT, "height": height, "width": width}
@@ -111,8 +112,8 @@ def _constants(preprocess: "Preprocess", *, five_crops: bool) -> "dict[str, np.n
         "half": np.array([0.5], np.float32),
         "axes": np.array([2, 3], np.int64),
         "no_pads": np.zeros(2, np.int64),
-        "black": np.uint8(0),
-        "fill": np.uint8(preprocess.fill_color),
+        "black": np.array(0, np.uint8),
+        "fill": np.array(preprocess.fill_color, np.uint8),
         "white": np.array(255, np.float32),
         "mean": np.array(preprocess.mean, np.float32).reshape(3, 1, 1),
         "std": np.array(preprocess.std, np.float32).reshape(3, 1, 1),

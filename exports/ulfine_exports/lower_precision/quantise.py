@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +122,7 @@ def variants_for(model: "ModelProto") -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Hold back the advice that the quantiser gives to programmers, through the root logger."""
     root = logging.getLogger()
     level = root.level

@@ -1,7 +1,7 @@
 """The ASGI application: all routes of one service."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -49,7 +49,7 @@ def build_app(service: Service, report: Callable[[str], None] = lambda line: Non
         return JSONResponse({"error": f"the server failed ({type(error).__name__})"}, 500)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         service.start()
         try:
             yield

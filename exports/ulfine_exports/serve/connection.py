@@ -27,7 +27,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._in_headers = True
         self._header_bytes = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Give the client a while for its first request."""
         super().connection_made(transport)
         self._late = self.loop.call_later(HEADER_SECONDS, transport.close)
@@ -71,7 +71,8 @@ class GuardedConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+        # Before the first request there is none, which uvicorn's types do not say.
+        return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
 
     def pause_writing(self) -> None:
         """Start the clock: the client is not reading."""

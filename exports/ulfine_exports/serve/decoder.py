@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -41,7 +41,7 @@ class Decoder:
         self.busy = 0
 
     @contextlib.asynccontextmanager
-    async def decoded(self, data: bytes) -> AsyncIterator[NDArray[Any]]:
+    async def decoded(self, data: bytes) -> AsyncGenerator[NDArray[Any]]:
         """The row of a picture, which counts against the budget until the context is left.
 
         Raises:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from ulfine_exports.serve.refusal import Refusal
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def body_of(request: "Request", *, limit: int, seconds: float, budget: "ByteBudget") -> AsyncIterator[bytearray]:
+async def body_of(request: "Request", *, limit: int, seconds: float, budget: "ByteBudget") -> AsyncGenerator[bytearray]:
     """Read the body of a request, and hold its bytes in the budget while it is used.
 
     Args:

@@ -123,7 +123,8 @@ class ServedModel:
     def run(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
         """Run the graph on (n, ...) rows of the input; all `outputs` by name, (n, C) each."""
         names = [tensor.name for tensor in self.outputs]
-        return dict(zip(names, self._session.run(names, {self.input.name: batch}), strict=True))  # pyright: ignore[reportReturnType]
+        found = cast("list[NDArray[np.float32]]", self._session.run(names, {self.input.name: batch}))
+        return dict(zip(names, found, strict=True))
 
 
 def _tensor(value: Any, path: Path) -> Tensor:

@@ -5,7 +5,7 @@ import importlib.util
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -90,7 +90,7 @@ def serve(
 
 
 @contextlib.contextmanager
-def serving(*, progress: Progress = Silent(), **options: Any) -> Iterator[str]:  # noqa: B008
+def serving(*, progress: Progress = Silent(), **options: Any) -> Generator[str]:  # noqa: B008
     """Serve in a thread of this process while the context lasts; what is in flight at its end is finished.
 
     Args:
@@ -124,7 +124,7 @@ def serving(*, progress: Progress = Silent(), **options: Any) -> Iterator[str]: 
 
 
 @contextlib.contextmanager
-def _opened(asked: Mapping[str, Any], progress: Progress) -> "Iterator[tuple[Server, socket.socket, Service, str]]":
+def _opened(asked: Mapping[str, Any], progress: Progress) -> "Generator[tuple[Server, socket.socket, Service, str]]":
     """Everything but the loop: the server, its socket, its service and its address."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:

@@ -28,8 +28,9 @@ NOT_FOR_POST = [positive_data_acceptance]
 def test_answers_are_as_described(request, server, mode):
     """Statuses, content types and bodies; no errors of the server; what breaks the schema is refused."""
     schema = schemathesis.openapi.from_url(f"{request.getfixturevalue(server).url}/openapi.json")
-    operations = [result.ok() for result in schema.get_all_operations()]
-    # All but the document itself, which schemathesis leaves out.
+    every = [result.ok() for result in schema.get_all_operations()]
+    # All but the document itself, which newer versions of schemathesis leave out.
+    operations = [operation for operation in every if operation.path != "/openapi.json"]
     assert len(operations) == len(schema.raw_schema["paths"]) - 1
     for operation in operations:
 

@@ -30,4 +30,4 @@ def test_probabilities__blocks_give_the_same_rows():
 
 def test_logit_model__is_abstract():
     with pytest.raises(TypeError, match="abstract"):
-        LogitModel()
+        LogitModel()  # pyright: ignore[reportAbstractUsage]
