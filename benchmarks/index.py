@@ -88,8 +88,9 @@ def measure(folder: Path, name: str, rows: int) -> dict:
     """One kind of vectors, in a process of its own, so that its peak of memory is its own."""
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.progress import Silent
-    from ulfine_cache.search.index import INDEX_FILE, index_cache, read_index
+    from ulfine_cache.search.index import index_cache, read_index
     from ulfine_cache.store.cache_file import CacheContent, write_cache_file
+    from ulfine_cache.store.layout import INDEX_FILE
 
     vectors = VECTORS[name]()
     shards = write_shards(folder, vectors, rows)

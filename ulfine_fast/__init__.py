@@ -15,14 +15,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ulfine_fast.version import __version__
+
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_fast.estimator import ULFineClassifier
     from ulfine_fast.fitting import fit
     from ulfine_fast.run import load_run
     from ulfine_fast.scikit.labelled_folds import LabelledKFold
-
-__version__ = "0.1.0"
 
 __all__ = ["FeatureCache", "LabelledKFold", "ULFineClassifier", "__version__", "fit", "load_run"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+import copy
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,20 +13,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Silent
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.scikit.estimator_prior import PriorShiftMixin
+from ulfine_fast.scikit.estimator_run import RunMixin
 from ulfine_fast.scikit.partial_labels import is_unlabelled, plain_labels, with_missing_marked
 from ulfine_fast.settings import resolve_settings
 from ulfine_fast.training import choose_device, train
 
-if TYPE_CHECKING:
-    from ulfine_fast.run import Run
 
-
-class ULFineClassifier(PriorShiftMixin, ClassifierMixin, BaseEstimator):
+class ULFineClassifier(PriorShiftMixin, RunMixin, ClassifierMixin, BaseEstimator):
     """Long-tailed semi-supervised classifier on frozen features.
 
     Unlabelled rows have the label -1, as in `sklearn.semi_supervised`. Where labels are strings the same holds: -1 in
@@ -180,40 +177,6 @@ class ULFineClassifier(PriorShiftMixin, ClassifierMixin, BaseEstimator):
         weights = None if sample_weight is None else np.asarray(sample_weight)[known]
         return float(accuracy_score(plain_labels(targets[known]), self.predict(X)[known], sample_weight=weights))
 
-    def save(self, path: Path, *, overwrite: bool = False) -> Run:
-        """Write a run directory, which `ulfine export`, `ulfine predict` and `ulfine_fast.load_run` read.
-
-        Args:
-            path: The directory to make.
-            overwrite: Replace the run that stands there.
-
-        Returns:
-            The run.
-
-        Raises:
-            UlfineError: This is a copy by `with_test_prior`, or as `ulfine_fast.run.new_run_directory`.
-        """
-        from ulfine_fast.scikit.estimator_run import save_estimator
-
-        check_is_fitted(self)
-        if self._shift is not None:
-            raise UlfineError("a run keeps the model as fitted: save the original, and give --test-prior at its use")
-        return save_estimator(self, Path(path), overwrite=overwrite)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Open a run directory as a fitted estimator, whoever wrote it.
-
-        Args:
-            path: A run directory.
-
-        Raises:
-            UlfineError: As `ulfine_fast.run.load_run`.
-        """
-        from ulfine_fast.scikit.estimator_run import load_estimator
-
-        return load_estimator(cls, Path(path))
-
     def __getstate__(self) -> dict[str, Any]:
         # pickle, joblib and skops come here. A torch module would make every reader trust all of torch.
         inherited: Any = super().__getstate__()
@@ -241,8 +204,10 @@ class ULFineClassifier(PriorShiftMixin, ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         checked: Any = validate_data(self, X, dtype=np.float32, reset=False)  # pyright: ignore[reportArgumentType]
         rows = np.ascontiguousarray(checked)
+        # In double precision, for in single the rounding of a product, and so an answer, depends on the number of rows.
+        model = copy.deepcopy(self.model_).double()
         with torch.no_grad():
-            logits = self.model_(torch.as_tensor(rows)).double().numpy()
+            logits = model(torch.as_tensor(rows).double()).numpy()
         return logits if self._shift is None else logits + self._shift
 
     def _seed(self) -> int:

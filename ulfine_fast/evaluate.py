@@ -67,8 +67,9 @@ def evaluate(
 
     from ulfine_fast.judging.five_crops import choose_views
     from ulfine_fast.judging.judge import judge, read_logits
-    from ulfine_fast.priors.class_prior import answered_by, prior_figures, prior_shift, sample_places
+    from ulfine_fast.priors.class_prior import MAX_ROWS, prior_figures, prior_shift
     from ulfine_fast.priors.target_prior import read_target_prior
+    from ulfine_fast.rows.sample_places import sample_places
     from ulfine_fast.run import load_run
 
     start = time.perf_counter()
@@ -88,8 +89,8 @@ def evaluate(
     views = choose_views("auto", loaded.views, opened)
     shift, moved = None, {}
     if target is not None:
-        answered = answered_by(loaded)
-        sample = rows.test[sample_places(len(rows.test))]
+        answered = loaded.answered_prior()
+        sample = rows.test[sample_places(len(rows.test), MAX_ROWS)]
         prior = target.settled(
             lambda: read_logits(loaded.model, opened, sample, views), answered, "test rows", progress
         )
@@ -137,7 +138,7 @@ def fitted_split(run: Run, cache: FeatureCache) -> Split | None:
 
     None where nobody can say: the cache is another one, or the split was not drawn by the protocol.
     """
-    from ulfine_cache.splits import draw_split, own_sets
+    from ulfine_cache.splitting.split_draw import draw_split, own_sets
 
     made = run.provenance.get("split") or {}
     if run.cache is None or run.cache["fingerprint"] != cache.fingerprint:

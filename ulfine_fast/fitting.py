@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +182,7 @@ def _write(
     from ulfine_fast.judging.spread import spread
     from ulfine_fast.records.history import write_history_csv, write_tensorboard
     from ulfine_fast.records.predictions import write_predictions
+    from ulfine_fast.records.provenance import describe_cache, describe_split, stamp
     from ulfine_fast.run import HISTORY, PREDICTIONS, Run, write_run
 
     counts = data.labelled_counts.cpu().numpy()
@@ -229,35 +228,3 @@ def _write(
             folder / PREDICTIONS, paths=paths, probabilities=judged.probabilities, class_names=data.class_names
         )
     return run
-
-
-def describe_cache(cache: FeatureCache) -> dict[str, Any]:
-    """What a run remembers of its cache: where it was, its fingerprint and how its features were made."""
-    return {
-        **cache.attributes,
-        "path": str(cache.path.absolute()),
-        "fingerprint": cache.fingerprint,
-        "n_features": cache.n_features,
-    }
-
-
-def describe_split(split: Split) -> dict[str, Any]:
-    """What a run remembers of its split: name, protocol (with its seed) and sizes."""
-    sizes = {name: len(getattr(split, name)) for name in ("labelled", "unlabelled", "val", "test")}
-    return {"name": split.name, "protocol": split.protocol, **sizes}
-
-
-def stamp() -> dict[str, Any]:
-    """Versions of what computed, and the time in UTC."""
-    import numpy as np
-    import torch
-
-    import ulfine_fast
-
-    versions = {
-        "ulfine-fast": ulfine_fast.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-    return {"versions": versions, "created": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -100,6 +100,20 @@ class Run:
             return torch.softmax(mean_logits(self.model, rows.unbind(1)), dim=-1).numpy()
         return self.model.probabilities(rows).numpy()
 
+    def answered_prior(self) -> NDArray[np.float64]:
+        """The class prior that the logits answer for, float64 (C,).
+
+        Raises:
+            UsageError: The settings are not those of the method in this version.
+        """
+        from ulfine_fast.priors.class_prior import answered_prior
+        from ulfine_fast.registry import get_method
+        from ulfine_fast.settings import resolve_settings
+
+        method = get_method(self.method)
+        settings = resolve_settings(method, values=self.config.get("settings"))
+        return answered_prior(self.labelled_counts, method.prior_power(settings))
+
     def figures(self) -> dict[str, Any]:
         """What the command line prints and writes with ``--json``: the path, the method and the metrics.
 

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.splits import SPLITS, Split, own_sets, read_split
-from ulfine_cache.store.cache_file import CACHE_FILE, ShardTable, read_shard_table
+from ulfine_cache.splitting.split_draw import Split, own_sets
+from ulfine_cache.splitting.split_file import read_split, split_names
+from ulfine_cache.store.cache_file import ShardTable, read_shard_table
 from ulfine_cache.store.datasets import UNREADABLE, dataset, decode, read_array, read_texts
+from ulfine_cache.store.layout import CACHE_FILE
 from ulfine_cache.store.shards import damaged, read_features, read_labels, read_paths
 
 _Rows = npt.NDArray[np.int64]
@@ -169,7 +171,7 @@ class FeatureCache:
 
     def split_names(self) -> list[str]:
         """Return the names of the splits drawn so far, sorted."""
-        return sorted(path.stem for path in (self.path / SPLITS).glob("*.h5"))
+        return split_names(self.path)
 
     def read_split(self, name: str | None) -> Split:
         """Read a named split, or with None the sets that the cache came with.
@@ -177,7 +179,9 @@ class FeatureCache:
         Raises:
             UlfineError: There is no such split, it is damaged, or it was drawn from other features.
         """
-        return own_sets(self.labels, self.set_names) if name is None else read_split(self, name)
+        if name is None:
+            return own_sets(self.labels, self.set_names)
+        return read_split(self.path, name, self.fingerprint, self.n_rows)
 
     def _load_own(self, file: h5py.File) -> None:
         self.attributes = {name: _plain(value) for name, value in file.attrs.items()}

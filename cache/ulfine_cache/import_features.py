@@ -14,11 +14,12 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.search.index import check_index, has_index, index_cache
 from ulfine_cache.sources.feature_file import TEXT_FEATURES, FeatureFile, read_feature_file
-from ulfine_cache.store.cache_file import CACHE_FILE, CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.store.digest_file import file_sha256
+from ulfine_cache.store.layout import CACHE_FILE, SHARDS
 from ulfine_cache.store.lock import writing
 from ulfine_cache.store.plan import refuse_other_plan
-from ulfine_cache.store.shards import SHARDS, Shard, content_hash, shard_path, write_shard
+from ulfine_cache.store.shards import Shard, content_hash, shard_path, write_shard
 from ulfine_cache.store.skipped import write_skipped
 
 SHARD_ROWS = 8192

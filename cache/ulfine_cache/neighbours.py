@@ -17,8 +17,9 @@ from ulfine_cache.pictures.pixels import UndecodableImage, decode
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.search.exact_search import exact_search
-from ulfine_cache.search.index import INDEX_FILE, search
+from ulfine_cache.search.index import search
 from ulfine_cache.sources.image_folder import EXTENSIONS
+from ulfine_cache.store.layout import INDEX_FILE
 
 if TYPE_CHECKING:
     from ulfine_cache.encoders.encoder import ClipEncoder

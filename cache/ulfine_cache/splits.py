@@ -1,17 +1,14 @@
 """Named splits of a cache: drawn by the protocol, stored beside it, tied to its fingerprint."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
-import numpy as np
 from pydantic import Field
 
-from ulfine_cache.atomic import make_directory
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.splitting.split_draw import Split, draw_split, own_sets
+from ulfine_cache.splitting.split_file import split_path, write_split
 from ulfine_cache.splitting.split_presets import Preset, check_drawn, check_preset, find_preset, list_presets
 from ulfine_cache.splitting.split_protocol import (
     Ranks,
@@ -21,8 +18,6 @@ from ulfine_cache.splitting.split_protocol import (
     long_tailed_counts,
     protocol_values,
 )
-from ulfine_cache.store.datasets import UNREADABLE, dataset, read_array, replacing_file
-from ulfine_cache.store.digest_file import digest_problem
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -36,11 +31,7 @@ __all__ = [
     "long_tailed_counts",
     "make_split",
     "own_sets",
-    "read_split",
-    "write_split",
 ]
-
-SPLITS = "splits"
 
 
 class MakeSplitConfig(SplitProtocol):
@@ -136,7 +127,7 @@ def make_split(
         split.protocol["preset"] = chosen.name
     if name in opened.split_names():
         _check_same_protocol(opened, name, parameters)
-    path = write_split(opened, split)
+    path = write_split(opened.path, split, opened.fingerprint)
     drawn = split.protocol["drawn"]
     if drawn["clipped"]:
         progress.note(
@@ -174,47 +165,5 @@ def _check_same_protocol(cache: "FeatureCache", name: str, wanted: SplitProtocol
     if changes:
         raise UlfineError(
             f"{cache.path} has a split {name!r} of another protocol ({', '.join(changes)}): choose another --name, or "
-            f"delete {cache.path / SPLITS / f'{name}.h5'}"
+            f"delete {split_path(cache.path, name)}"
         )
-
-
-def write_split(cache: "FeatureCache", split: Split) -> Path:
-    """Store a split in its cache's directory, tied to the cache's fingerprint.
-
-    Raises:
-        UlfineError: The directory cannot be written.
-    """
-    path = cache.path / SPLITS / f"{split.name}.h5"
-    make_directory(path.parent)
-    with replacing_file(path, digest=True) as file:
-        file.attrs["fingerprint"] = cache.fingerprint
-        # A dataset, because HDF5 attributes end at 64 KiB and the counts of many classes do not.
-        file["protocol"] = json.dumps(split.protocol, sort_keys=True)
-        for part in ("labelled", "unlabelled", "val", "test"):
-            file[part] = getattr(split, part)
-    return path
-
-
-def read_split(cache: "FeatureCache", name: str) -> Split:
-    """Read a named split.
-
-    Raises:
-        UlfineError: There is no such split, it is damaged, or it was drawn from other features.
-    """
-    path = cache.path / SPLITS / f"{name}.h5"
-    if name not in cache.split_names():
-        there = ", ".join(cache.split_names()) or "none yet"
-        raise UlfineError(f"no split {name!r} in {cache.path}: there are {there}; `ulfine split` draws one")
-    try:
-        problem = digest_problem(path)
-        if problem is not None and problem.path == path:
-            raise OSError(problem.reason)
-        with h5py.File(path, "r") as file:
-            fingerprint = str(file.attrs["fingerprint"])
-            protocol = json.loads(dataset(file, "protocol")[()])
-            sets = [read_array(file, part).astype(np.int64) for part in ("labelled", "unlabelled", "val", "test")]
-    except UNREADABLE as error:
-        raise UlfineError(f"{path} is damaged or not a split: draw it again with `ulfine split`") from error
-    if fingerprint != cache.fingerprint or any(len(rows) and rows[-1] >= cache.n_rows for rows in sets):
-        raise UlfineError(f"split {name!r} was drawn from other features than {cache.path} holds now: draw it again")
-    return Split(name, *sets, protocol=protocol)

@@ -7,8 +7,8 @@ from ulfine_cache.config import StrictConfig
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.repairing.integrity import find_problems, foreign_files, read_attributes
 from ulfine_cache.repairing.repair import repair_problems
-from ulfine_cache.splits import SPLITS
 from ulfine_cache.store.cache_file import read_shard_table
+from ulfine_cache.store.layout import SPLITS
 
 _NAMED = 5
 

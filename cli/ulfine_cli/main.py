@@ -26,7 +26,7 @@ for _command in COMMANDS:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from ulfine_fast import __version__
+        from ulfine_fast.version import __version__
 
         sys.stdout.write(f"ulfine-fast {__version__}\n")
         raise typer.Exit

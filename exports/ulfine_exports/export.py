@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from ulfine_exports.gate.judged_rows import JudgedRows
+    from ulfine_exports.gate.run_rows import RunRows
     from ulfine_exports.lower_precision.comparison import Comparison
     from ulfine_fast.run import Run
 
@@ -112,6 +113,7 @@ def export_onnx(
     started = time.perf_counter()
 
     from ulfine_exports.gate.parity import TOLERANCES
+    from ulfine_exports.gate.run_rows import RunRows
     from ulfine_exports.graphs.opsets import DEFAULT_OPSET
     from ulfine_exports.graphs.run_graph import build_run_graph
     from ulfine_exports.lower_precision.comparison import lower_precision
@@ -122,10 +124,11 @@ def export_onnx(
     loaded = load_run(options.run)
     _check_places(options)
     views = _views(loaded, options, progress)
-    moved = move_run(loaded, options.test_prior, views, progress)
-    judged = None if options.precision == "fp32" else _judged(loaded, options, progress)
+    rows = RunRows(loaded)
+    moved = move_run(rows, options.test_prior, views, progress)
+    judged = None if options.precision == "fp32" else _judged(rows, options, progress)
     progress.update("exporting", 0, _STEPS)
-    built = build_run_graph(moved.run, cast(InputKind, options.input), chosen, views)
+    built = build_run_graph(moved.run, rows, cast(InputKind, options.input), chosen, views)
     model = built.model
     progress.update("exporting", 1, _STEPS)
     if built.obstacle:
@@ -136,7 +139,7 @@ def export_onnx(
     if judged is not None:
         comparison = lower_precision(model, options.precision, judged, max_drop=options.max_drop)
         model = comparison.chosen.model
-        # Fewer bits give other probabilities; here the outputs' shapes and finiteness are judged, and the difference
+        # Fewer bits give other probabilities; here the outputs' shapes and finiteness are checked, and the difference
         # is recorded.
         parity = built.check(model, tolerance=1.0)
     progress.update("exporting", 3, _STEPS)
@@ -145,7 +148,7 @@ def export_onnx(
         opset=chosen,
         exporter=built.exporter,
         precision=options.precision,
-        recipe=comparison.chosen.recipe if comparison else "",
+        variant=comparison.chosen.variant if comparison else "",
         parity_tolerance=parity.tolerance,
         parity_largest_difference=parity.rounded,
         parity_rows=parity.rows,
@@ -189,7 +192,7 @@ def describe(run: "Run", input: InputKind) -> ExportMetadata:
     """What an export of a run says about where it comes from; the figures of the export itself are left at 0."""
     import torch
 
-    from ulfine_fast import __version__
+    from ulfine_fast.version import __version__
 
     cache = run.cache or {}
     with torch.no_grad():
@@ -268,16 +271,16 @@ def _check_places(options: ExportConfig) -> None:
         make_directory(options.onnx.parent)
 
 
-def _judged(run: "Run", options: ExportConfig, progress: Progress) -> "JudgedRows":
+def _judged(rows: "RunRows", options: ExportConfig, progress: Progress) -> "JudgedRows":
     """The rows that tell what a lower precision costs; found before the long work begins, for they may be gone."""
     from ulfine_exports.gate.judged_rows import judged_rows
 
-    rows = judged_rows(run, cast(InputKind, options.input))
-    if rows.source != "test rows":
+    judged = judged_rows(rows, cast(InputKind, options.input))
+    if judged.source != "test rows":
         progress.note(
-            f"{options.precision} is judged on {rows.source}, which flatter the run: its split has no test rows"
+            f"{options.precision} is judged on {judged.source}, which flatter the run: its split has no test rows"
         )
-    return rows
+    return judged
 
 
 def _write(

@@ -18,6 +18,9 @@ InputKind = Literal["features", "pixels", "image"]
 VIEWS = ("center", "five-crop")
 """What an ``image`` graph looks at: the centre, or five crops whose logits are averaged."""
 
+_FORMER_KEYS = {"variant": "recipe"}
+"""What a key was called in files from before it got its name."""
+
 _REQUIRED = ("ulfine_format", "input", "class_names", "n_features")
 
 
@@ -43,7 +46,7 @@ class ExportMetadata:
         opset: Version of the ONNX operator set.
         exporter: Which of torch's exporters made the graph, ``"dynamo"`` or ``"torchscript"``; ``"direct"``: none.
         precision: Numeric type of the weights: ``"fp32"``, ``"fp16"`` or ``"int8"``.
-        recipe: How they were quantised, ``"static"`` or ``"dynamic"``; ``""`` for floats.
+        variant: How they were quantised, ``"static"`` or ``"dynamic"``; ``""`` for floats.
         parity_tolerance: Largest difference in probability that was allowed between onnxruntime and torch.
         parity_largest_difference: Largest difference that was seen, rounded up to two digits.
         parity_rows: Number of rows compared.
@@ -76,7 +79,7 @@ class ExportMetadata:
     opset: int = 0
     exporter: str = ""
     precision: str = "fp32"
-    recipe: str = ""
+    variant: str = ""
     parity_tolerance: float = 0.0
     parity_largest_difference: float = 0.0
     parity_rows: int = 0
@@ -119,9 +122,8 @@ class ExportMetadata:
                 raise UlfineError(
                     f"{name} has export format {props['ulfine_format']}, newer than {FORMAT}: upgrade ulfine-fast"
                 )
-            values: dict[str, Any] = {
-                field.name: _read(field.name, props[field.name]) for field in fields(cls) if field.name in props
-            }
+            found = {field.name: _key(field.name, props) for field in fields(cls)}
+            values: dict[str, Any] = {name: _read(name, props[key]) for name, key in found.items() if key in props}
             metadata = cls(**values)
             metadata._check_prior()
         except (ValueError, TypeError) as error:
@@ -145,6 +147,11 @@ _MOST = 1e18  # what no count comes near; larger ones, infinity and NaN are dama
 _INTEGERS = ("n_features", "seed", "opset", "parity_rows")
 _FLOATS = ("temperature", "parity_tolerance", "parity_largest_difference")
 _FLOATS += ("preparation_tolerance", "preparation_largest_difference", "preparation_largest_pixel_difference")
+
+
+def _key(name: str, props: Mapping[str, str]) -> str:
+    """The key that a file has for a field, by its name of today or by the former one."""
+    return name if name in props else _FORMER_KEYS.get(name, name)
 
 
 def _read(key: str, text: str) -> Any:

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
+from ulfine_exports.inference.exported_file import ExportedFile
 from ulfine_exports.inference.pictures import Picture, by_size, to_array, to_pixels
-from ulfine_exports.inference.providers import Device, open_session
-from ulfine_exports.inference.untrusted_model import read_model
-from ulfine_exports.metadata import ExportMetadata
+from ulfine_exports.inference.providers import Device
 
 if TYPE_CHECKING:
     from ulfine_cache.preprocess import Preprocess
@@ -48,20 +47,12 @@ class OnnxClassifier:
     """
 
     def __init__(self, path: Path | str, device: Device = "auto") -> None:
-        self.path = Path(path)
-        model = read_model(self.path)
-        self.metadata = ExportMetadata.from_props({item.key: item.value for item in model.metadata_props}, str(path))
-        opened = open_session(model.SerializeToString(), device)
-        self._opened = opened
-        self.device = opened.device
-        self.device_reason = opened.reason
-        self.providers = opened.providers
-        self._input = opened.session.get_inputs()[0]
-        if self._input.name != self.metadata.input:
-            raise UlfineError(
-                f"{path} takes {self._input.name!r}, its metadata say {self.metadata.input!r}: export again"
-            )
-        self._preprocess: Preprocess | None = None
+        self._file = ExportedFile(Path(path), device)
+        self.path = self._file.path
+        self.metadata = self._file.metadata
+        self.device = self._file.opened.device
+        self.device_reason = self._file.opened.reason
+        self.providers = self._file.opened.providers
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -92,7 +83,7 @@ class OnnxClassifier:
         probabilities = np.zeros((len(inputs), len(self.class_names)), np.float32)
         logits = probabilities.copy()
         for places, batch in self._batches(inputs, batch_size):
-            probabilities[places], logits[places] = self._opened.run(batch)
+            probabilities[places], logits[places] = self._file.opened.run(batch)
         return probabilities, logits
 
     def predict(self, inputs: Sequence[Picture] | NDArray[Any], *, batch_size: int = 32) -> list[str]:
@@ -107,13 +98,7 @@ class OnnxClassifier:
         Raises:
             UlfineError: This file takes features.
         """
-        if self.metadata.input == "features":
-            raise UlfineError(f"{self.path} takes features, not images: export the run with --input pixels or image")
-        if self._preprocess is None:
-            from ulfine_cache.preprocess import Preprocess
-
-            self._preprocess = Preprocess.from_json(self.metadata.preprocess)
-        return self._preprocess
+        return self._file.preprocess
 
     def _batches(
         self, inputs: Sequence[Picture] | NDArray[Any], batch_size: int
@@ -122,7 +107,7 @@ class OnnxClassifier:
         if batch_size < 1:
             raise UlfineError(f"batch_size is {batch_size}: give at least 1")
         if isinstance(inputs, np.ndarray):
-            rows = self._check_rows(inputs)
+            rows = self._file.checked(inputs)
             for first in range(0, len(rows), batch_size):
                 part = range(first, min(first + batch_size, len(rows)))
                 yield part, np.ascontiguousarray(rows[part.start : part.stop])
@@ -137,26 +122,6 @@ class OnnxClassifier:
             part = range(first, min(first + batch_size, len(inputs)))
             pixels = [_read(partial(to_pixels, preprocess=preprocess), inputs[place], place) for place in part]
             yield part, preprocess.normalise(np.stack(pixels))
-
-    def _check_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
-        whole = self.metadata.input == "image"
-        expected = tuple(self._input.shape[1:])
-        fits = rows.ndim == len(expected) + 1 and all(
-            have == want or (isinstance(want, str) and have > 0)
-            for have, want in zip(rows.shape[1:], expected, strict=True)
-        )
-        if not fits:
-            shape = ", ".join(str(size) for size in ("N", *expected))
-            raise UlfineError(f"{self.path} takes {self.metadata.input} of shape ({shape}), not {rows.shape}")
-        if whole:
-            if rows.dtype != np.uint8:
-                raise UlfineError(f"{self.path} takes uint8 images, not {rows.dtype}")
-            return rows
-        if not np.issubdtype(rows.dtype, np.floating):
-            raise UlfineError(f"{self.path} takes floating-point {self.metadata.input}, not {rows.dtype}")
-        if not np.isfinite(rows).all():
-            raise UlfineError(f"the {self.metadata.input} hold NaN or infinite values: compute them again")
-        return rows.astype(np.float32, copy=False)
 
 
 def _read(read: Callable[[Picture], NDArray[np.uint8]], picture: Picture, place: int) -> NDArray[np.uint8]:

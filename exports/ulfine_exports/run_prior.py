@@ -12,6 +12,7 @@ from ulfine_cache.progress import Progress
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
+    from ulfine_exports.gate.run_rows import RunRows
     from ulfine_fast.run import Run
 
 
@@ -38,11 +39,11 @@ class MovedRun:
         return prior_figures(self.test_prior, self.class_prior, self.run.class_names)
 
 
-def move_run(run: "Run", test_prior: str | None, views: str, progress: Progress) -> MovedRun:
+def move_run(rows: "RunRows", test_prior: str | None, views: str, progress: Progress) -> MovedRun:
     """Put the shift of a test prior behind the logits of a run's model (`ulfine_fast.priors.class_prior`).
 
     Args:
-        run: A loaded run.
+        rows: Those of a loaded run's cache, for an estimate.
         test_prior: As for `ulfine_exports.export.export_onnx`.
         views: What the export looks at in an image; an estimate looks at the same where the cache holds it.
         progress: Told where an estimate rests on few rows.
@@ -53,33 +54,36 @@ def move_run(run: "Run", test_prior: str | None, views: str, progress: Progress)
             there are no unlabelled ones.
     """
     from ulfine_fast.models.moved_model import MovedModel
-    from ulfine_fast.priors.class_prior import answered_by, prior_shift
+    from ulfine_fast.priors.class_prior import prior_shift
     from ulfine_fast.priors.target_prior import read_target_prior
 
-    answered = answered_by(run)
+    run = rows.run
+    answered = run.answered_prior()
     if test_prior is None:
         return MovedRun(run, answered, None)
     target = read_target_prior(test_prior, run.class_names, run.labelled_counts)
-    prior = target.settled(lambda: _unlabelled_logits(run, views), answered, "unlabelled rows", progress)
+    prior = target.settled(lambda: _unlabelled_logits(rows, views), answered, "unlabelled rows", progress)
     return MovedRun(replace(run, model=MovedModel(run.model, prior_shift(prior, answered))), prior, target.name)
 
 
-def _unlabelled_logits(run: "Run", views: str) -> NDArray[np.float32]:
+def _unlabelled_logits(rows: "RunRows", views: str) -> NDArray[np.float32]:
     """Logits of the unlabelled rows that the run was fitted on, of a sample where they are many."""
-    from ulfine_fast.evaluate import open_cache_of
     from ulfine_fast.judging.five_crops import choose_views
     from ulfine_fast.judging.judge import read_logits
-    from ulfine_fast.priors.class_prior import sample_places
+    from ulfine_fast.priors.class_prior import MAX_ROWS
+    from ulfine_fast.rows.sample_places import sample_places
 
     remedy = "give the prior as --test-prior FILE, or estimate it where the file is used, with ulfine predict"
+    run = rows.run
     try:
-        cache = open_cache_of(run)
+        cache = rows.cache
     except UlfineError as error:
         raise UlfineError(f"no unlabelled rows to estimate the prior from ({_reason(error)}): {remedy}") from error
-    rows = _fitted_rows(run, cache, remedy).unlabelled
-    if not len(rows):
+    unlabelled = _fitted_rows(run, cache, remedy).unlabelled
+    if not len(unlabelled):
         raise UlfineError(f"the run {run.path} was fitted without unlabelled rows to estimate the prior from: {remedy}")
-    return read_logits(run.model, cache, rows[sample_places(len(rows))], choose_views("auto", views, cache))
+    sample = unlabelled[sample_places(len(unlabelled), MAX_ROWS)]
+    return read_logits(run.model, cache, sample, choose_views("auto", views, cache))
 
 
 def _fitted_rows(run: "Run", cache: "FeatureCache", remedy: str) -> "Split":

@@ -11,6 +11,7 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_exports.export import export_onnx
 from ulfine_exports.gate import preparation
 from ulfine_exports.gate.parity_rows import picture_batches
+from ulfine_exports.gate.run_rows import RunRows
 from ulfine_exports.inference.pictures import by_size
 from ulfine_exports.metadata import ExportMetadata
 from ulfine_exports.onnx_classifier import OnnxClassifier
@@ -185,7 +186,7 @@ def test_predict_proba__sixteen_bits(image_export):
 
 
 def test_picture_batches__photographs_in_their_own_sizes_and_awkward_ones(fused_run):
-    found = picture_batches(load_run(fused_run), (32, 32))
+    found = picture_batches(RunRows(load_run(fused_run)), (32, 32))
     assert found.rows == 8 + 7 + 4
     assert all(batch.dtype == np.uint8 for batch in found.batches)
     assert [len(batch) for batch in found.batches[:8]] == [1] * 8

@@ -36,6 +36,14 @@ def test_from_props__ignores_keys_it_does_not_know():
     assert ExportMetadata.from_props({**EXAMPLE.to_props(), "from_the_future": "x"}, "f") == EXAMPLE
 
 
+def test_from_props__key_of_older_files():
+    props = ExportMetadata("features", ("a", "b"), 8, precision="int8", variant="dynamic").to_props()
+    assert props["variant"] == "dynamic"
+    assert "recipe" not in props
+    props["recipe"] = props.pop("variant")
+    assert ExportMetadata.from_props(props, "f").variant == "dynamic"
+
+
 @pytest.mark.parametrize("key", ["ulfine_format", "input", "class_names", "n_features"])
 def test_from_props__missing(key):
     props = EXAMPLE.to_props()

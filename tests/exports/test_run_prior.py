@@ -20,7 +20,7 @@ from ulfine_exports.metadata import ExportMetadata
 from ulfine_exports.predict import predict
 from ulfine_fast.evaluate import evaluate
 from ulfine_fast.fitting import fit
-from ulfine_fast.priors.class_prior import answered_by, estimate_prior, prior_shift
+from ulfine_fast.priors.class_prior import estimate_prior, prior_shift
 from ulfine_fast.run import load_run
 
 WEIGHTS = {"ash": 1, "birch": 0, "cedar": 5, "date palm": 14}
@@ -165,7 +165,7 @@ def test_export_onnx__estimates_from_the_unlabelled_rows(exported, probe, featur
     run, cache = load_run(probe), FeatureCache.open(feature_cache)
     rows = cache.read_split("lt").unlabelled
     logits = np.log(run.predict_proba(cache.features(rows)))
-    expected = estimate_prior(logits, answered_by(run))
+    expected = estimate_prior(logits, run.answered_prior())
     found = metadata(exported["estimate"])
     np.testing.assert_allclose(found.class_prior, expected, atol=1e-5)
     assert found.test_prior == "estimate"
@@ -252,7 +252,7 @@ def test_export_onnx__parts_stay_as_they_were_fitted(pixel_run, tmp_path):
         names = [output.name for output in session.get_outputs()]
         answers.append(dict(zip(names, session.run(None, {"pixels": rows}), strict=True)))
     plain, moved = answers
-    shift = prior_shift(np.array([0.8, 0.1, 0.1]), answered_by(load_run(run)))
+    shift = prior_shift(np.array([0.8, 0.1, 0.1]), load_run(run).answered_prior())
     for part in ("logits_text", "logits_probe"):
         np.testing.assert_allclose(moved[part], plain[part], atol=1e-4)
     np.testing.assert_allclose(moved["logits"], plain["logits"] + shift, atol=1e-4)

@@ -13,12 +13,13 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_methods_subset_invariance, parametrize_with_checks
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_fast.estimator import ULFineClassifier
 from ulfine_fast.fitting import fit
+from ulfine_fast.registry import METHODS
 from ulfine_fast.run import load_run
 from ulfine_fast.scikit.labelled_folds import LabelledKFold
 
@@ -30,6 +31,11 @@ EXPECTED = {"check_classifiers_classes": "-1 means unlabelled, as in sklearn.sem
 @parametrize_with_checks([ULFineClassifier("zero-shot"), ULFineClassifier()], expected_failed_checks=lambda _: EXPECTED)
 def test_estimator__passes_scikit_learns_own_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_estimator__answers_a_row_the_same_whatever_comes_with_it(method):
+    check_methods_subset_invariance("ULFineClassifier", ULFineClassifier(method))
 
 
 @pytest.fixture
@@ -54,9 +60,13 @@ def test_fit__is_the_same_path_as_the_command(text_cache, tmp_path, method, sett
     labels = np.where(np.isin(rows, split.labelled), cache.labels[rows], -1)
     estimator = ULFineClassifier(method, settings=settings, random_state=4, device="cpu")
     estimator.fit(cache.features(rows), labels, cache.text_features)
+    ours, theirs = estimator.model_.state_dict(), run.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
     test = cache.features(split.test)
     with torch.no_grad():
-        assert np.array_equal(estimator.decision_function(test), run.model(torch.as_tensor(test)).double().numpy())
+        logits = run.model(torch.as_tensor(test)).numpy()
+    assert estimator.decision_function(test) == pytest.approx(logits, abs=1e-4)  # in double and in single precision
     written = pd.read_csv(tmp_path / "run" / "predictions.csv")
     assert estimator.predict_proba(test) == pytest.approx(written[cache.class_names].to_numpy(), abs=1e-6)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ulfine_fast.closed_form.paf import BLOCK, Moments, Prototypes, second_moment
 from ulfine_fast.interruption import Interruption
-from ulfine_fast.records.history import prior_range
+from ulfine_fast.priors.logit_adjustment import prior_range
 from ulfine_fast.rows.streamed_rows import StreamedRows
 
 STILL = 1e-3  # mean share of a pseudo-label that may still move when rounds end
@@ -22,14 +22,14 @@ class Refined:
 
     Attributes:
         prototypes: Of all problems.
-        prior: float (S, C), the class prior of the unlabelled rows in the whole problem of each seed.
-        histories: Of that problem in each round of the seed: ``confidence``, the mean confidence of the pseudo-labels,
-            and ``prior_min`` and ``prior_max``, the smallest and the largest share of a class.
+        prior: float (C,), the class prior of the unlabelled rows in the whole problem, the first.
+        history: Of that problem in each round: ``confidence``, the mean confidence of the pseudo-labels, and
+            ``prior_min`` and ``prior_max``, the smallest and the largest share of a class.
     """
 
     prototypes: Prototypes
     prior: Tensor
-    histories: list[list[dict[str, float]]]
+    history: list[dict[str, float]]
 
 
 def sample_size(n_features: int, n_classes: int) -> int:
@@ -54,12 +54,11 @@ def sample_rows(n_rows: int, n_features: int, n_classes: int, generator: torch.G
 
 
 def refine(
-    rows: Sequence[Tensor],
+    rows: Tensor,
     every: Tensor | StreamedRows | None,
     labelled: Moments,
     prototypes: Prototypes,
     *,
-    n_seeds: int = 1,
     classify: Callable[[Prototypes], tuple[Tensor, Tensor]],
     fit: Callable[[Moments], Prototypes],
     share: float,
@@ -69,58 +68,41 @@ def refine(
 ) -> Refined:
     """Alternate between soft pseudo-labels under an estimated class prior and prototypes fitted with them.
 
-    The rounds of a seed end early when its pseudo-labels stand still. Where there are many rows, the rounds run on a
-    sample of them, weighted to stand for all, and one more round over all rows, read once for all seeds, ends them. An
-    interruption ends them with the prototypes of the last whole round.
+    Rounds end early when pseudo-labels stand still. Where there are many rows, the rounds run on a sample of them,
+    weighted to stand for all, and one more round over all rows ends them. An interruption ends them with the prototypes
+    of the last whole round.
 
     Args:
-        rows: float32 (M, D), unlabelled rows for the rounds: one sample for each seed, or one for all.
-        every: float32 (N, D), all of them where `rows` are samples, else None.
+        rows: float32 (M, D), unlabelled rows for the rounds.
+        every: float32 (N, D), all of them where `rows` are a sample, else None.
         labelled: Moments of the labelled rows of B problems.
         prototypes: Where to begin.
-        n_seeds: S; each has as many problems, and its whole one is the first of them.
         classify: From prototypes to the classifier (B, C, D) and (B, C) that gives pseudo-labels under a uniform prior.
         fit: From moments to prototypes.
         share: What a pseudo-labelled row counts, relative to a labelled one.
         rounds: At most.
-        report: Told about each round and its figures, see `Refined.histories`, as means over the seeds.
+        report: Told about each round and its figures, see `Refined.history`.
         interruption: Looked at after each round and each block of rows.
     """
-    n_problems, n_classes = labelled.counts.shape
-    per_seed, per_sample = n_problems // n_seeds, n_problems // len(rows)
-    groups = [slice(first, first + per_sample) for first in range(0, n_problems, per_sample)]
-    multiple = 1.0 if every is None else len(every) / len(rows[0])
+    multiple = 1.0 if every is None else len(every) / len(rows)
     # Every row weighs the same whatever its pseudo-label, so the second moment never changes.
-    grams = [second_moment(own, labelled.gram.dtype) for own in rows]
-    gram = grams[0] if len(rows) == 1 else torch.stack(grams).repeat_interleave(per_sample, 0)
-    log_prior = labelled.counts.new_zeros(n_problems, n_classes)
-    before: list[Tensor] = []
-    moving = torch.ones(n_seeds, dtype=torch.bool, device=gram.device)
-    histories: list[list[dict[str, float]]] = [[] for _ in range(n_seeds)]
+    gram = second_moment(rows, labelled.gram.dtype)
+    log_prior = torch.zeros_like(labelled.counts)
+    before: Tensor | None = None
+    history: list[dict[str, float]] = []
     for round_ in range(1, rounds + 1):
         weight, bias = classify(prototypes)
-        bias = bias + log_prior
-        labels = [_pseudo_labels(own, weight[of], bias[of]) for own, of in zip(rows, groups, strict=True)]
-        counts = torch.cat([each.sum(0) for each in labels])
-        sums = torch.cat([_sums(each, own) for each, own in zip(labels, rows, strict=True)])
-        moments = Moments(counts.to(gram), sums.to(gram), gram)
-        fitted, prior = fit(labelled.plus(moments, share * multiple)), _log_prior(counts, len(rows[0]))
-        if not moving.all():
-            own = moving.repeat_interleave(per_seed)
-            fitted, prior = fitted.where(own, prototypes), torch.where(own[:, None], prior, log_prior)
-        prototypes, log_prior = fitted, prior
-        confidence = torch.cat([each[:, ::per_seed].amax(-1).mean(0) for each in labels])
-        figures = {"confidence": confidence, **prior_range(log_prior[::per_seed].exp())}
-        for seed in moving.nonzero().flatten().tolist():
-            histories[seed].append({name: float(values[seed]) for name, values in figures.items()})
-        report(round_, {name: float(values.mean()) for name, values in figures.items()})
+        labels = _pseudo_labels(rows, weight, bias + log_prior)
+        counts = labels.sum(0)
+        moments = Moments(counts.to(gram), _sums(labels, rows).to(gram), gram)
+        prototypes, log_prior = fit(labelled.plus(moments, share * multiple)), _log_prior(counts, len(rows))
+        figures = {"confidence": labels[:, 0].amax(-1).mean(), **prior_range(log_prior[0].exp())}
+        history.append({name: float(value) for name, value in figures.items()})
+        report(round_, history[-1])
         if interruption.requested:
-            return Refined(prototypes, log_prior[::per_seed].exp(), histories)
-        if before:
-            moved = torch.cat([_moved(*pair) for pair in zip(before, labels, strict=True)])
-            moving &= moved.view(n_seeds, -1).amax(1) >= STILL
-            if not moving.any():
-                break
+            return Refined(prototypes, log_prior[0].exp(), history)
+        if before is not None and _moved(before, labels) < STILL:
+            break
         before = labels
     if every is not None:
         weight, bias = classify(prototypes)
@@ -128,7 +110,7 @@ def refine(
         if moments is not None:
             log_prior = _log_prior(moments.counts, len(every))
             prototypes = fit(labelled.plus(moments, share))
-    return Refined(prototypes, log_prior[::per_seed].exp(), histories)
+    return Refined(prototypes, log_prior[0].exp(), history)
 
 
 def _pseudo_labels(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -147,9 +129,9 @@ def _log_prior(counts: Tensor, n_rows: int) -> Tensor:
     return ((counts + 1) / (n_rows + counts.shape[-1])).log()
 
 
-def _moved(before: Tensor, labels: Tensor) -> Tensor:
-    """The mean share of a pseudo-label that moved in each problem, (B,); overwrites `before`."""
-    return 0.5 * before.sub_(labels).abs_().sum(-1).mean(0)
+def _moved(before: Tensor, labels: Tensor) -> float:
+    """The mean share of a pseudo-label that moved, in the problem where it is most; overwrites `before`."""
+    return float(0.5 * before.sub_(labels).abs_().sum(-1).mean(0).amax())
 
 
 def _moments(

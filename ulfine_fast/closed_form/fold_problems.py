@@ -1,8 +1,7 @@
-"""The problems of a fit of `ulfine`: for each seed all labelled rows, and the same without each fold, side by side."""
+"""The problems of a fit of `ulfine`: all labelled rows, and the same without each fold, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from ulfine_fast.closed_form.text_anchored_probe import fit_text_anchored_probes
 from ulfine_fast.rows.folds import balanced_weights, folds_to_leave_out
 
 if TYPE_CHECKING:
-    from ulfine_fast.methods.ulfine import UlfineConfig
+    from ulfine_fast.closed_form.ulfine_config import UlfineConfig
     from ulfine_fast.rows.training_data import TrainingData
 
 LEFT_OUT_ROWS = 1000
@@ -24,16 +23,15 @@ LEFT_OUT_ROWS = 1000
 
 @dataclass(frozen=True)
 class FoldProblems:
-    """For each of S seeds the whole fit (index 0) and one without each fold that is left out (1 to K), side by side.
+    """The whole fit (index 0) and one without each fold that is left out (1 to K), side by side; B is 1 + K.
 
-    B is S (1 + K), all problems of the first seed first. Rows are in coordinates of their span where that is smaller
-    than the space.
+    Rows are in coordinates of their span where that is smaller than the space.
 
     Attributes:
         data: The rows.
         config: Settings of the method.
         width: Dimensions of the features.
-        folds: int64 (S, N): b where problem b of the seed left the row out, 0 where none did.
+        folds: int64 (N,): b where problem b left the row out, 0 where none did.
         labelled: Moments of the rows that each problem sees.
         probes: float32 (B, C, D), scaled.
         text: float32 (C, D), scaled, or None.
@@ -46,20 +44,6 @@ class FoldProblems:
     labelled: Moments
     probes: Tensor
     text: Tensor | None
-
-    @property
-    def n_seeds(self) -> int:
-        """S."""
-        return len(self.folds)
-
-    @property
-    def per_seed(self) -> int:
-        """1 + K."""
-        return len(self.probes) // self.n_seeds
-
-    def of(self, seed: int) -> slice:
-        """The problems of a seed, by its place."""
-        return slice(seed * self.per_seed, (seed + 1) * self.per_seed)
 
     def fit_prototypes(self, moments: Moments, shrinkage: float | None) -> Prototypes:
         """Prototypes of the problems whose moments these are."""
@@ -74,21 +58,18 @@ class FoldProblems:
         )
 
 
-def fold_problems(
-    data: TrainingData, config: UlfineConfig, width: int, generators: Sequence[torch.Generator]
-) -> FoldProblems:
+def fold_problems(data: TrainingData, config: UlfineConfig, width: int, generator: torch.Generator) -> FoldProblems:
     """Deal folds and fit what does not change any more: moments of labelled rows, probes and the scale of text.
 
     Args:
         data: The rows, in coordinates of their span.
         config: Settings of the method.
         width: Dimensions of the features.
-        generators: Source of the folds of each seed, on the CPU.
+        generator: Source of the folds, on the CPU.
     """
-    folds = torch.stack([folds_to_leave_out(data.labels, config.folds, LEFT_OUT_ROWS, each) for each in generators])
-    keep = folds[:, None] != torch.arange(int(folds.max()) + 1, device=folds.device)[:, None]
-    keep[:, 0] = True
-    keep = keep.flatten(0, 1)
+    folds = folds_to_leave_out(data.labels, config.folds, LEFT_OUT_ROWS, generator)
+    keep = folds != torch.arange(int(folds.max()) + 1, device=folds.device)[:, None]
+    keep[0] = True
     text = None
     if data.text is not None:
         zero_shot = (data.features @ data.text.T)[None]

@@ -74,15 +74,6 @@ class Prototypes:
     weight: Tensor
     bias: Tensor
 
-    def of(self, problems: slice) -> Prototypes:
-        """Some of the problems."""
-        return Prototypes(**{name: values[problems] for name, values in vars(self).items()})
-
-    def where(self, own: Tensor, other: Prototypes) -> Prototypes:
-        """These prototypes for the problems of a mask, bool (B,), others for the rest."""
-        pairs = ((name, values, vars(other)[name]) for name, values in vars(self).items())
-        return Prototypes(**{name: torch.where(own.view(-1, *[1] * (a.dim() - 1)), a, b) for name, a, b in pairs})
-
 
 def class_means(moments: Moments) -> tuple[Tensor, Tensor, Tensor]:
     """Class means, their trust and their centre.

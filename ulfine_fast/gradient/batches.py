@@ -1,4 +1,4 @@
-"""Batches of unlabelled rows, whether these are in memory or on the disk."""
+"""Batches of labelled rows, and of unlabelled ones, whether these are in memory or on the disk."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ulfine_fast.gradient.heads import batches
 from ulfine_fast.rows.streamed_rows import StreamedRows
+
+
+def batches(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Endless row numbers, int64, each pass over all rows in a new order; everything at once where it fits."""
+    while True:
+        order = torch.randperm(n_rows, generator=generator)
+        if n_rows <= batch_size:
+            yield order
+            continue
+        for start in range(0, n_rows - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
 
 
 def unlabelled_batches(rows: Tensor | StreamedRows, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from ulfine_fast.gradient.batches import batches
 from ulfine_fast.gradient.descent import Descent, DescentConfig, descend
 from ulfine_fast.gradient.early_stopping import EarlyStopping, can_stop_early
-from ulfine_fast.gradient.heads import batches
 from ulfine_fast.gradient.side_by_side import Axes, stack_models, whole_states
 from ulfine_fast.method import FitResult
 from ulfine_fast.models.logit_model import LogitModel

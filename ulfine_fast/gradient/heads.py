@@ -1,8 +1,8 @@
-"""Heads trained by gradient on features: the model, its settings and its batches. `head_training` has the training."""
+"""Heads trained by gradient on features: the model, its settings and its training. What `lp`, `lft` and kin are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -11,10 +11,15 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ulfine_fast.gradient.descent import DescentConfig
+from ulfine_fast.gradient.gradient_training import Batch, Loss, Problems, train_side_by_side
+from ulfine_fast.gradient.side_by_side import Axes
+from ulfine_fast.method import FitResult
 from ulfine_fast.models.logit_model import LogitModel
 from ulfine_fast.models.residual_adapter import ResidualAdapter
+from ulfine_fast.priors.logit_adjustment import logit_adjusted_cross_entropy
 
 if TYPE_CHECKING:
+    from ulfine_cache.progress import Progress
     from ulfine_fast.rows.training_data import TrainingData
 
 
@@ -91,17 +96,6 @@ def initial_prototypes(data: TrainingData) -> Tensor:
     return normalize(sums.index_add_(0, data.labels, data.features), dim=-1)
 
 
-def batches(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Endless row numbers, int64, each pass over all rows in a new order; everything at once where it fits."""
-    while True:
-        order = torch.randperm(n_rows, generator=generator)
-        if n_rows <= batch_size:
-            yield order
-            continue
-        for start in range(0, n_rows - batch_size + 1, batch_size):
-            yield order[start : start + batch_size]
-
-
 def new_head(data: TrainingData, config: LinearHeadConfig, generator: torch.Generator) -> LinearHeadModel:
     """The model before its first step, on the device of the data."""
     model = LinearHeadModel(
@@ -116,3 +110,57 @@ def new_head(data: TrainingData, config: LinearHeadConfig, generator: torch.Gene
         with torch.no_grad():
             model.weight.copy_(initial_prototypes(data))
     return model
+
+
+UnlabelledTerm = Callable[[LinearHeadModel, Axes], tuple[Tensor, Mapping[str, Tensor]]]
+"""What unlabelled rows add to the loss in a step: one loss for each model, and figures for the history, likewise."""
+
+
+def fit(data: TrainingData, config: LinearHeadConfig, seed: int, progress: Progress) -> FitResult:
+    """Train on the labelled rows alone; the last step is the model, or the best one with early stopping."""
+    return train_heads(data, config, [seed], progress)[0]
+
+
+def train_heads(
+    data: TrainingData,
+    config: LinearHeadConfig,
+    seeds: Sequence[int],
+    progress: Progress,
+    *,
+    unlabelled: UnlabelledTerm | None = None,
+    diagnostics: Mapping[str, Any] | None = None,
+) -> list[FitResult]:
+    """Train one head for each seed, all in the same steps (`train_side_by_side`).
+
+    Args:
+        data: Labelled rows; `unlabelled` knows its own.
+        config: Settings.
+        seeds: S seeds.
+        progress: Told about the steps.
+        unlabelled: Another term of the loss.
+        diagnostics: What every result tells besides.
+    """
+
+    def losses(problems: Problems[LinearHeadModel]) -> Loss:
+        prior = problems.prior
+
+        def loss_of(batch: Batch, number: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+            logits = problems.model.logits(batch.features)
+            loss = logit_adjusted_cross_entropy(logits, batch.labels, prior, config.tau, batch.weights)
+            figures = {"loss": loss.detach()}
+            if unlabelled is None:
+                return loss, figures
+            term, more = unlabelled(problems.model, problems.axes)
+            return loss + term, {**figures, **more}
+
+        return loss_of
+
+    return train_side_by_side(
+        data,
+        config,
+        seeds,
+        progress,
+        new_model=lambda rows, generator: new_head(rows, config, generator),
+        losses=losses,
+        diagnostics=lambda seed, model: diagnostics or {},
+    )

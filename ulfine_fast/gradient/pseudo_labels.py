@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 
 
 def confident_pseudo_labels(logits: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
@@ -43,18 +43,3 @@ def masked_cross_entropy(logits: Tensor, classes: Tensor, counts: Tensor) -> Ten
     """
     losses = cross_entropy(logits.flatten(0, -2), classes.flatten(), reduction="none").reshape(classes.shape)
     return (losses * counts).mean(-1)
-
-
-def strong_view(rows: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-    """A strongly augmented view where the cache holds one view: the feature with Gaussian noise.
-
-    Args:
-        rows: float32 (N, D), unit length.
-        noise: Expected length of the noise.
-        generator: Its source, on the CPU.
-
-    Returns:
-        float32 (N, D), unit length.
-    """
-    drawn = torch.randn(rows.shape, generator=generator).to(rows.device)
-    return normalize(rows + noise * rows.shape[1] ** -0.5 * drawn, dim=-1)

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ulfine_cache.errors import UlfineError
-from ulfine_fast.gradient.pseudo_labels import strong_view
 
 if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
@@ -64,3 +63,18 @@ def strong_views(
         return normalize(cached[rows.to(cached.device), views.to(cached.device)].float(), dim=-1)
 
     return draw, {"strong_views": "cached", "cached_strong_views": count}
+
+
+def strong_view(rows: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """A strongly augmented view where the cache holds one view: the feature with Gaussian noise.
+
+    Args:
+        rows: float32 (N, D), unit length.
+        noise: Expected length of the noise.
+        generator: Its source, on the CPU.
+
+    Returns:
+        float32 (N, D), unit length.
+    """
+    drawn = torch.randn(rows.shape, generator=generator).to(rows.device)
+    return normalize(rows + noise * rows.shape[1] ** -0.5 * drawn, dim=-1)

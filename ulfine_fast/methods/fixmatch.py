@@ -25,14 +25,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_fast.gradient.batches import unlabelled_batches
-from ulfine_fast.gradient.head_training import train_heads
-from ulfine_fast.gradient.heads import LinearHeadModel, build
+from ulfine_fast.gradient.heads import LinearHeadModel, build, train_heads
 from ulfine_fast.gradient.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
 from ulfine_fast.gradient.side_by_side import Axes
 from ulfine_fast.gradient.strong_views import Source, strong_views
 from ulfine_fast.method import FitResult, Method, unadjusted_prior
 from ulfine_fast.methods.lp_la import LogitAdjustedProbeConfig
-from ulfine_fast.records.history import prior_range
+from ulfine_fast.priors.logit_adjustment import prior_range
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ulfine_fast.gradient.head_training import fit, train_heads
-from ulfine_fast.gradient.heads import LinearHeadConfig, build
+from ulfine_fast.gradient.heads import LinearHeadConfig, build, fit, train_heads
 from ulfine_fast.method import Method, unadjusted_prior
 
 

@@ -5,8 +5,7 @@ LIFT's results are those of its test-time ensembling, see `ulfine_fast.judging.f
 
 from pydantic import Field
 
-from ulfine_fast.gradient.head_training import fit, train_heads
-from ulfine_fast.gradient.heads import build
+from ulfine_fast.gradient.heads import build, fit, train_heads
 from ulfine_fast.method import Method, unadjusted_prior
 from ulfine_fast.methods.lft import LightweightFineTuningConfig
 

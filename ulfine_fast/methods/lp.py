@@ -1,7 +1,6 @@
 """`lp`: a plain linear probe, cross-entropy from zero weights. The published baseline whose tail suffers."""
 
-from ulfine_fast.gradient.head_training import fit, train_heads
-from ulfine_fast.gradient.heads import LinearHeadConfig, build
+from ulfine_fast.gradient.heads import LinearHeadConfig, build, fit, train_heads
 from ulfine_fast.method import Method, unadjusted_prior
 
 METHOD = Method(

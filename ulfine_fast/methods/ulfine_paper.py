@@ -9,7 +9,7 @@ orthogonality term, the fusion of their logits with a linear probe's, aligned in
 - Labelled loss: logit-adjusted cross-entropy with the labelled prior. Pseudo-labels: hard, of the fused logits, above
   a threshold, no prior added. Their loss is adjusted by their own distribution `P_u`, which is known; otherwise
   frequent pseudo-labels breed more of their kind.
-- The strong view is the feature with noise (`ulfine_fast.gradient.pseudo_labels.strong_view`): a row of a cache is one
+- The strong view is the feature with noise (`ulfine_fast.gradient.strong_views.strong_view`): a row of a cache is one
   view.
 - Visual prototypes cross the gap to the texts before they pull (`published_paf.across_gap`). Without
   unlabelled rows, `P_u` is the class distribution of the labelled ones.
@@ -43,7 +43,7 @@ from ulfine_fast.gradient.batches import unlabelled_batches
 from ulfine_fast.gradient.descent import DescentConfig
 from ulfine_fast.gradient.gradient_training import Batch, Loss, Problems, train_side_by_side
 from ulfine_fast.gradient.heads import initial_prototypes
-from ulfine_fast.gradient.pseudo_labels import confident_pseudo_labels, masked_cross_entropy, strong_view
+from ulfine_fast.gradient.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
 from ulfine_fast.gradient.published_paf import (
     across_gap,
     move_prototypes,
@@ -52,10 +52,10 @@ from ulfine_fast.gradient.published_paf import (
     separate,
     visual_prototypes,
 )
+from ulfine_fast.gradient.strong_views import strong_view
 from ulfine_fast.method import FitResult, Method, unadjusted_prior
 from ulfine_fast.models.dual_logit_model import DualLogitModel, spread_ratio
-from ulfine_fast.priors.logit_adjustment import log_prior, logit_adjusted_cross_entropy
-from ulfine_fast.records.history import prior_range
+from ulfine_fast.priors.logit_adjustment import log_prior, logit_adjusted_cross_entropy, prior_range
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress

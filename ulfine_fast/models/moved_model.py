@@ -20,7 +20,7 @@ class MovedModel(LogitModel):
         shift: float64 (C,), of `ulfine_fast.priors.class_prior.prior_shift`.
 
     Example:
-        >>> moved = MovedModel(run.model, prior_shift(prior, answered_by(run)))
+        >>> moved = MovedModel(run.model, prior_shift(prior, run.answered_prior()))
         >>> moved(torch.rand(5, 512)).shape
         torch.Size([5, 19])
     """

@@ -13,13 +13,12 @@ images look like, and that the probabilities are calibrated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from ulfine_fast.run import Run
+from ulfine_fast.rows.sample_places import sample_places
 
 FLOOR = 1e-30
 """What a prior of zero counts as: its logarithm, -69, is finite in every format and out of reach of any other class."""
@@ -55,20 +54,6 @@ def answered_prior(labelled_counts: Sequence[int] | NDArray[np.integer], power: 
     """
     weights = np.maximum(np.asarray(labelled_counts, dtype=np.float64), EMPTY_CLASS) ** power
     return weights / weights.sum()
-
-
-def answered_by(run: Run) -> NDArray[np.float64]:
-    """The class prior that a run's logits answer for, float64 (C,).
-
-    Raises:
-        UsageError: The run's settings are not those of its method in this version.
-    """
-    from ulfine_fast.registry import get_method
-    from ulfine_fast.settings import resolve_settings
-
-    method = get_method(run.method)
-    settings = resolve_settings(method, values=run.config.get("settings"))
-    return answered_prior(run.labelled_counts, method.prior_power(settings))
 
 
 def prior_shift(prior: NDArray[np.float64], answered: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -130,7 +115,7 @@ def estimate_prior(logits: NDArray[np.floating], answered: NDArray[np.float64]) 
     if not n_rows:
         return uniform
     if n_rows > MAX_ROWS:
-        logits = logits[sample_places(n_rows)]
+        logits = logits[sample_places(n_rows, MAX_ROWS)]
     likelihoods = _softmax(logits + prior_shift(uniform, answered))
     imagined = max(IMAGINED * n_classes, len(logits))
     prior = uniform
@@ -152,11 +137,6 @@ def prior_of_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 def prior_figures(name: str | None, prior: NDArray[np.float64], class_names: Sequence[str]) -> dict[str, Any]:
     """What a command tells of a test prior: its name, and class name to share."""
     return {"test_prior": name, "class_prior": dict(zip(class_names, prior.tolist(), strict=True))}
-
-
-def sample_places(n_rows: int) -> NDArray[np.int64]:
-    """The rows that an estimate looks at: all of them, or `MAX_ROWS` spread evenly; int64, in rising order."""
-    return np.linspace(0, n_rows - 1, min(n_rows, MAX_ROWS)).round().astype(np.int64)
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,6 +25,11 @@ def log_prior(counts: Tensor, floor: float = 0.5) -> Tensor:
     return torch.log(floored / floored.sum(-1, keepdim=True))
 
 
+def prior_range(prior: Tensor) -> dict[str, Tensor]:
+    """The smallest and the largest share of class priors (..., C), as the history and the live line call them."""
+    return {"prior_min": prior.amin(-1), "prior_max": prior.amax(-1)}
+
+
 def logit_adjusted_cross_entropy(
     logits: Tensor, labels: Tensor, prior: Tensor, tau: float = 1.0, row_weights: Tensor | None = None
 ) -> Tensor:

@@ -5,15 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
-def prior_range(prior: Tensor) -> dict[str, Tensor]:
-    """The smallest and the largest share of class priors (..., C), as the history and the live line call them."""
-    return {"prior_min": prior.amin(-1), "prior_max": prior.amax(-1)}
 
 
 def write_history_csv(path: Path, history: Sequence[dict[str, float]]) -> None:

@@ -92,7 +92,7 @@ class StreamedRows:
                 yield from block.split(size)
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Endless row numbers in chunk-shuffled order; `ulfine_fast.gradient.heads.batches` gives fully shuffled ones.
+        """Endless row numbers in chunk-shuffled order; `ulfine_fast.gradient.batches` has fully shuffled ones.
 
         Each pass takes the chunks of 256 rows in a new order, as many at a time as are read at once, and shuffles the
         rows within these: near rows of the cache meet more often than by chance, others as by chance. What is asked of

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ulfine_cache.encoders.model_libraries import without_waiting
-from ulfine_cache.encoders.weights import first_line, nearest, quiet
+from ulfine_cache.encoders.model_libraries import first_line, nearest, quiet, without_waiting
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress

@@ -1,17 +1,12 @@
 """Find and load a model by name and weights, and say in one line why that is impossible."""
 
-import difflib
-import logging
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ulfine_cache.encoders.model_libraries import without_waiting
+from ulfine_cache.encoders.model_libraries import first_line, nearest, quiet, without_waiting
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress
 
@@ -136,33 +131,6 @@ def _advice(name: str, names: list[str]) -> str:
     return nearest(name, names)
 
 
-def nearest(name: str, names: list[str]) -> str:
-    """Say which of some names were perhaps meant, or which there are."""
-    lower = {known.lower(): known for known in names}
-    close = [lower[match] for match in difflib.get_close_matches(name.lower(), list(lower), n=5, cutoff=0.5)]
-    if close:
-        return f"did you mean {', '.join(close)}?"
-    return f"there are {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}" if names else "it has no tags"
-
-
 def _state_dict_difference(text: str) -> str:
     lines = [line.strip() for line in text.splitlines()[1:] if line.strip()]
     return lines[0][:160] if lines else "its tensors differ"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the log lines and warnings of open_clip and timm to themselves: what matters is said in errors and notes."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

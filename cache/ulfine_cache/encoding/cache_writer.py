@@ -23,12 +23,13 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.views import first_view
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.index import check_index, has_index, index_cache
-from ulfine_cache.sources.source import ImageSource, SourceItem, listing_digest
+from ulfine_cache.sources.source import ImageSource, SourceItem, blocks_of, listing_digest
 from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
-from ulfine_cache.store.cache_file import CACHE_FILE, CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.store.layout import CACHE_FILE, SHARDS, SKIPPED_FILE
 from ulfine_cache.store.plan import existing_plan, refuse_other_plan
-from ulfine_cache.store.shards import SHARDS, Shard, read_header, read_skipped, shard_path, write_shard
-from ulfine_cache.store.skipped import SKIPPED_FILE, write_skipped
+from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
+from ulfine_cache.store.skipped import write_skipped
 
 if TYPE_CHECKING:
     from ulfine_cache.stage_one import CacheFeaturesConfig
@@ -59,8 +60,7 @@ class CacheWriter:
     ) -> None:
         self.config, self.source, self.encoder, self.progress = config, source, encoder, progress
         self.texts, self.templates = texts, templates
-        size = config.shard_size
-        self.blocks = [source.items[start : start + size] for start in range(0, len(source.items), size)]
+        self.blocks = blocks_of(source.items, config.shard_size)
         self.listings = [listing_digest(block) for block in self.blocks]
         self.paths = [shard_path(config.out, number) for number in range(len(self.blocks))]
         self.plan = {
@@ -73,7 +73,7 @@ class CacheWriter:
             "views": config.views,
             "templates": _named(config.templates, templates),
             "classes": _named("file", [str(text) for text in texts]) if config.classes else "folder names",
-            "shard size": size,
+            "shard size": config.shard_size,
             # Kept by later calls, because other batches round a feature otherwise.
             "batch size": config.batch_size or (existing_plan(config.out) or {}).get("batch size"),
             # Left out where they are not asked for.

@@ -12,14 +12,13 @@ from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
-from ulfine_cache.search.index import INDEX_FILE, read_index
-from ulfine_cache.splits import SPLITS
-from ulfine_cache.store.cache_file import CACHE_FILE, ShardTable, damaged_cache_file, read_shard_table
+from ulfine_cache.search.index import read_index
+from ulfine_cache.store.cache_file import ShardTable, damaged_cache_file, read_shard_table
 from ulfine_cache.store.datasets import UNREADABLE
 from ulfine_cache.store.digest_file import DIGEST, digest_path, digest_problem, file_sha256
-from ulfine_cache.store.lock import LOCK_FILE
+from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, LOCK_FILE, SKIPPED_FILE, SPLITS
 from ulfine_cache.store.shards import read_shard, read_skipped
-from ulfine_cache.store.skipped import SKIPPED_FILE, write_skipped
+from ulfine_cache.store.skipped import write_skipped
 
 Part = Literal["cache file", "digest", "shard", "index", "skipped", "split"]
 

@@ -13,10 +13,11 @@ from ulfine_cache.atomic import make_directory, reason, sync_directory
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.import_features import ImportFeaturesConfig, import_features
 from ulfine_cache.progress import Progress
-from ulfine_cache.sources.source import listing_digest
-from ulfine_cache.store.cache_file import CACHE_FILE, library_versions, read_shard_table
+from ulfine_cache.sources.source import blocks_of, listing_digest
+from ulfine_cache.store.cache_file import library_versions, read_shard_table
 from ulfine_cache.store.digest_file import file_sha256
-from ulfine_cache.store.shards import SHARDS, read_header
+from ulfine_cache.store.layout import CACHE_FILE, SHARDS
+from ulfine_cache.store.shards import read_header
 
 SCRATCH = ".repair"
 """Folder inside the cache where replacements are made; it may be deleted."""
@@ -113,8 +114,7 @@ def _encode_again(
         raise UlfineError(f"{cache / CACHE_FILE} records a request that this version does not know") from error
     items = open_source(config.source).items
     table = read_shard_table(cache)
-    size = config.shard_size
-    blocks = [items[start : start + size] for start in range(0, len(items), size)]
+    blocks = blocks_of(items, config.shard_size)
     sound = [(number, path) for number, path in enumerate(table.paths) if path not in damaged]
     # Before any work: otherwise every shard whose images changed would be encoded as well.
     changed = [

@@ -8,10 +8,11 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
 from ulfine_cache.repairing.integrity import Problem, read_attributes
 from ulfine_cache.repairing.rebuild import rebuild_shards
-from ulfine_cache.search.index import INDEX_FILE, index_cache
-from ulfine_cache.store.cache_file import CACHE_FILE, read_shard_table
+from ulfine_cache.search.index import index_cache
+from ulfine_cache.store.cache_file import read_shard_table
 from ulfine_cache.store.datasets import replacing_file
 from ulfine_cache.store.digest_file import DIGEST, file_sha256, write_digest
+from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE
 from ulfine_cache.store.lock import writing
 from ulfine_cache.store.shards import read_skipped
 from ulfine_cache.store.skipped import write_skipped

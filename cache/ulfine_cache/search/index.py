@@ -17,11 +17,11 @@ from ulfine_cache.search.exact_search import exact_search
 from ulfine_cache.search.index_builder import IndexBuilder, empty_index
 from ulfine_cache.search.index_choice import LARGEST_SHARE, auto_kind, exact_kind
 from ulfine_cache.search.index_quality import GOAL, draw_sample
+from ulfine_cache.store.layout import INDEX_FILE
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
 
-INDEX_FILE = "image.faiss"
 
 _MOST_NEIGHBOURS = 100
 """More neighbours are searched exactly: an approximate index is tuned for few, and finds fewer of the far ones."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from ulfine_cache.atomic import reason
@@ -9,6 +10,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.file_pattern import is_pattern, matching_files
 from ulfine_cache.sources.image_folder import ImageFolder, is_image_name
 from ulfine_cache.sources.manifest import MANIFESTS, Manifest
+from ulfine_cache.sources.regular_file import read_regular
 from ulfine_cache.sources.source import ImageSource
 from ulfine_cache.sources.tar_members import compressed
 from ulfine_cache.sources.webdataset import WebDataset
@@ -59,7 +61,41 @@ def open_source(source: Path) -> ImageSource:
     return _file(source)
 
 
+def open_reader(source: Path) -> Callable[[str], bytes]:
+    """Give a function from the name of one image of a collection to its bytes.
+
+    Names in a folder say where the files are, so that a folder is not walked for them. Tables and shards are listed.
+
+    Args:
+        source: As for `open_source`.
+
+    Returns:
+        The function. It takes the `path` of a `SourceItem` and raises OSError where there is no such image, or where it
+        cannot be read.
+
+    Raises:
+        UlfineError: As for `open_source`; for a folder of images only that there is none.
+    """
+    if source.is_dir() and not _shards_in(source):
+        return lambda name: read_regular(os.path.join(source, name))  # noqa: PTH118 (surrogates)
+    listed = open_source(source)
+    items = {item.path: item for item in listed.items}
+
+    def read(name: str) -> bytes:
+        if name not in items:
+            raise FileNotFoundError(name)
+        return listed.read(items[name])
+
+    return read
+
+
 def _folder(folder: Path) -> ImageSource:
+    tars = _shards_in(folder)
+    return WebDataset(tars, str(folder.resolve())) if tars else ImageFolder(folder)
+
+
+def _shards_in(folder: Path) -> list[str]:
+    """The .tar files of a folder that holds neither folders nor images beside them; of any other none."""
     try:
         entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
         names = {entry.name for entry in entries if not entry.is_dir()}
@@ -68,9 +104,7 @@ def _folder(folder: Path) -> ImageSource:
     if {"train", "meta"} <= names or any(map(_CIFAR.fullmatch, names)):
         raise _pickles(f"{folder} holds CIFAR's pickle files")
     tars = [str(folder / name) for name in names if name.lower().endswith(TAR)]
-    if tars and len(names) == len(entries) and not any(map(is_image_name, names)):
-        return WebDataset(tars, str(folder.resolve()))
-    return ImageFolder(folder)
+    return [] if len(names) < len(entries) or any(map(is_image_name, names)) else tars
 
 
 def _file(path: Path) -> ImageSource:

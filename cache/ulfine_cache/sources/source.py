@@ -88,6 +88,16 @@ def known_set(name: str) -> str | None:
     return name if name in ("", *SETS) else None
 
 
+def blocks_of(items: Sequence[SourceItem], shard_size: int) -> list[Sequence[SourceItem]]:
+    """Cut a listing into the blocks of which each becomes a shard: runs of `shard_size` images, the last one shorter.
+
+    Example:
+        >>> [len(block) for block in blocks_of(range(5), 2)]
+        [2, 2, 1]
+    """
+    return [items[start : start + shard_size] for start in range(0, len(items), shard_size)]
+
+
 def listing_digest(items: Sequence[SourceItem]) -> str:
     """Return 64 hexadecimal digits that change when an image of the block is added, removed, relabelled or changed."""
     digest = hashlib.sha256()

@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress
-from ulfine_cache.search.index import INDEX_FILE
 from ulfine_cache.store.datasets import (
     UNREADABLE,
     dataset,
@@ -32,10 +31,9 @@ from ulfine_cache.store.datasets import (
     write_texts,
 )
 from ulfine_cache.store.digest_file import digest_problem, file_sha256
-from ulfine_cache.store.shards import SHARDS, Shard, damaged, read_shard
+from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, SCHEMA_VERSION, SHARDS
+from ulfine_cache.store.shards import Shard, damaged, read_shard
 
-CACHE_FILE = "cache.h5"
-SCHEMA_VERSION = 1
 _ROW_DATASETS = ("features", "label", "path", "split", "hash")
 
 

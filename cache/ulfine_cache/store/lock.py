@@ -9,8 +9,8 @@ from filelock import FileLock, Timeout
 
 from ulfine_cache.atomic import make_directory, reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.store.layout import LOCK_FILE
 
-LOCK_FILE = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 

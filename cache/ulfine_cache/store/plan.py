@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.store.shards import SHARDS, read_header
+from ulfine_cache.store.layout import SHARDS
+from ulfine_cache.store.shards import read_header
 
 _LONG = 60
 

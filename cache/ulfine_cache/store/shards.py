@@ -26,8 +26,7 @@ from ulfine_cache.store.datasets import (
     write_array,
     write_texts,
 )
-
-SHARDS = "shards"
+from ulfine_cache.store.layout import SHARDS
 
 
 @dataclass(frozen=True)

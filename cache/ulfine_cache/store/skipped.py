@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ulfine_cache.atomic import replacing
-
-SKIPPED_FILE = "skipped.csv"
+from ulfine_cache.store.layout import SKIPPED_FILE
 
 
 def write_skipped(cache: Path, skipped: Iterable[tuple[str, str]]) -> int:

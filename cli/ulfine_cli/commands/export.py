@@ -24,7 +24,7 @@ def show(figures: dict[str, Any], output: Output) -> None:
         ["version", "accuracy", "macro", "ece", "MB", "rows/s", "largest", "mean difference"],
         [
             [
-                f"{version['precision']} {version['recipe']}".strip(),
+                f"{version['precision']} {version['variant']}".strip(),
                 percent(version["accuracy"]),
                 percent(version["macro_accuracy"]),
                 text(version["ece"]),
@@ -36,7 +36,7 @@ def show(figures: dict[str, Any], output: Output) -> None:
             for version in comparison["versions"]
         ],
     )
-    chosen = f" {comparison['recipe']} was chosen;" if comparison["recipe"] else ""
+    chosen = f" {comparison['variant']} was chosen;" if comparison["variant"] else ""
     output.line(
         f"on {comparison['rows']} {comparison['source']};{chosen} macro accuracy falls by {comparison['drop']:.2f} "
         f"points, {comparison['max_drop']:g} are allowed"

@@ -31,7 +31,7 @@ class Parity:
     Attributes:
         tolerance: Largest difference in probability that passes.
         largest_difference: Largest absolute difference in probability that was seen.
-        largest_logit_difference: The same of the logits; reported, not judged, because their scale is free.
+        largest_logit_difference: The same of the logits; reported, not bounded, because their scale is free.
         rows: Rows compared.
         batches: Batch sizes used, smallest first.
         source: Where the rows came from.

@@ -62,7 +62,7 @@ def prepare(pictures: NDArray[np.uint8], preprocess: "Preprocess", views: str) -
     return np.stack([preprocess.normalise(make_views(image, preprocess, views)) for image in images])
 
 
-def judge_preparation(
+def compare_preparation(
     pairs: list[tuple[NDArray[np.float32], NDArray[np.float32]]],
     classify: Callable[[NDArray[np.float32]], Outputs],
     found: list[Outputs],

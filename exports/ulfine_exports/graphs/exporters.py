@@ -82,7 +82,7 @@ def with_torchscript(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back what the exporters say to programmers: the parity gate is what judges their work."""
+    """Hold back what the exporters say to programmers: the parity gate is what checks their work."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

@@ -1,4 +1,4 @@
-"""A run as a graph, with all that is needed to judge the graph and what is made from it."""
+"""A run as a graph, with all that is needed to check the graph and what is made from it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ulfine_cache.encoders.image_tower import ImageTower
     from ulfine_cache.preprocess import Preprocess
     from ulfine_exports.gate.preparation import Preparation
+    from ulfine_exports.gate.run_rows import RunRows
     from ulfine_fast.run import Run
 
 
@@ -63,11 +64,12 @@ class RunGraph:
         return compare(model.SerializeToString(), self.pairs, rows=self.rows, tolerance=tolerance, source=self.source)
 
 
-def build_run_graph(run: "Run", input: InputKind, opset: int, views: str = "center") -> RunGraph:
+def build_run_graph(run: "Run", rows: "RunRows", input: InputKind, opset: int, views: str = "center") -> RunGraph:
     """Write a run as an fp32 graph and let torch answer for it.
 
     Args:
-        run: A loaded run.
+        run: A loaded run, or one whose answers were moved.
+        rows: Those of its cache, for the comparison.
         input: What the graph takes.
         opset: Version of the ONNX operator set.
         views: ``"center"`` or, for images, ``"five-crop"``: the mean of the logits of five crops.
@@ -77,58 +79,62 @@ def build_run_graph(run: "Run", input: InputKind, opset: int, views: str = "cent
             preprocessing inside the graph makes too much of a difference.
     """
     if input == "features":
-        return _features(run, opset)
+        return _features(run, rows, opset)
     from ulfine_exports.run_encoder import encoder_of
 
     encoder = encoder_of(run, "export it with --input features", device="cpu", precision="fp32")
     if input == "pixels":
-        return _pixels(run, encoder.image_tower, encoder.preprocess, opset)
-    return _image(run, encoder.image_tower, encoder.preprocess, opset, views)
+        return _pixels(run, rows, encoder.image_tower, encoder.preprocess, opset)
+    return _image(run, rows, encoder.image_tower, encoder.preprocess, opset, views)
 
 
-def _features(run: "Run", opset: int) -> RunGraph:
+def _features(run: "Run", rows: "RunRows", opset: int) -> RunGraph:
     from ulfine_exports.gate.parity import batches_of
     from ulfine_exports.gate.parity_rows import feature_rows
     from ulfine_exports.graphs.affine_graph import affine_graph, fold
     from ulfine_exports.graphs.graph import FeatureGraph, build_graph
 
-    rows = feature_rows(run)
+    compared = feature_rows(rows)
     original = FeatureGraph(run.model).eval()
     folded = fold(run.model, run.n_features)
     if folded is None:
         model, exporter = build_graph(original, "features", (run.n_features,), opset)
     else:
         model, exporter = affine_graph(*folded, opset), "direct"
-    pairs = _answered(batches_of(rows.rows), _classify(original))
-    return RunGraph(model, exporter, None, pairs, len(rows.rows), rows.source, rows.obstacle)
+    pairs = _answered(batches_of(compared.rows), _classify(original))
+    return RunGraph(model, exporter, None, pairs, len(compared.rows), compared.source, compared.obstacle)
 
 
-def _pixels(run: "Run", tower: "ImageTower", preprocess: "Preprocess", opset: int) -> RunGraph:
+def _pixels(run: "Run", rows: "RunRows", tower: "ImageTower", preprocess: "Preprocess", opset: int) -> RunGraph:
     from ulfine_cache.encoders.image_tower import lean_tower
     from ulfine_exports.gate.parity import batches_of
     from ulfine_exports.gate.parity_rows import picture_rows
     from ulfine_exports.graphs.graph import PixelGraph, build_graph
 
     parts = _parts(run)
-    rows = picture_rows(run, preprocess)
+    compared = picture_rows(rows, preprocess)
     traced = PixelGraph(lean_tower(tower), run.model, parts).eval()
-    model, exporter = build_graph(traced, "pixels", rows.rows.shape[1:], opset, traced.outputs)
-    # torch answers with the tower as open_clip wrote it, so that the gate also judges the rewritten one.
-    pairs = _answered(batches_of(rows.rows), _classify(PixelGraph(tower, run.model, parts).eval()))
-    return RunGraph(model, exporter, preprocess.to_json(), pairs, len(rows.rows), rows.source, rows.obstacle)
+    model, exporter = build_graph(traced, "pixels", compared.rows.shape[1:], opset, traced.outputs)
+    # torch answers with the tower as open_clip wrote it, so that the gate also checks the rewritten one.
+    pairs = _answered(batches_of(compared.rows), _classify(PixelGraph(tower, run.model, parts).eval()))
+    return RunGraph(
+        model, exporter, preprocess.to_json(), pairs, len(compared.rows), compared.source, compared.obstacle
+    )
 
 
-def _image(run: "Run", tower: "ImageTower", preprocess: "Preprocess", opset: int, views: str) -> RunGraph:
+def _image(
+    run: "Run", rows: "RunRows", tower: "ImageTower", preprocess: "Preprocess", opset: int, views: str
+) -> RunGraph:
     from ulfine_cache.encoders.image_tower import lean_tower
     from ulfine_cache.pictures.views import first_view
     from ulfine_exports.gate.parity_rows import picture_batches
-    from ulfine_exports.gate.preparation import judge_preparation, prepare
+    from ulfine_exports.gate.preparation import compare_preparation, prepare
     from ulfine_exports.graphs.graph import PixelGraph, ViewsGraph, build_graph
     from ulfine_exports.graphs.image_graph import prepend, preprocess_graph
     from ulfine_exports.inference.providers import open_session
 
     parts, fitted = _parts(run), first_view(views, preprocess)
-    pictures = picture_batches(run, preprocess.size)
+    pictures = picture_batches(rows, preprocess.size)
     preparing = preprocess_graph(fitted, opset, five_crops=views == "five-crop")
     session = open_session(preparing.SerializeToString(), "cpu").session
     made = [np.asarray(session.run(None, {"image": batch})[0]) for batch in pictures.batches]
@@ -136,7 +142,7 @@ def _image(run: "Run", tower: "ImageTower", preprocess: "Preprocess", opset: int
     traced = kind(lean_tower(tower), run.model, parts).eval()
     model, exporter = build_graph(traced, "prepared", made[0].shape[1:], opset, traced.outputs)
     classify = _classify(kind(tower, run.model, parts).eval())
-    # Torch answers for the pixels that the graph made; what those change is judged by itself, with its own tolerance.
+    # Torch answers for the pixels that the graph made; what those change is compared by itself, with its own tolerance.
     answers = [classify(batch) for batch in made]
     python = [prepare(batch, preprocess, views) for batch in pictures.batches]
     return RunGraph(
@@ -147,7 +153,7 @@ def _image(run: "Run", tower: "ImageTower", preprocess: "Preprocess", opset: int
         pictures.rows,
         pictures.source,
         pictures.obstacle,
-        judge_preparation(list(zip(python, made, strict=True)), classify, answers, preprocess.std, pictures.rows),
+        compare_preparation(list(zip(python, made, strict=True)), classify, answers, preprocess.std, pictures.rows),
         views,
     )
 

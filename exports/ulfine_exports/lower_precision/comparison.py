@@ -24,16 +24,16 @@ class Version:
 
     Attributes:
         precision: One of `PRECISIONS`.
-        recipe: How it was quantised, one of `ulfine_exports.lower_precision.quantise.RECIPES`; ``""`` for floats.
+        variant: How it was quantised, one of `ulfine_exports.lower_precision.quantise.VARIANTS`; ``""`` for floats.
         model: The graph.
         probabilities: float32 (n, C) of the judged rows.
-        figures: JSON-able: precision, recipe, accuracy, macro_accuracy, ece, bytes, rows_per_second,
+        figures: JSON-able: precision, variant, accuracy, macro_accuracy, ece, bytes, rows_per_second,
             largest_difference and mean_difference to fp32: the largest of a probability, and the mean over rows of half
             the sum over classes, which bounds how often the answer can change.
     """
 
     precision: str
-    recipe: str
+    variant: str
     model: "ModelProto"
     probabilities: NDArray[np.float32]
     figures: dict[str, Any]
@@ -70,7 +70,7 @@ class Comparison:
             "rows": self.rows,
             "max_drop": self.max_drop,
             "drop": round(self.drop, 4),
-            "recipe": self.chosen.recipe,
+            "variant": self.chosen.variant,
             "versions": [version.figures for version in self.versions],
         }
 
@@ -91,7 +91,7 @@ def lower_precision(model: "ModelProto", precision: str, rows: "JudgedRows", *, 
         UlfineError: The best version loses more, or gives values that are not finite.
     """
     candidates = {("fp32", ""): model, **_converted(model, precision, rows)}
-    versions = _judge(candidates, rows)
+    versions = _measured(candidates, rows)
     chosen = min(versions[1:], key=lambda version: version.figures["mean_difference"])
     comparison = Comparison(versions, chosen, len(chosen.probabilities), rows.source, max_drop)
     # Not `drop > max_drop`: the difference of two fractions may miss it by a rounding error.
@@ -111,13 +111,13 @@ def _converted(model: "ModelProto", precision: str, rows: "JudgedRows") -> "dict
         from ulfine_exports.lower_precision.half_precision import to_half
 
         return {("fp16", ""): to_half(model)}
-    from ulfine_exports.lower_precision.quantise import quantise, recipes_for
+    from ulfine_exports.lower_precision.quantise import quantise, variants_for
 
-    quantised = quantise(model, recipes_for(model), rows.calibration_batches)
-    return {("int8", recipe): converted for recipe, converted in quantised.items()}
+    quantised = quantise(model, variants_for(model), rows.calibration_batches)
+    return {("int8", variant): converted for variant, converted in quantised.items()}
 
 
-def _judge(candidates: "dict[tuple[str, str], ModelProto]", rows: "JudgedRows") -> tuple[Version, ...]:
+def _measured(candidates: "dict[tuple[str, str], ModelProto]", rows: "JudgedRows") -> tuple[Version, ...]:
     """Run all candidates on the same batches, in turn, so that a busy machine slows all of them."""
     from ulfine_fast.judging.metrics import evaluate_predictions
 
@@ -141,7 +141,7 @@ def _judge(candidates: "dict[tuple[str, str], ModelProto]", rows: "JudgedRows") 
     reference = probabilities["fp32", ""]
     class_names = rows.cache.class_names
     versions = []
-    for (precision, recipe), values in probabilities.items():
+    for (precision, variant), values in probabilities.items():
         if not np.isfinite(values).all():
             raise UlfineError(
                 f"{precision} was not written: it gives values that are not finite; choose another precision"
@@ -150,14 +150,14 @@ def _judge(candidates: "dict[tuple[str, str], ModelProto]", rows: "JudgedRows") 
         difference = np.abs(values.astype(np.float64) - reference)
         figures = {
             "precision": precision,
-            "recipe": recipe,
+            "variant": variant,
             **{key: metrics[key] for key in ("accuracy", "macro_accuracy", "ece")},
-            "bytes": sizes[precision, recipe],
-            "rows_per_second": round(_rate(lengths, seconds[precision, recipe]), 2),
+            "bytes": sizes[precision, variant],
+            "rows_per_second": round(_rate(lengths, seconds[precision, variant]), 2),
             "largest_difference": float(difference.max()),
             "mean_difference": float(difference.sum(axis=1).mean() / 2),
         }
-        versions.append(Version(precision, recipe, candidates[precision, recipe], values, figures))
+        versions.append(Version(precision, variant, candidates[precision, variant], values, figures))
     return tuple(versions)
 
 

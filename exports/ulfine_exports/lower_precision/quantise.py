@@ -22,7 +22,7 @@ from ulfine_exports.lower_precision.smoothing import smooth
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-RECIPES = ("static", "dynamic")
+VARIANTS = ("static", "dynamic")
 """static: the range of every activation is fixed beforehand, on calibration rows; an image's answer does not depend on
 its batch. dynamic: the range is taken from every batch as it comes; convolutions stay in fp32."""
 
@@ -31,25 +31,25 @@ Calibration = Callable[[], Iterable[NDArray[Any]]]
 """Gives batches for a graph's input, typical of what it will be fed, from the first one at every call."""
 
 
-def quantise(model: "ModelProto", recipes: Sequence[str], calibration: Calibration) -> "dict[str, ModelProto]":
+def quantise(model: "ModelProto", variants: Sequence[str], calibration: Calibration) -> "dict[str, ModelProto]":
     """Quantise the large layers of the encoder but the first, or of the classifier where there is no encoder.
 
     Args:
         model: An fp32 graph as `ulfine_exports.graphs.graph.build_graph` gives it; not changed.
-        recipes: Some of `RECIPES`.
+        variants: Some of `VARIANTS`.
         calibration: What the activations are measured on.
 
     Returns:
-        A new model for each recipe, about a quarter as large.
+        A new model for each variant, about a quarter as large.
     """
     prepared = plain_products(model)
     layers = [node.name for node in quantised_nodes(prepared)]
     smooth(prepared, layers, calibration())
     drop_unread(prepared)
-    return {recipe: _quantised(prepared, recipe, layers, calibration) for recipe in recipes}
+    return {variant: _quantised(prepared, variant, layers, calibration) for variant in variants}
 
 
-def _quantised(prepared: "ModelProto", recipe: str, layers: list[str], calibration: Calibration) -> "ModelProto":
+def _quantised(prepared: "ModelProto", variant: str, layers: list[str], calibration: Calibration) -> "ModelProto":
     import onnx
     from onnxruntime.quantization import (
         CalibrationDataReader,
@@ -59,7 +59,7 @@ def _quantised(prepared: "ModelProto", recipe: str, layers: list[str], calibrati
         quantize_static,
     )
 
-    copy = separate_biases(prepared, layers if recipe == "dynamic" else [])
+    copy = separate_biases(prepared, layers if variant == "dynamic" else [])
     name, batches = copy.graph.input[0].name, iter(calibration())
 
     class Reader(CalibrationDataReader):
@@ -68,7 +68,7 @@ def _quantised(prepared: "ModelProto", recipe: str, layers: list[str], calibrati
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "quantised.onnx"
-        if recipe == "dynamic":
+        if variant == "dynamic":
             quantize_dynamic(
                 copy,
                 path,
@@ -113,12 +113,12 @@ def _is_plain(node: "NodeProto") -> bool:
     return not options.get("transA") and options.get("alpha", 1.0) == options.get("beta", 1.0) == 1.0
 
 
-def recipes_for(model: "ModelProto") -> tuple[str, ...]:
-    """The recipes worth trying: ``dynamic`` leaves convolutions alone, and a convolutional encoder nearly whole."""
+def variants_for(model: "ModelProto") -> tuple[str, ...]:
+    """The variants worth trying: ``dynamic`` leaves convolutions alone, and a convolutional encoder nearly whole."""
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
     layers = [(node.op_type, sizes[node.input[1]]) for node in quantised_nodes(model)]
     convolutions = sum(size for operator, size in layers if operator == "Conv")
-    return ("static",) if 2 * convolutions > sum(size for _, size in layers) else RECIPES
+    return ("static",) if 2 * convolutions > sum(size for _, size in layers) else VARIANTS
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 Trained vision transformers have a few channels that are tens of times larger than the rest. Dividing channel j of a
 layer's input by s_j and multiplying row j of its weights by s_j changes nothing in exact arithmetic and moves half of
-the spread, on a log scale, into the weights, which have a scale for every output:
+the differences, on a log scale, into the weights, which have a scale for every output:
 
     s_j = sqrt(max |x_j| / max |w_j|)        (Xiao et al., SmoothQuant, 2023, equation 4 with alpha = 1/2)
 
@@ -28,7 +28,7 @@ values have near 38; every bit that outliers take costs 6."""
 
 
 @dataclass(frozen=True)
-class Spread:
+class Activations:
     """The activations before one layer, or before several that read the same.
 
     Attributes:
@@ -63,15 +63,16 @@ def smooth(model: "ModelProto", layers: list[str], calibration: Iterable[NDArray
     for node in model.graph.node:
         if node.name in chosen and node.op_type in ("MatMul", "Gemm"):
             inputs.setdefault(node.input[0], []).append(node)
-    uneven = {name: spread for name, spread in spreads(model, inputs, calibration).items() if spread.decibels < ENOUGH}
-    for name, spread in uneven.items():
-        _even_out(model, name, inputs[name], spread)
+    measured = measure(model, inputs, calibration)
+    uneven = {name: activations for name, activations in measured.items() if activations.decibels < ENOUGH}
+    for name, activations in uneven.items():
+        _even_out(model, name, inputs[name], activations)
     return len(uneven)
 
 
-def spreads(
+def measure(
     model: "ModelProto", inputs: "dict[str, list[NodeProto]]", calibration: Iterable[NDArray[Any]]
-) -> dict[str, Spread]:
+) -> dict[str, Activations]:
     """Measure tensors whose last axis holds the channels.
 
     Args:
@@ -112,18 +113,19 @@ def spreads(
     columns = zip(*batches, strict=True)
     figures = [np.stack([np.asarray(value, np.float64) for value in column]) for column in columns]
     return {
-        name: Spread(figures[2 * place].max(axis=0), figures[2 * place + 1].mean(axis=0))
+        name: Activations(figures[2 * place].max(axis=0), figures[2 * place + 1].mean(axis=0))
         for place, name in enumerate(inputs)
     }
 
 
-def _even_out(model: "ModelProto", name: str, nodes: "list[NodeProto]", spread: Spread) -> None:
+def _even_out(model: "ModelProto", name: str, nodes: "list[NodeProto]", activations: Activations) -> None:
     from onnx import helper, numpy_helper
 
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     rows = np.max([np.abs(numpy_helper.to_array(weights[node.input[1]])).max(axis=1) for node in nodes], axis=0)
     # Channels that are always zero, and rows of zeros, have no scale of their own.
-    scale = np.sqrt(np.maximum(spread.largest, 1e-5 * spread.largest.max()) / np.maximum(rows, 1e-5 * rows.max()))
+    columns = np.maximum(activations.largest, 1e-5 * activations.largest.max())
+    scale = np.sqrt(columns / np.maximum(rows, 1e-5 * rows.max()))
     scale = (scale / np.exp(np.log(scale).mean())).astype(np.float32)
     for node in nodes:
         weight = weights[node.input[1]]

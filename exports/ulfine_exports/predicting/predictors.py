@@ -97,50 +97,48 @@ class OnnxPredictor:
     """An exported file; see `Predictor`."""
 
     def __init__(self, path: Path) -> None:
-        from ulfine_exports.onnx_classifier import OnnxClassifier
+        from ulfine_exports.inference.exported_file import ExportedFile
 
-        self._classifier = OnnxClassifier(path)
-        self.class_names = self._classifier.class_names
-        self.device = f"{self._classifier.device} (onnxruntime, {self._classifier.device_reason})"
-        self.weights_hash = self._classifier.metadata.weights_hash
-        self.views = self._classifier.metadata.views or "center"
-        self.labelled_counts = self._classifier.metadata.labelled_counts
+        self._file = ExportedFile(path)
+        metadata, opened = self._file.metadata, self._file.opened
+        self.class_names = metadata.class_names
+        self.device = f"{opened.device} (onnxruntime, {opened.reason})"
+        self.weights_hash = metadata.weights_hash
+        self.views = metadata.views or "center"
+        self.labelled_counts = metadata.labelled_counts
 
     def answered_prior(self) -> NDArray[np.float64]:
         """What the file records."""
-        recorded = self._classifier.metadata.class_prior
+        recorded = self._file.metadata.class_prior
         if not recorded or not self.labelled_counts:
             raise UlfineError(
-                f"{self._classifier.path} does not record which class prior its answers are for, so they cannot be "
+                f"{self._file.path} does not record which class prior its answers are for, so they cannot be "
                 "moved to another: export the run again"
             )
         return np.asarray(recorded, dtype=np.float64) / sum(recorded)
 
     def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
         """Pixels for a ``pixels`` file; the whole picture for an ``image`` file."""
-        preprocess = self._classifier.preprocess
-        if self._classifier.metadata.input == "image":
+        preprocess = self._file.preprocess
+        if self._file.metadata.input == "image":
             return to_array
         return partial(to_pixels, preprocess=preprocess)
 
     def images(self, pictures: list[NDArray[np.uint8]]) -> Answers:
         """Answers for pictures."""
-        classifier = self._classifier
-        if classifier.metadata.input != "image":
-            return classifier.predict_both(classifier.preprocess.normalise(np.stack(pictures)))
+        if self._file.metadata.input != "image":
+            return self._file.answers(self._file.preprocess.normalise(np.stack(pictures)))
         probabilities = np.zeros((len(pictures), len(self.class_names)), np.float32)
         logits = probabilities.copy()
         for places, batch in by_size(pictures, len(pictures)):
-            probabilities[places], logits[places] = classifier.predict_both(batch)
+            probabilities[places], logits[places] = self._file.answers(batch)
         return probabilities, logits
 
     def features(self, rows: NDArray[np.float32]) -> Answers:
         """Answers for features."""
-        if self._classifier.metadata.input != "features":
-            raise UlfineError(
-                f"{self._classifier.path} takes images, not features: export the run with --input features"
-            )
-        return self._classifier.predict_both(rows, batch_size=len(rows) or 1)
+        if self._file.metadata.input != "features":
+            raise UlfineError(f"{self._file.path} takes images, not features: export the run with --input features")
+        return self._file.answers(rows)
 
 
 class RunPredictor:
@@ -159,9 +157,7 @@ class RunPredictor:
 
     def answered_prior(self) -> NDArray[np.float64]:
         """What the run's method says."""
-        from ulfine_fast.priors.class_prior import answered_by
-
-        return answered_by(self._run)
+        return self._run.answered_prior()
 
     def reader(self) -> Callable[[Picture], NDArray[np.uint8]]:
         """The views of a picture, uint8 (views, H, W, 3)."""

@@ -3,19 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
-from ulfine_exports.inference.providers import open_session
-from ulfine_exports.inference.untrusted_model import read_model
-from ulfine_exports.metadata import ExportMetadata
+from ulfine_exports.inference.exported_file import ExportedFile
+from ulfine_exports.inference.providers import Device
 from ulfine_exports.serve.refusal import Refusal
-
-if TYPE_CHECKING:
-    from ulfine_cache.preprocess import Preprocess
 
 MAX_PIXELS = 50_000_000
 """Largest picture that is decoded, width times height: 150 MB of RGB."""
@@ -73,25 +69,19 @@ class ServedModel:
 
     def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
         self.name = path.stem
-        proto = read_model(path)
-        self.metadata = ExportMetadata.from_props({item.key: item.value for item in proto.metadata_props}, str(path))
-        data = proto.SerializeToString()
-        del proto
         # Decoding and HTTP need the CPUs, too: on two busy cores 3.9 pictures a second instead of 2.5 (ViT-B/32).
-        opened = open_session(data, device, threads=threads, spinning=False)  # pyright: ignore[reportArgumentType]
-        self._session = opened.session
-        self.device = opened.device
-        self.device_reason = opened.reason
-        inputs = [_tensor(value, path) for value in opened.session.get_inputs()]
-        if [tensor.name for tensor in inputs] != [self.metadata.input]:
-            raise UlfineError(f"{path} has inputs that its metadata do not name: export it again")
-        self.input = inputs[0]
+        file = ExportedFile(path, cast(Device, device), threads=threads, spinning=False)
+        self.metadata = file.metadata
+        self._session = file.opened.session
+        self.device = file.opened.device
+        self.device_reason = file.opened.reason
+        self.input = _tensor(self._session.get_inputs()[0], path)
         wanted = ["probabilities", "logits", *(f"logits_{part}" for part in self.metadata.logit_parts)]
-        found = {value.name: _tensor(value, path) for value in opened.session.get_outputs()}
+        found = {value.name: _tensor(value, path) for value in self._session.get_outputs()}
         self.outputs = tuple(found[name] for name in wanted if name in found)
         if [tensor.name for tensor in self.outputs[:2]] != wanted[:2]:
             raise UlfineError(f"{path} has no outputs 'probabilities' and 'logits': export it again")
-        self._preprocess = _preprocess(self.metadata.preprocess) if self.metadata.input == "pixels" else None
+        self._preprocess = file.preprocess if self.metadata.input == "pixels" else None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -142,9 +132,3 @@ def _tensor(value: Any, path: Path) -> Tensor:
     datatype, dtype = _DATATYPES[value.type]
     sizes = tuple(size if isinstance(size, int) else -1 for size in value.shape[1:])
     return Tensor(value.name, datatype, np.dtype(dtype), sizes)
-
-
-def _preprocess(text: str) -> "Preprocess":
-    from ulfine_cache.preprocess import Preprocess
-
-    return Preprocess.from_json(text)

@@ -165,14 +165,14 @@ def test_list_presets__needs_no_cache(tmp_path):
 
 def test_make_split__a_split_of_an_earlier_version_is_the_same_protocol(cifar10):
     """Protocols that were stored before `ranks` and `labelled_fraction` existed stand for their defaults."""
-    from ulfine_cache.splits import write_split
+    from ulfine_cache.splitting.split_file import write_split
 
     make_split(cache=cifar10, name="old", labelled_max=9, imbalance=3, unlabelled_max=9)
     opened = FeatureCache.open(cifar10)
     split = opened.read_split("old")
     for key in ("ranks", "labelled_fraction"):
         del split.protocol[key]
-    write_split(opened, split)
+    write_split(opened.path, split, opened.fingerprint)
     assert make_split(cache=cifar10, name="old", labelled_max=9, imbalance=3, unlabelled_max=9)["labelled"]
     with pytest.raises(UlfineError, match="another protocol"):
         make_split(cache=cifar10, name="old", labelled_max=9, imbalance=3, unlabelled_max=9, ranks="class-index")

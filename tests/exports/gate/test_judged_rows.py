@@ -8,6 +8,7 @@ import pytest
 
 from ulfine_cache.errors import UlfineError
 from ulfine_exports.gate.judged_rows import judged_rows
+from ulfine_exports.gate.run_rows import RunRows
 from ulfine_exports.inference.pictures import to_pixels
 from ulfine_fast.fitting import fit
 from ulfine_fast.run import load_run
@@ -45,7 +46,7 @@ def read_all(rows):
 
 
 def test_judged_rows__pixels_are_those_of_the_test_images(pixel_run, photographs):
-    rows = judged_rows(load_run(pixel_run), "pixels")
+    rows = judged_rows(RunRows(load_run(pixel_run)), "pixels")
     assert rows.source == "test rows"
     pixels, labels = read_all(rows)
     files = [photographs / rows.cache.paths[row] for row in rows.judged]
@@ -63,26 +64,26 @@ def test_judged_rows__pixels_are_those_of_the_test_images(pixel_run, photographs
 
 def test_judged_rows__shards_give_the_same_images(shard_run, pixel_run):
     (pixels, labels), (expected, truth) = (
-        read_all(judged_rows(load_run(run), "pixels")) for run in (shard_run, pixel_run)
+        read_all(judged_rows(RunRows(load_run(run)), "pixels")) for run in (shard_run, pixel_run)
     )
     assert np.array_equal(np.sort(labels), np.sort(truth))
     assert {row.tobytes() for row in pixels} == {row.tobytes() for row in expected}
 
 
 def test_judged_rows__whole_images(pixel_run):
-    rows = judged_rows(load_run(pixel_run), "image")
+    rows = judged_rows(RunRows(load_run(pixel_run)), "image")
     batches = list(rows.batches())
     assert len(batches) == 12
     assert {(batch.shape, batch.dtype) for batch, _ in batches} == {((1, 70, 90, 3), np.dtype(np.uint8))}
 
 
 def test_judged_rows__unreadable_images_are_left_out(pixel_run, photographs):
-    rows = judged_rows(load_run(pixel_run), "pixels")
+    rows = judged_rows(RunRows(load_run(pixel_run)), "pixels")
     lost = photographs / rows.cache.paths[rows.judged[0]]
     content = lost.read_bytes()
     lost.write_bytes(b"no image")
     try:
-        pixels, labels = read_all(judged_rows(load_run(pixel_run), "pixels"))
+        pixels, labels = read_all(judged_rows(RunRows(load_run(pixel_run)), "pixels"))
     finally:
         lost.write_bytes(content)
     assert len(pixels) == len(labels) == len(rows.judged) - 1
@@ -93,7 +94,7 @@ def test_judged_rows__shards_gone(shard_run):
     source.rename(source.with_name("away"))
     try:
         with pytest.raises(UlfineError, match=r"are gone.*--precision fp32") as caught:
-            judged_rows(load_run(shard_run), "pixels")
+            judged_rows(RunRows(load_run(shard_run)), "pixels")
     finally:
         source.with_name("away").rename(source)
     assert "\n" not in str(caught.value)

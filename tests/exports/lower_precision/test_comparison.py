@@ -15,7 +15,7 @@ from ulfine_exports.inference.providers import open_session
 from ulfine_exports.inference.untrusted_model import read_model
 from ulfine_exports.lower_precision.encoder_part import encoder_nodes
 from ulfine_exports.lower_precision.half_precision import to_half
-from ulfine_exports.lower_precision.quantise import RECIPES, quantise, quantised_nodes, recipes_for
+from ulfine_exports.lower_precision.quantise import VARIANTS, quantise, quantised_nodes, variants_for
 from ulfine_exports.onnx_classifier import OnnxClassifier
 from ulfine_fast.fitting import fit
 
@@ -73,7 +73,7 @@ def test_export__lower_precision_is_smaller_and_close(exported, pixel_onnx, phot
     found = OnnxClassifier(path, device="cpu").predict_proba(files)
     assert 0 < np.abs(expected - found).max() < 0.1
     tried = [row for row in figures["comparison"]["versions"] if row["precision"] == precision]
-    version = next(row for row in tried if row["recipe"] == figures["comparison"]["recipe"])
+    version = next(row for row in tried if row["variant"] == figures["comparison"]["variant"])
     assert version["largest_difference"] == pytest.approx(np.abs(expected - found).max(), abs=1e-3)
 
 
@@ -87,7 +87,7 @@ def test_export__lower_precision_keeps_the_interface_and_standard_operators(expo
     assert {item.type.tensor_type.elem_type for item in interface} == {TensorProto.FLOAT}
     assert [item.name for item in interface] == ["pixels", "probabilities", "logits"]
     metadata = OnnxClassifier(path, device="cpu").metadata
-    assert (metadata.precision, metadata.recipe) == (precision, figures["comparison"]["recipe"])
+    assert (metadata.precision, metadata.variant) == (precision, figures["comparison"]["variant"])
     assert metadata.parity_largest_difference >= figures["parity"]["largest_difference"] > 1e-6
 
 
@@ -98,8 +98,8 @@ def test_export__figures_are_those_of_the_files(exported, pixel_onnx, photograph
     _, figures = exported["int8"]
     comparison = figures["comparison"]
     assert (comparison["source"], comparison["rows"]) == ("test rows", len(files))
-    written = {"fp32": pixel_onnx, f"int8 {comparison['recipe']}": exported["int8"][0]}
-    versions = {f"{row['precision']} {row['recipe']}".strip(): row for row in comparison["versions"]}
+    written = {"fp32": pixel_onnx, f"int8 {comparison['variant']}": exported["int8"][0]}
+    versions = {f"{row['precision']} {row['variant']}".strip(): row for row in comparison["versions"]}
     for name, path in written.items():
         predicted = OnnxClassifier(path, device="cpu").predict(files)
         assert versions[name]["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
@@ -108,7 +108,7 @@ def test_export__figures_are_those_of_the_files(exported, pixel_onnx, photograph
         assert 0 <= versions[name]["ece"] <= 1
     assert set(versions) == {"fp32", "int8 static", "int8 dynamic"}
     closest = min((row for row in comparison["versions"][1:]), key=lambda row: row["mean_difference"])
-    assert closest["recipe"] == comparison["recipe"]
+    assert closest["variant"] == comparison["variant"]
 
 
 def test_to_half__arithmetic_that_decides_stays_in_fp32(pixel_onnx):
@@ -169,16 +169,16 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("recipe", ["static", "dynamic"])
-def test_quantise__every_form_of_a_layer_runs_on_integers(form, recipe, tmp_path):
+@pytest.mark.parametrize("variant", ["static", "dynamic"])
+def test_quantise__every_form_of_a_layer_runs_on_integers(form, variant, tmp_path):
     generator = np.random.default_rng(2)
     weights = generator.normal(size=(64, 32)).astype(np.float32)
     rows = generator.normal(size=(50, 64)).astype(np.float32)
     bias = np.arange(32, dtype=np.float32) * (form != "no bias")
-    converted = quantised(layer_model(FORMS[form], weights, bias), recipe, rows)
+    converted = quantised(layer_model(FORMS[form], weights, bias), variant, rows)
     operators = {node.op_type for node in converted.graph.node}
-    assert ("MatMulInteger" in operators) == (recipe == "dynamic")
-    assert ("QuantizeLinear" in operators) == (recipe == "static")
+    assert ("MatMulInteger" in operators) == (variant == "dynamic")
+    assert ("QuantizeLinear" in operators) == (variant == "static")
     expected = rows @ weights + bias
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "as-it-runs.onnx")
@@ -207,11 +207,11 @@ main (float[batch, 64] features) => (float[batch, 32] probabilities, float[batch
     return model
 
 
-def quantised(model, recipe, rows):
-    return quantise(model, [recipe], lambda: [rows])[recipe]
+def quantised(model, variant, rows):
+    return quantise(model, [variant], lambda: [rows])[variant]
 
 
-def test_recipes__a_convolutional_encoder_is_not_left_whole():
+def test_variants__a_convolutional_encoder_is_not_left_whole():
     nodes, weights, last = [], [], "pixels"
     for number in range(3):
         kernel = 0.05 * np.random.default_rng(number).normal(size=(64, 3 if number == 0 else 64, 3, 3))
@@ -229,7 +229,7 @@ def test_recipes__a_convolutional_encoder_is_not_left_whole():
     infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
     graph = helper.make_graph(nodes, "main", infos[:1], infos[1:], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    assert recipes_for(model) == ("static",)
+    assert variants_for(model) == ("static",)
     # The first of the three is large enough, but it reads pixels.
     assert [node.name for node in quantised_nodes(model)] == ["conv1", "conv2"]
     rows = np.random.default_rng(5).normal(size=(6, 3, 8, 8)).astype(np.float32)
@@ -270,10 +270,10 @@ def test_export__features(run_on_features, tmp_path, precision):
 
 def test_conversion__same_graph_same_bytes(pixel_onnx, photographs):
     model, pixels = onnx.load(pixel_onnx), pixels_of(photographs)
-    first, second = (quantise(model, RECIPES, lambda: [pixels]) for _ in range(2))
+    first, second = (quantise(model, VARIANTS, lambda: [pixels]) for _ in range(2))
     assert set(first) == {"static", "dynamic"}
-    for recipe, converted in first.items():
-        assert converted.SerializeToString() == second[recipe].SerializeToString()
+    for variant, converted in first.items():
+        assert converted.SerializeToString() == second[variant].SerializeToString()
     assert to_half(model).SerializeToString() == to_half(model).SerializeToString()
 
 

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ulfine_exports.inference.providers import open_session
 from ulfine_exports.lower_precision.quantise import quantise
-from ulfine_exports.lower_precision.smoothing import smooth, spreads
+from ulfine_exports.lower_precision.smoothing import measure, smooth
 
 WIDTH, HIDDEN, CLASSES = 32, 64, 40
 
@@ -89,7 +89,10 @@ def test_smooth__makes_activations_even():
 
 def decibels(model):
     nodes = [next(node for node in model.graph.node if node.name == name) for name in LAYERS]
-    return [spread.decibels for spread in spreads(model, {node.input[0]: [node] for node in nodes}, [ROWS]).values()]
+    return [
+        activations.decibels
+        for activations in measure(model, {node.input[0]: [node] for node in nodes}, [ROWS]).values()
+    ]
 
 
 def test_smooth__a_result_that_others_read_keeps_its_normalisation():
@@ -103,10 +106,10 @@ def test_smooth__a_result_that_others_read_keeps_its_normalisation():
     assert np.allclose(logits(model), before, rtol=1e-4, atol=1e-3)
 
 
-def test_spreads__equal_numpy():
+def test_measure__equal_numpy():
     model = block(outlier=5.0)
     nodes = [next(node for node in model.graph.node if node.name == name) for name in LAYERS]
-    found = spreads(model, {node.input[0]: [node] for node in nodes}, [ROWS[:20], ROWS[20:]])["normed"]
+    found = measure(model, {node.input[0]: [node] for node in nodes}, [ROWS[:20], ROWS[20:]])["normed"]
     weights = {tensor.name: numpy_helper.to_array(tensor).astype(np.float64) for tensor in model.graph.initializer}
     rows = ROWS.astype(np.float64)
     normed = (rows - rows.mean(-1, keepdims=True)) / np.sqrt(rows.var(-1, keepdims=True) + 1e-5)
@@ -118,12 +121,12 @@ def test_spreads__equal_numpy():
     assert found.decibels == pytest.approx(expected, abs=0.01)
 
 
-@pytest.mark.parametrize("recipe", ["static", "dynamic"])
-def test_quantise__survives_outliers(recipe):
+@pytest.mark.parametrize("variant", ["static", "dynamic"])
+def test_quantise__survives_outliers(variant):
     """Without smoothing the outliers leave one bit of 8 to the other channels."""
     errors = []
     for outlier in (1.0, 200.0):
         model = block(outlier=outlier, hidden_outlier=outlier)
-        found = logits(quantise(model, [recipe], lambda: [ROWS])[recipe])
+        found = logits(quantise(model, [variant], lambda: [ROWS])[variant])
         errors.append(np.abs(found - logits(model)).mean())
     assert errors[1] < 4 * errors[0]

@@ -32,7 +32,7 @@ def run(rows, labels, unlabelled, keep, sample=None, rounds=3, fit=fit, interrup
     labelled = labelled_moments(torch.tensor(rows), torch.tensor(labels), N_CLASSES, torch.tensor(keep))
     reports = []
     refined = refine(
-        [torch.tensor(unlabelled)[slice(None) if sample is None else sample]],
+        torch.tensor(unlabelled)[slice(None) if sample is None else sample],
         None if sample is None else torch.tensor(unlabelled),
         labelled,
         fit(labelled),
@@ -93,20 +93,20 @@ def test_refine__against_loops():
         assert refined.prototypes.means[b].numpy() == pytest.approx(prototypes, abs=1e-4)
         assert refined.prototypes.covariance[b].numpy() == pytest.approx(covariance, abs=1e-4)
         if b == 0:
-            assert refined.prior[0].numpy() == pytest.approx(prior, abs=1e-4)
+            assert refined.prior.numpy() == pytest.approx(prior, abs=1e-4)
             expected = {"confidence": soft.max(1).mean(), "prior_min": prior.min(), "prior_max": prior.max()}
-            assert refined.histories[0][-1] == pytest.approx(expected, abs=1e-4)
+            assert refined.history[-1] == pytest.approx(expected, abs=1e-4)
     assert [round_ for round_, _ in reports] == [1, 2, 3]
-    assert [figures for _, figures in reports] == refined.histories[0]
+    assert [figures for _, figures in reports] == refined.history
 
 
 def test_refine__ends_where_pseudo_labels_stand_still():
     rows, labels, unlabelled, _ = task(40)
     keep = np.ones((1, len(rows)), bool)
     refined, _ = run(rows, labels, unlabelled, keep, rounds=500)
-    assert 3 < len(refined.histories[0]) < 200
+    assert 3 < len(refined.history) < 200
     _, _, prior, _ = by_loop(rows, labels, unlabelled, 200)
-    assert refined.prior[0].numpy() == pytest.approx(prior, abs=0.02)
+    assert refined.prior.numpy() == pytest.approx(prior, abs=0.02)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -134,8 +134,8 @@ def test_refine__a_sample_stands_for_all():
         error = (sampled.prototypes.means[b] - full.prototypes.means[b]).norm(dim=-1).max()
         assert error < 0.04 * spread
         assert error < 0.7 * (few.prototypes.means[b] - full.prototypes.means[b]).norm(dim=-1).max()
-    assert sampled.prior[0].numpy() == pytest.approx(full.prior[0].numpy(), abs=0.02)
-    assert sampled.prior[0].numpy() == pytest.approx(np.bincount(truth) / 6000, abs=0.05)
+    assert sampled.prior.numpy() == pytest.approx(full.prior.numpy(), abs=0.02)
+    assert sampled.prior.numpy() == pytest.approx(np.bincount(truth) / 6000, abs=0.05)
 
 
 def test_refine__a_sample_weighs_what_all_rows_weigh():

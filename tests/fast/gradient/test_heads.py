@@ -6,7 +6,8 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.gradient.heads import LinearHeadModel, batches, initial_prototypes
+from ulfine_fast.gradient.batches import batches
+from ulfine_fast.gradient.heads import LinearHeadModel, initial_prototypes
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.training_data import make_training_data
 

@@ -6,7 +6,7 @@ import torch
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Silent
-from ulfine_fast.gradient.pseudo_labels import strong_view
+from ulfine_fast.gradient.strong_views import strong_view
 from ulfine_fast.methods import fixmatch, lp_la
 from ulfine_fast.methods.fixmatch import FixMatchConfig, unlabelled_loss
 

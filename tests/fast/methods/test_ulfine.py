@@ -114,7 +114,7 @@ def test_fit__leaves_features_alone_where_an_adapter_clearly_harms():
 
 
 def test_clearly_lower__is_more_than_two_standard_errors():
-    from ulfine_fast.methods.ulfine import _clearly_lower
+    from ulfine_fast.closed_form.fits import _clearly_lower
 
     zeros, ones = torch.zeros(4).double(), torch.ones(4).double()
     # Gains 1, 1, 1, 3: sum 6, standard deviation 1, standard error of the sum 2.

@@ -87,7 +87,7 @@ def test_ctrl_c__in_the_pass_over_all_rows_leaves_the_rounds_on_the_sample():
 
     settings = {"share": 0.25, "rounds": 3, "report": lambda *_: None}
     refined = refine(
-        [every[::5]],
+        every[::5],
         every,
         labelled,
         fit_again(labelled),
@@ -96,7 +96,7 @@ def test_ctrl_c__in_the_pass_over_all_rows_leaves_the_rounds_on_the_sample():
         **settings,
         interruption=interruption,
     )
-    assert len(refined.histories[0]) == 3
+    assert len(refined.history) == 3
     assert len(fitted) == 4  # labelled rows and three rounds
     assert refined.prototypes is fitted[-1]
 

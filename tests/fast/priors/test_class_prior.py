@@ -95,8 +95,7 @@ def test_prior_power__follows_the_settings(name, settings, power):
 def test_prior_power__of_the_probe_is_what_training_leaves():
     """Many rows of three overlapping classes: the plain probe differs from the adjusted one by the labelled prior."""
     from ulfine_cache.progress import Silent
-    from ulfine_fast.gradient.head_training import fit
-    from ulfine_fast.gradient.heads import LinearHeadConfig
+    from ulfine_fast.gradient.heads import LinearHeadConfig, fit
     from ulfine_fast.rows.training_data import make_training_data
 
     generator = np.random.default_rng(0)

@@ -37,7 +37,7 @@ def inference_routes(service: Service) -> list[BaseRoute]:
         return JSONResponse({"ready": service.ready}, 200 if service.ready else 503)
 
     async def server(request: Request) -> Response:
-        from ulfine_fast import __version__
+        from ulfine_fast.version import __version__
 
         extensions = ["binary_tensor_data", "classification"]
         return JSONResponse({"name": "ulfine", "version": __version__, "extensions": extensions})

@@ -15,7 +15,7 @@ _BINARY: _Schema = {"type": "string", "format": "binary"}
 
 def openapi(service: Service) -> _Schema:
     """OpenAPI 3.1 of this very server: the model's name, its input and its outputs are in it."""
-    from ulfine_fast import __version__
+    from ulfine_fast.version import __version__
 
     name = service.model.name
     paths: _Schema = {

@@ -1,0 +1,108 @@
+"""A file written by `ulfine export`, opened: what the public reader, `predict` and the server all start from."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulfine_cache.errors import UlfineError
+from ulfine_exports.inference.providers import Device, open_session
+from ulfine_exports.inference.untrusted_model import read_model
+from ulfine_exports.metadata import ExportMetadata
+
+if TYPE_CHECKING:
+    from ulfine_cache.preprocess import Preprocess
+
+
+class ExportedFile:
+    """An exported file and the onnxruntime session that runs it.
+
+    The file is not trusted: it is read into memory and refused when it refers to data outside itself or to operators
+    beyond the ONNX standard, before onnxruntime sees it.
+
+    Args:
+        path: The ``.onnx`` file.
+        device: As for `open_session`.
+        threads: As for `open_session`.
+        spinning: As for `open_session`.
+
+    Attributes:
+        path: The file.
+        metadata: All that the file says about itself.
+        opened: The session, and what it really runs on.
+
+    Raises:
+        UlfineError: The file is missing, is no ONNX model, was not written by `ulfine export`, or is refused as above;
+            CUDA was asked for and cannot be had.
+    """
+
+    def __init__(
+        self, path: Path, device: Device = "auto", *, threads: int | None = None, spinning: bool = True
+    ) -> None:
+        self.path = path
+        model = read_model(path)
+        self.metadata = ExportMetadata.from_props({item.key: item.value for item in model.metadata_props}, str(path))
+        data = model.SerializeToString()
+        # Hundreds of megabytes less while onnxruntime makes its own copy.
+        del model
+        self.opened = open_session(data, device, threads=threads, spinning=spinning)
+        names = [item.name for item in self.opened.session.get_inputs()]
+        if names != [self.metadata.input]:
+            raise UlfineError(
+                f"{path} takes {', '.join(map(repr, names))}, its metadata say {self.metadata.input!r}: export again"
+            )
+
+    @cached_property
+    def preprocess(self) -> "Preprocess":
+        """How this file wants its images, as the cache was made; for ``image`` how it prepares them itself.
+
+        Raises:
+            UlfineError: This file takes features.
+        """
+        if self.metadata.input == "features":
+            raise UlfineError(f"{self.path} takes features, not images: export the run with --input pixels or image")
+        from ulfine_cache.preprocess import Preprocess
+
+        return Preprocess.from_json(self.metadata.preprocess)
+
+    def checked(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Rows as the graph takes them: uint8 for ``image``, float32 otherwise.
+
+        Args:
+            rows: (n, ...) of the input; any floating type where the graph takes floats.
+
+        Raises:
+            UlfineError: They have another shape or type, or hold NaN or infinite values.
+        """
+        kind = self.metadata.input
+        expected = tuple(self.opened.session.get_inputs()[0].shape[1:])
+        fits = rows.ndim == len(expected) + 1 and all(
+            have == want or (isinstance(want, str) and have > 0)
+            for have, want in zip(rows.shape[1:], expected, strict=True)
+        )
+        if not fits:
+            shape = ", ".join(str(size) for size in ("N", *expected))
+            raise UlfineError(f"{self.path} takes {kind} of shape ({shape}), not {rows.shape}")
+        if kind == "image":
+            if rows.dtype != np.uint8:
+                raise UlfineError(f"{self.path} takes uint8 images, not {rows.dtype}")
+            return rows
+        if not np.issubdtype(rows.dtype, np.floating):
+            raise UlfineError(f"{self.path} takes floating-point {kind}, not {rows.dtype}")
+        if not np.isfinite(rows).all():
+            raise UlfineError(f"the {kind} hold NaN or infinite values: compute them again")
+        return rows.astype(np.float32, copy=False)
+
+    def answers(self, rows: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities and logits, float32 (n, C) each, of rows that run together; n may be 0.
+
+        Raises:
+            UlfineError: As `checked`.
+        """
+        rows = self.checked(rows)
+        if not len(rows):
+            none = np.zeros((0, len(self.metadata.class_names)), np.float32)
+            return none, none
+        return self.opened.run(np.ascontiguousarray(rows))

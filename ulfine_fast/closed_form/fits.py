@@ -1,0 +1,193 @@
+"""What a fit of `ulfine` does with its problems; `ulfine_fast.methods.ulfine` has the order of the steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ulfine_fast.closed_form.em_rounds import Refined, refine
+from ulfine_fast.closed_form.fold_problems import FoldProblems
+from ulfine_fast.closed_form.left_out_fusion import LeftOutFusion
+from ulfine_fast.closed_form.paf import Prototypes
+from ulfine_fast.closed_form.row_space import row_space
+from ulfine_fast.closed_form.ulfine_config import IDENTITY
+from ulfine_fast.interruption import Interruption
+from ulfine_fast.method import FitResult
+from ulfine_fast.models.fused_model import FusedModel
+from ulfine_fast.priors.logit_adjustment import prior_range
+from ulfine_fast.rows.streamed_rows import StreamedRows
+
+if TYPE_CHECKING:
+    from ulfine_cache.progress import Progress
+    from ulfine_fast.rows.training_data import TrainingData
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Prototypes and the fusion that left-out rows call for.
+
+    Attributes:
+        prototypes: Of all problems.
+        weights: float64 (P,), the fusion weights.
+        losses: float64 (M,), of each left-out row under them.
+    """
+
+    prototypes: Prototypes
+    weights: Tensor
+    losses: Tensor
+
+
+class Fits:
+    """The steps of a fit, as `ulfine_fast.methods.ulfine` lists them.
+
+    Args:
+        problems: All labelled rows, and the same without each fold.
+    """
+
+    def __init__(self, problems: FoldProblems) -> None:
+        self.problems, self.config = problems, problems.config
+        self.left_out = LeftOutFusion(
+            problems.data, problems.folds, problems.probes, problems.text, dlf=self.config.dlf
+        )
+
+    def fused(self, prototypes: Prototypes) -> Fitted:
+        """Prototypes with the fusion that left-out rows call for."""
+        return Fitted(prototypes, *self.left_out.fit(prototypes))
+
+    def loss(self, fitted: Fitted) -> float:
+        """The mean loss of the left-out rows, by their weights."""
+        row_weights = self.left_out.row_weights
+        return float((row_weights * fitted.losses).sum() / row_weights.sum().clamp_min(1e-12))
+
+    def from_labelled_rows(self) -> tuple[Fitted, float | None]:
+        """The fit without unlabelled rows, and the shrinkage that its adapter has, as in `UlfineConfig`."""
+        shrinkage = self.config.shrinkage if self.config.adapter else IDENTITY
+        fitted = self.fused(self.problems.fit_prototypes(self.problems.labelled, shrinkage))
+        if shrinkage == IDENTITY:
+            return fitted, shrinkage
+        plain = self.fused(self.problems.fit_prototypes(self.problems.labelled, IDENTITY))
+        return (plain, IDENTITY) if self.clearly_lower(plain, fitted) else (fitted, shrinkage)
+
+    def clearly_lower(self, fitted: Fitted, other: Fitted) -> bool:
+        """Whether the left-out loss of a fit is clearly lower than that of another."""
+        return _clearly_lower(fitted.losses, other.losses, self.left_out.row_weights)
+
+    def refine(
+        self,
+        begin: Fitted,
+        shrinkage: float | None,
+        sample: Tensor | None,
+        progress: Progress,
+        interruption: Interruption,
+    ) -> Refined:
+        """Refine the prototypes of all problems with soft pseudo-labels from the fused logits.
+
+        Args:
+            begin: Where to begin.
+            shrinkage: As in `from_labelled_rows`.
+            sample: Numbers of the unlabelled rows that the rounds run on; None for all.
+            progress: Told about the rounds.
+            interruption: Ends them.
+        """
+        problems, config = self.problems, self.config
+        own, *others = begin.weights / config.pseudo_label_temperature
+        parts = [problems.probes] if problems.text is None else [problems.probes, problems.text]
+        fixed = sum(weight * part.double() for weight, part in zip(others, parts, strict=False))
+
+        # All parts are linear in the features, so their fusion is one matrix product.
+        def classify(prototypes: Prototypes) -> tuple[Tensor, Tensor]:
+            return fixed + own * prototypes.weight.double(), own.to(prototypes.bias) * prototypes.bias
+
+        unlabelled = problems.data.unlabelled
+        return refine(
+            unlabelled[:] if sample is None else unlabelled[sample],
+            None if sample is None else unlabelled,
+            problems.labelled,
+            begin.prototypes,
+            classify=classify,
+            fit=lambda moments: problems.fit_prototypes(moments, shrinkage),
+            share=config.unlabelled_weight,
+            rounds=config.rounds,
+            report=lambda round_, figures: progress.update("training", round_ + 1, config.rounds + 1, **figures),
+            interruption=interruption,
+        )
+
+    def result(
+        self, begin: Fitted, end: Fitted, refined: Refined | None, basis: Tensor | None, interrupted_at: int | None
+    ) -> FitResult:
+        """What the fit ends with: the refined one, unless left-out rows clearly speak for the one before.
+
+        Args:
+            begin: Without unlabelled rows.
+            end: With them; `begin` where there are none.
+            refined: What the rounds found; None where there were none.
+            basis: Of the space that the rows span, as in `in_row_space`.
+            interrupted_at: As in `FitResult`.
+        """
+        fitted, history = begin, [{"round": 0.0, "loss": self.loss(begin)}]
+        diagnostics: dict[str, Any] = {"left_out_rows": len(self.left_out.row_weights)}
+        if refined is not None:
+            history += [{"round": float(i)} | figures for i, figures in enumerate(refined.history, start=1)]
+            use = not self.clearly_lower(begin, end)
+            diagnostics |= {"unlabelled_used": use, "unlabelled_prior": refined.prior.tolist()}
+            figures = {name: float(value) for name, value in prior_range(refined.prior).items()}
+            history.append({"round": float(len(refined.history)), "loss": self.loss(end), **figures})
+            fitted = end if use else begin
+        diagnostics["shrinkage"] = float(fitted.prototypes.shrinkage[0])
+        names = ["prototypes", "probe", "text"]
+        diagnostics["fusion_weights"] = dict(zip(names, fitted.weights.tolist(), strict=False))
+        model = _model(self.problems, fitted, basis)
+        return FitResult(
+            model=model.to(fitted.weights.device).eval(),
+            history=history,
+            diagnostics=diagnostics,
+            interrupted_at=interrupted_at,
+        )
+
+
+def in_row_space(data: TrainingData) -> tuple[TrainingData, Tensor | None]:
+    """The rows in coordinates of what they span, and the basis; as they are, and None, where that is everything."""
+    if isinstance(data.unlabelled, StreamedRows):
+        return data, None  # memory holds as many rows as there are dimensions
+    basis = row_space(data.features, data.unlabelled, *([] if data.text is None else [data.text]))
+    if basis is None:
+        return data, None
+    text = None if data.text is None else data.text @ basis
+    return replace(data, features=data.features @ basis, unlabelled=data.unlabelled @ basis, text=text), basis
+
+
+def _clearly_lower(losses: Tensor, others: Tensor, row_weights: Tensor) -> bool:
+    """Whether left-out losses are lower than others by more than two standard errors of the paired difference."""
+    gain = row_weights * (others - losses)
+    return len(gain) > 1 and bool(gain.sum() > 2 * gain.std() * len(gain) ** 0.5)
+
+
+def _model(problems: FoldProblems, fitted: Fitted, basis: Tensor | None) -> FusedModel:
+    """The whole problem as a module. Its adapter, the inverse square root of the covariance, whitens."""
+    prototypes, probe, text = fitted.prototypes, problems.probes[0], problems.text
+    values, vectors = torch.linalg.eigh(prototypes.covariance[0])
+    adapter = (vectors * values.rsqrt()) @ vectors.T
+    centre = prototypes.means[0].mean(0)
+    adapted = (prototypes.means[0] - centre) @ adapter
+    if basis is not None:
+        # Outside of what the rows span the covariance is its floor.
+        outside = prototypes.floor[0].rsqrt()
+        base = basis.to(adapter)
+        adapter = outside * torch.eye(len(base)).to(base) + base @ (adapter @ base.T - outside * base.T)
+        centre, adapted = base @ centre, adapted @ base.T
+        probe, text = probe @ basis.T, None if text is None else text @ basis.T
+    model = FusedModel(n_features=problems.width, n_classes=len(probe), has_text=text is not None)
+    model.load_state_dict(
+        {
+            "centre": centre.float(),
+            "adapter": adapter.float(),
+            "prototypes": adapted.float(),
+            "probe": probe,
+            "weights": fitted.weights.float(),
+        }
+        | ({} if text is None else {"text": text})
+    )
+    return model
