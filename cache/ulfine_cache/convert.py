@@ -69,7 +69,8 @@ def convert(
         UlfineError: The cache is damaged, `out` holds something else or cannot be written, or pyarrow is missing.
 
     Example:
-        >>> convert(cache=Path("photos-cache"), to="npy", out=Path("photos-npy"))["rows"]  # doctest: +SKIP
+        >>> convert(cache=Path("photos-cache"), to="npy", out=Path("photos-npy"))["rows"]
+        80
     """
     config = ConvertConfig.checked(cache=cache, to=to, out=out, view=view, pre_projection=pre_projection)
     opened = FeatureCache.open(config.cache)

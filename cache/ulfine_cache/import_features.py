@@ -60,7 +60,8 @@ def import_features(
         UlfineError: The file is wrong in a way that the line names, `out` holds something else or cannot be written.
 
     Example:
-        >>> import_features(file=Path("whurs19_vit-b-32.npz"), out=Path("whurs19"))  # doctest: +SKIP
+        >>> import_features(file=Path("photos.npz"), out=Path("imported-cache"))["rows"]
+        80
     """
     config = ImportFeaturesConfig.checked(file=file, out=out, text_features=text_features, index=index)
     content = read_feature_file(config.file, text_features=config.text_features)

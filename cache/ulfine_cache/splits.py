@@ -93,7 +93,9 @@ def make_split(
             or the name belongs to a split of another protocol, which runs may refer to.
 
     Example:
-        >>> make_split(cache=Path("digits"), name="lt", labelled_max=40, imbalance=20)  # doctest: +SKIP
+        >>> split = make_split(cache=Path("photos-cache"), name="rare", labelled_max=20, imbalance=5)
+        >>> sorted(split["labelled_counts"])
+        [4, 20]
     """
     config = MakeSplitConfig.checked(
         cache=cache,

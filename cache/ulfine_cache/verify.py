@@ -45,7 +45,7 @@ def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) 
         UlfineError: There is no cache that could be opened at all, or it cannot be repaired.
 
     Example:
-        >>> verify(cache=Path("photos-cache"))["damaged"]  # doctest: +SKIP
+        >>> verify(cache=Path("photos-cache"))["damaged"]
         []
     """
     config = VerifyConfig.checked(cache=cache, repair=repair)

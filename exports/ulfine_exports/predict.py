@@ -126,9 +126,9 @@ def predict(
             record its prior, or `out` cannot be written.
 
     Example:
-        >>> found = predict(model=Path("first.onnx"), inputs=[Path("photos/new")], out=Path("predictions.csv"))
+        >>> found = predict(model=Path("model.onnx"), inputs=[Path("photos/seven")], out=Path("predictions.csv"))
         >>> found.labels[:2]
-        ['beach', 'port']
+        ['seven', 'seven']
     """
     options = PredictConfig.checked(model=model, inputs=tuple(inputs), views=views, test_prior=test_prior, out=out)
     from ulfine_exports.predicting.feature_inputs import feature_blocks, is_features

@@ -20,9 +20,9 @@ class MovedModel(LogitModel):
         shift: float64 (C,), of `ulfine_fast.priors.class_prior.prior_shift`.
 
     Example:
-        >>> moved = MovedModel(run.model, prior_shift(prior, run.answered_prior()))
-        >>> moved(torch.rand(5, 512)).shape
-        torch.Size([5, 19])
+        >>> moved = MovedModel(run.model, np.log([2.0, 1.0]))
+        >>> moved(data.features[:5]).shape
+        torch.Size([5, 2])
     """
 
     shift: Tensor
