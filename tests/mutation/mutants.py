@@ -1,7 +1,8 @@
 """The faults: every place of a file where a number, an operator, a condition or a name could be another one.
 
 Not mutated, because no test should hold them: docstrings and the wording of messages, annotations, imports, what only
-the type checker reads, and `assert`.
+the type checker reads, decorators (``frozen=True``), and what guards against slips of our own: `assert`, and the
+`strict` of `zip`.
 """
 
 from __future__ import annotations
@@ -129,11 +130,11 @@ class _Finder:
                     yield self._between(left, right, old, new)
             case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert()):
                 yield self._replaced(node, self._text(node.operand))
-            case ast.If() | ast.IfExp() | ast.While():
-                yield self._replaced(node.test, f"(not ({self._text(node.test)}))")
+            case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
+                yield from self._negated(test)
             case ast.comprehension():
                 for test in node.ifs:
-                    yield self._replaced(test, f"(not ({self._text(test)}))")
+                    yield from self._negated(test)
             case ast.Call(func=ast.Name(id=name) as called) if name in CALLED:
                 yield self._replaced(called, CALLED[name])
             case ast.Call(func=ast.Attribute(attr=name) as called) if name in CALLED:
@@ -156,6 +157,11 @@ class _Finder:
             case _:
                 pass
 
+    def _negated(self, test: ast.expr) -> Iterator[tuple[int, int, str]]:
+        # Other rules do this to a comparison and to `not`.
+        if not isinstance(test, ast.Compare | ast.UnaryOp):
+            yield self._replaced(test, f"(not ({self._text(test)}))")
+
     def _constant(self, node: ast.Constant) -> Iterator[tuple[int, int, str]]:
         value = node.value
         if isinstance(value, bool):
@@ -165,7 +171,8 @@ class _Finder:
                 yield self._replaced(node, str(other))
         elif isinstance(value, float):
             # Numbers this small guard a division or end a loop; that they are some other small number matters to none.
-            for other in (1000 * value,) if abs(value) < 1e-5 else (4 * value, value / 4) if value else (1.0,):
+            others = (1.0,) if not value else (1000 * value,) if abs(value) < 1e-5 else (4 * value, value / 4)
+            for other in others:
                 yield self._replaced(node, repr(other))
 
     def _between(self, left: ast.expr, right: ast.expr, old: str, new: str) -> tuple[int, int, str]:
@@ -191,7 +198,9 @@ def _mutable_children(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, ast.JoinedStr | ast.Raise | ast.Assert | ast.Import | ast.ImportFrom):
         return
     for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "type_params"):
+        if name in ("annotation", "returns", "type_params", "decorator_list"):
+            continue
+        if isinstance(node, ast.keyword) and node.arg == "strict":
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):

@@ -117,7 +117,7 @@ def test_refine__ends_when_less_than_a_thousandth_of_the_pseudo_labels_moves(see
     moved = [0.5 * np.abs(after - before).sum(1).mean() for before, after in itertools.pairwise(soft)]
     expected = 2 + next(place for place, share in enumerate(moved) if share < 1e-3)
     refined, _ = run(rows, labels, unlabelled, np.ones((1, len(rows)), bool), rounds=60)
-    assert len(refined.histories[0]) == expected < 55
+    assert len(refined.history) == expected < 55
 
 
 def test_refine__a_sample_stands_for_all():
