@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ulfine_cli.commands import COMMANDS
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "ulfine_cache": ROOT / "cache" / "ulfine_cache",
@@ -22,6 +24,7 @@ MODULES = [
     for path in sorted(folder.rglob("*.py"))
 ]
 HEAVY = ("torch", "torchvision", "open_clip", "h5py", "sklearn", "faiss", "onnx", "onnxruntime", "scipy", "pandas")
+COMMAND_MODULES = sorted({command.calls.partition(":")[0] for command in COMMANDS})
 
 
 def imported_names(tree: ast.Module) -> set[str]:
@@ -91,9 +94,21 @@ def test_packages__are_typed():
         *(f"import {room}" for room in ROOMS),
         "from ulfine_cache import config, errors, preprocess, progress; from ulfine_cache.pictures import pixels",
         "from ulfine_cli.main import main; import sys; sys.argv[1:] = ['--help']; main()",
+        *(
+            f"from ulfine_cli.main import main; import sys; sys.argv[1:] = ['{command.name}', '-h']; main()"
+            for command in COMMANDS
+        ),
     ],
 )
 def test_import__loads_nothing_heavy(statement: str):
-    check = f"{statement}\nimport sys\nsys.stderr.write(' '.join(name for name in {HEAVY} if name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    assert loaded_by(statement, HEAVY) == ""
+
+
+@pytest.mark.parametrize("module", COMMAND_MODULES)
+def test_command_module__is_read_without_what_its_work_needs(module: str):
+    assert loaded_by(f"import {module}", (*HEAVY, "numpy", "pydantic", "PIL", "yaml")) == ""
+
+
+def loaded_by(statement: str, modules: tuple[str, ...]) -> str:
+    check = f"{statement}\nimport sys\nsys.stderr.write(' '.join(name for name in {modules} if name in sys.modules))"
+    return subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stderr

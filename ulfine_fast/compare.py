@@ -4,65 +4,53 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from pydantic import Field
+from annotated_types import Ge
 
-from ulfine_cache.config import StrictConfig
+from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_fast.judging.metrics import SCALARS
-from ulfine_fast.judging.spread import spread
+from ulfine_fast.registry import METHODS, get_method
 
 if TYPE_CHECKING:
+    from ulfine_cache.config import StrictConfig
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
     from ulfine_fast.method import Method
 
 
-class CompareConfig(StrictConfig):
-    """The parameters of `compare`."""
-
-    cache: Path
-    split: str
-    methods: str
-    seeds: int = Field(default=5, ge=1)
-    ablation: bool = False
-    device: str = "auto"
-
-
+@command
 def compare(
     *,
     cache: Path,
     split: str,
-    methods: str,
-    seeds: int = 5,
+    methods: Annotated[str, Written("METHOD,METHOD...")],
+    seeds: Annotated[int, Ge(1)] = 5,
     ablation: bool = False,
-    device: str = "auto",
+    device: Annotated[str, Written("auto|cpu|cuda|cuda:N")] = "auto",
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Fit methods with their default settings on several draws of one split protocol and judge them on the same rows.
+    """Train several methods on the same draws, side by side.
 
-    Seed s of 0 to `seeds` - 1 draws the protocol of the named split with seed s and fits every method with seed s.
-    Unlabelled rows that half of the free memory does not hold stay on the disk, as in `ulfine_fast.fitting.fit`.
-    Where the cache has a test set, all draws share it; otherwise each draw holds out its own. Where the cache holds
-    five crops of each image, all methods are judged by all five.
+    Every seed, from 0 on, draws the split's protocol anew and fits every method with its default settings. Differences
+    are paired, to the first method. Where the cache has a test set, all draws share it; otherwise each holds out its
+    own. Where the cache holds five crops of each image, all methods are judged by all five.
 
     Args:
-        cache: A cache directory.
-        split: Name of a split that `ulfine split` drew; its protocol counts, not its rows.
-        methods: Names of methods, separated by commas; the differences are to the first.
-        seeds: Number of draws.
-        ablation: Fit the one method that `methods` names, and the same without each of its parts (`Method.switches`).
+        cache: Directory of the cache.
+        split: Named split, whose protocol is drawn anew for every seed.
+        methods: Methods, separated by commas; differences are to the first.
+        seeds: How many draws.
+        ablation: The one method named, and the same without each of its parts.
         device: Where to train.
         progress: Told about every fit.
 
     Returns:
-        ``{"split", "protocol", "seeds": [...], "methods": [...]}``. Each method has ``method``; for every name in
-        `SCALARS` and for ``seconds`` (of training) ``{"mean", "std", "per_seed"}``, std over the seeds with n - 1; and
-        ``difference`` ``{"mean", "stderr"}``, paired by seed, in macro accuracy, to the first method. std and stderr
-        are None for one seed; all is None where the figure is not defined. ``pseudo_labels`` holds for ``all``,
+        Figures: ``{"split", "protocol", "seeds": [...], "methods": [...]}``. Each method has ``method``; for every name
+        in `SCALARS` and for ``seconds`` (of training) ``{"mean", "std", "per_seed"}``, std over the seeds with n - 1;
+        and ``difference`` ``{"mean", "stderr"}``, paired by seed, in macro accuracy, to the first method. std and
+        stderr are None for one seed; all is None where the figure is not defined. ``pseudo_labels`` holds for ``all``,
         ``head``, ``medium`` and ``tail`` the same spreads of what `ulfine_fast.judging.pseudo_label_quality` says of
         the fitted model's pseudo-labels; None where the truth of no unlabelled row is known. With `ablation` the
         entries after the first are named ``"ulfine without paf"`` and so on.
@@ -79,35 +67,31 @@ def compare(
         >>> list(figures["methods"][1]["difference"])
         ['mean', 'stderr']
     """
-    options = CompareConfig.checked(
-        cache=cache, split=split, methods=methods, seeds=seeds, ablation=ablation, device=device
-    )
-    names = [name.strip() for name in options.methods.split(",")]
     from ulfine_cache.feature_cache import FeatureCache
-    from ulfine_fast.registry import get_method
 
+    names = [name.strip() for name in methods.split(",")]
     if "" in names:
-        raise UsageError(f"methods {options.methods!r} holds an empty name: write them as zero-shot,lp,ulfine")
+        raise UsageError(f"methods {methods!r} holds an empty name: write them as zero-shot,lp,ulfine")
     if len(set(names)) < len(names):
-        raise UsageError(f"a method is named twice in {options.methods}: name each once")
+        raise UsageError(f"a method is named twice in {methods}: name each once")
     found = [get_method(name) for name in names]
-    contenders = _ablation(found) if options.ablation else {method.name: (method, method.config()) for method in found}
-    opened = FeatureCache.open(options.cache)
-    draws = _draws(opened, options.split, options.seeds)
+    contenders = _ablation(found) if ablation else {method.name: (method, method.config()) for method in found}
+    opened = FeatureCache.open(cache)
+    draws = _draws(opened, split, seeds)
     collected: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     total = len(draws) * len(contenders)
     for seed, draw in enumerate(draws):
         for name, (method, settings) in contenders.items():
-            figures = _fit_and_judge(opened, draw, method, settings, seed, options.device)
+            figures = _fit_and_judge(opened, draw, method, settings, seed, device)
             collected[name].append(figures)
             done = sum(map(len, collected.values()))
             progress.update("comparing", done, total, macro_accuracy=figures["macro_accuracy"])
     protocol = {key: value for key, value in draws[0].protocol.items() if key not in ("seed", "drawn")}
     first = [figures["macro_accuracy"] for figures in next(iter(collected.values()))]
     return {
-        "split": options.split,
+        "split": split,
         "protocol": protocol,
-        "seeds": list(range(options.seeds)),
+        "seeds": list(range(seeds)),
         "methods": [_summary(name, per_seed, first) for name, per_seed in collected.items()],
     }
 
@@ -115,8 +99,6 @@ def compare(
 def _ablation(methods: list[Method]) -> dict[str, tuple[Method, StrictConfig]]:
     """The whole method and the method without each of its parts, by name."""
     if len(methods) != 1 or not methods[0].switches:
-        from ulfine_fast.registry import METHODS, get_method
-
         able = ", ".join(name for name in METHODS if get_method(name).switches)
         raise UsageError(f"--ablation takes one method that has parts to turn off: --methods is one of {able}")
     (method,) = methods
@@ -148,6 +130,7 @@ def _fit_and_judge(
 ) -> dict[str, Any]:
     from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
     from ulfine_fast.judging.judge import judge
+    from ulfine_fast.judging.metrics import SCALARS
     from ulfine_fast.rows.memory_bound import memory_bound
     from ulfine_fast.rows.training_data import load_training_data
     from ulfine_fast.streaming_choice import must_stream
@@ -166,6 +149,11 @@ def _fit_and_judge(
 
 
 def _summary(name: str, per_seed: list[dict[str, Any]], first: list[float]) -> dict[str, Any]:
+    import numpy as np
+
+    from ulfine_fast.judging.metrics import SCALARS
+    from ulfine_fast.judging.spread import spread
+
     figures = {key: spread([entry[key] for entry in per_seed]) for key in (*SCALARS, "seconds")}
     differences = np.array([entry["macro_accuracy"] for entry in per_seed]) - np.array(first)
     n_seeds = len(differences)
@@ -176,6 +164,8 @@ def _summary(name: str, per_seed: list[dict[str, Any]], first: list[float]) -> d
 
 def _pseudo_labels(per_seed: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Spreads of the pseudo-labels' figures, for each group of classes."""
+    from ulfine_fast.judging.spread import spread
+
     qualities = [entry["pseudo_labels"] for entry in per_seed if entry["pseudo_labels"] is not None]
     if not qualities:
         return None

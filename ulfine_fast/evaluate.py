@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ulfine_cache.config import StrictConfig
+from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_fast.priors.test_prior import TestPriorOption
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -19,38 +20,32 @@ ENCODER_KEYS = ("model", "pretrained", "weights_hash", "preprocess")
 """Attributes of a cache that say which numbers its features are; two caches that agree here can share a classifier."""
 
 
-class EvaluateConfig(StrictConfig):
-    """The parameters of `evaluate`."""
-
-    run: Path
-    cache: Path | None = None
-    split: str | None = None
-    test_prior: str | None = None
-
-
+@command
 def evaluate(
     *,
     run: Path,
     cache: Path | None = None,
     split: str | None = None,
-    test_prior: str | None = None,
+    test_prior: TestPriorOption | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Compute the figures of a run on test rows. The run itself stays as it is.
+    """Measure a run on a test set.
+
+    Macro accuracy is best under a uniform test prior; others serve accuracy where classes are as frequent as they say.
+    The run itself stays as it is.
 
     Args:
-        run: A run directory.
-        cache: The cache to judge on; None takes the one it was fitted on, where that stood then.
-        split: Name of a split; None takes the run's own split if `cache` holds it, else the sets the cache came with.
-        test_prior: Move the answers on test rows to another class distribution (`ulfine_fast.priors.class_prior`):
-            ``"uniform"``; ``"labelled"``, the class frequencies of the labelled rows; ``"estimate"``, estimated from
-            the features of the test rows without their labels, which makes the figures transductive; or a CSV file
-            with the columns class and weight. None judges the model as it was fitted.
+        run: Directory of the run.
+        cache: Another cache than the one the run was fitted on.
+        split: Another split than the one the run was fitted on.
+        test_prior: Class distribution to decide for: ``uniform``; ``labelled``, that of the labelled rows;
+            ``estimate``, from the test rows without their labels (transductive); or a CSV file of class,weight.
+            Without it: as fitted.
         progress: Told about what is judged.
 
     Returns:
-        ``run``, ``method``, ``cache``, ``split``; under a test prior its name as ``test_prior`` and the share of every
-        class as ``class_prior``; and the figures of `ulfine_fast.judging.metrics.evaluate_predictions`,
+        Figures: ``run``, ``method``, ``cache``, ``split``; under a test prior its name as ``test_prior`` and the share
+        of every class as ``class_prior``; and the figures of `ulfine_fast.judging.metrics.evaluate_predictions`,
         ``pseudo_labels`` and ``seconds`` (of this evaluation).
 
     Raises:
@@ -62,23 +57,22 @@ def evaluate(
         >>> evaluate(run=Path("runs/first"), cache=Path("photos-cache"))["macro_accuracy"] > 0.9
         True
     """
-    options = EvaluateConfig.checked(run=run, cache=cache, split=split, test_prior=test_prior)
     import numpy as np
 
     from ulfine_fast.judging.five_crops import choose_views
     from ulfine_fast.judging.judge import judge, read_logits
     from ulfine_fast.priors.class_prior import MAX_ROWS, prior_figures, prior_shift
-    from ulfine_fast.priors.target_prior import read_target_prior
+    from ulfine_fast.priors.test_prior import read_test_prior
     from ulfine_fast.rows.sample_places import sample_places
     from ulfine_fast.run import load_run
 
     start = time.perf_counter()
-    loaded = load_run(options.run)
-    target = None
-    if options.test_prior is not None:
-        target = read_target_prior(options.test_prior, loaded.class_names, loaded.labelled_counts)
-    opened = open_cache_of(loaded, options.cache)
-    name = options.split
+    loaded = load_run(run)
+    wanted = None
+    if test_prior is not None:
+        wanted = read_test_prior(test_prior, loaded.class_names, loaded.labelled_counts)
+    opened = open_cache_of(loaded, cache)
+    name = split
     if name is None:
         own = (loaded.provenance.get("split") or {}).get("requested")
         name = own if own in opened.split_names() else None
@@ -87,15 +81,15 @@ def evaluate(
     progress.note(f"judging {loaded.path} on {len(rows.test)} test rows of {opened.path}")
     threshold = loaded.config["settings"].get("threshold")
     views = choose_views("auto", loaded.views, opened)
-    shift, moved = None, {}
-    if target is not None:
+    shift, under = None, {}
+    if wanted is not None:
         answered = loaded.answered_prior()
         sample = rows.test[sample_places(len(rows.test), MAX_ROWS)]
-        prior = target.settled(
+        prior = wanted.settled(
             lambda: read_logits(loaded.model, opened, sample, views), answered, "test rows", progress
         )
         shift = prior_shift(prior, answered)
-        moved = prior_figures(target.name, prior, loaded.class_names)
+        under = prior_figures(wanted.name, prior, loaded.class_names)
     judged = judge(
         loaded.model,
         opened,
@@ -110,7 +104,7 @@ def evaluate(
         "method": loaded.method,
         "cache": str(opened.path),
         "split": name,
-        **moved,
+        **under,
         **judged.metrics,
         "seconds": round(time.perf_counter() - start, 4),
     }

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from annotated_types import Ge, Le
 
-from ulfine_cache.config import StrictConfig
+from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_fast.judging.five_crops import Views
+from ulfine_fast.registry import METHODS, get_method
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -22,73 +24,54 @@ if TYPE_CHECKING:
     from ulfine_fast.run import Run
 
 
-class FitConfig(StrictConfig):
-    """The parameters of `fit`."""
-
-    cache: Path
-    out: Path
-    split: str | None = None
-    method: str = "ulfine"
-    config: Path | None = None
-    set: list[str] = Field(default=[])
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    seeds: int = Field(default=1, ge=1, le=1000)
-    device: str = "auto"
-    views: Views = "auto"
-    text_only_classes: bool = False
-    memory: str = "auto"
-    overwrite: bool = False
-
-
+@command
 def fit(
     *,
     cache: Path,
     out: Path,
     split: str | None = None,
-    method: str = "ulfine",
-    config: Path | None = None,
-    set: list[str] = [],  # noqa: B006
-    seed: int = 0,
-    seeds: int = 1,
-    device: str = "auto",
+    method: Annotated[str, Written("|".join(METHODS))] = "ulfine",
+    settings: Path | None = None,
+    set: Annotated[Sequence[str], Written("KEY=VALUE")] = (),
+    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0,
+    seeds: Annotated[int, Ge(1), Le(1000)] = 1,
+    device: Annotated[str, Written("auto|cpu|cuda|cuda:N")] = "auto",
     views: Views = "auto",
     text_only_classes: bool = False,
-    memory: str = "auto",
+    memory: Annotated[str, Written("auto|SIZE")] = "auto",
     overwrite: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Run:
-    """Fit a method on a split of a cache and write a run.
+    """Train a classifier on cached features.
 
-    The method sees the labelled rows, the unlabelled rows without their truth, and the text features; test rows and the
-    truth are read after it has ended. The run directory appears complete or not at all. Same arguments, same machine:
-    the same bytes in ``model.safetensors``, ``config.yaml``, ``history.csv`` and ``predictions.csv``.
+    The run that is written holds the model, its configuration, its metrics on the test set and its predictions; it
+    appears complete or not at all. The method sees the labelled images, the unlabelled ones without their truth, and
+    the text features. Same arguments, same machine: the same bytes.
 
     Args:
-        cache: A cache directory.
-        out: The run directory to make.
-        split: Name of a split; None takes the sets that the cache came with.
-        method: One of `ulfine_fast.registry.METHODS`.
-        config: YAML file with settings of the method, or the ``config.yaml`` of a run.
-        set: ``"key=value"`` settings, which win over `config`.
-        seed: Of everything random in the method.
-        seeds: How many fits, with the seeds from `seed` on, trained side by side where the method is trained by
-            gradient. The run is the first; the metrics then hold the spread over all of them, ``seeds``.
-        device: Where to train, see `choose_device`; ``"auto"`` takes a GPU if there is one.
-        views: What is looked at in an image when it is classified, here and later: ``"center"``, the first view of the
-            cache; ``"five-crop"``, the mean of the logits of five crops; ``"auto"``: five crops where the cache has
-            them.
-        text_only_classes: Accept classes without a labelled row, which then live on their text prototype alone.
-        memory: Bound on the resident memory of the process, such as ``"4GB"``. Unlabelled rows that would break it stay
-            on the disk and are read block by block; labelled rows are always loaded and count. ``"auto"``: half of
-            what is free beyond what the process has, see `ulfine_fast.rows.memory_bound`.
+        cache: Directory of the cache.
+        out: Directory of the run.
+        split: Named split; without it the cache's own labels and sets.
+        method: Name of the method.
+        settings: YAML file with settings of the method, or the ``config.yaml`` of a run.
+        set: One setting of the method; may be repeated, and wins over `settings`.
+        seed: Seed of everything random in the method.
+        seeds: How many fits, with the seeds from `seed` on, for the spread; the run is the first.
+        device: Where to train; ``auto`` takes a GPU if there is one.
+        views: What is looked at in an image, here and later: ``center``; ``five-crop``, the mean of the logits of five
+            crops; ``auto``, five crops where the cache has them.
+        text_only_classes: Accept classes without labelled images, for their text alone.
+        memory: Bound on the resident memory, such as ``4GB``; unlabelled rows that would break it are read from the
+            disk block by block. ``auto``: half of what is free.
         overwrite: Replace the run that stands at `out`.
         progress: Told about the steps.
 
     Returns:
-        The run; `Run.figures` are its figures.
+        The run. Figures: run, method, interrupted_at (the step, round or seed, where Ctrl-C ended the fit), seconds and
+        those of `ulfine_fast.judging.metrics.evaluate_predictions`; with several seeds also seeds, their spread.
 
     Raises:
-        UsageError: Unknown method, setting or device, or `memory` is no size.
+        UsageError: Unknown method, setting or device, or `memory` is no size; see `ulfine_fast.rows.memory_bound`.
         UlfineError: The cache, the split or the target cannot be used; see `load_training_data` and
             `new_run_directory`.
 
@@ -97,24 +80,8 @@ def fit(
         >>> run.metrics["macro_accuracy"] > 0.9
         True
     """
-    options = FitConfig.checked(
-        cache=cache,
-        out=out,
-        split=split,
-        method=method,
-        config=config,
-        set=set,
-        seed=seed,
-        seeds=seeds,
-        device=device,
-        views=views,
-        text_only_classes=text_only_classes,
-        memory=memory,
-        overwrite=overwrite,
-    )
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
-    from ulfine_fast.registry import get_method
     from ulfine_fast.rows.memory_bound import memory_bound
     from ulfine_fast.rows.training_data import load_training_data
     from ulfine_fast.run import new_run_directory
@@ -122,18 +89,18 @@ def fit(
     from ulfine_fast.streaming_choice import must_stream, note_streaming
     from ulfine_fast.training import choose_device, train_seeds
 
-    chosen = get_method(options.method)
-    settings = resolve_settings(chosen, file=options.config, assignments=options.set)
-    used_device = choose_device(options.device)
-    bound = memory_bound(options.memory)
-    opened = FeatureCache.open(options.cache)
-    rows = opened.read_split(options.split)
-    used_views = choose_views(options.views, FIVE_CROPS, opened)
-    with new_run_directory(options.out, overwrite=options.overwrite) as folder:
+    chosen = get_method(method)
+    values = resolve_settings(chosen, file=settings, assignments=set)
+    used_device = choose_device(device)
+    bound = memory_bound(memory)
+    opened = FeatureCache.open(cache)
+    rows = opened.read_split(split)
+    used_views = choose_views(views, FIVE_CROPS, opened)
+    with new_run_directory(out, overwrite=overwrite) as folder:
         streams = must_stream(opened, rows, used_device, bound)
         data = load_training_data(opened, rows, used_device, streams=streams)
-        if not options.text_only_classes:
-            _check_every_class_is_labelled(data, options.cache)
+        if not text_only_classes:
+            _check_every_class_is_labelled(data, cache)
         progress.note(
             f"fitting {chosen.name} on {used_device}: {len(rows.labelled)} labelled and "
             f"{len(rows.unlabelled)} unlabelled rows, {data.n_classes} classes"
@@ -143,18 +110,18 @@ def fit(
         if streams and bound is not None:
             note_streaming(data, bound, progress)
         start = time.perf_counter()
-        every_seed = [options.seed + number for number in range(options.seeds)]
-        results = train_seeds(chosen, settings, data, every_seed, progress, keep_interrupted=True)
+        every_seed = [seed + number for number in range(seeds)]
+        results = train_seeds(chosen, values, data, every_seed, progress, keep_interrupted=True)
         seconds = time.perf_counter() - start
         resolved = {
             "method": chosen.name,
-            "seed": options.seed,
-            "split": options.split,
+            "seed": seed,
+            "split": split,
             "device": used_device,
             "views": used_views,
-            "settings": settings.model_dump(mode="json"),
+            "settings": values.model_dump(mode="json"),
         }
-        return _write(folder, options.out, opened, rows, data, results, resolved, seconds)
+        return _write(folder, out, opened, rows, data, results, resolved, seconds)
 
 
 def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:

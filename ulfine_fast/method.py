@@ -63,7 +63,7 @@ class Method:
     Attributes:
         name: The name on the command line, such as ``"zero-shot"``; equal to the key in the registry.
         config: Strict configuration whose defaults are the method's published or settled ones. Its fields are what
-            ``--config`` and ``--set`` can change.
+            ``--settings`` and ``--set`` can change.
         fit: ``fit(data, config, seed, progress)``. Deterministic for a seed on one machine; draws only from generators
             that it seeds itself; trains on ``data.features.device``; reports steps with
             ``progress.update("training", step, total, loss=...)``.

@@ -1,56 +1,42 @@
 """`ulfine import-features`: a cache from features that were made elsewhere."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-
-from ulfine_cache.atomic import make_directory, remove_partial_files
-from ulfine_cache.config import StrictConfig
+from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.search.index import check_index, has_index, index_cache
-from ulfine_cache.sources.feature_file import TEXT_FEATURES, FeatureFile, read_feature_file
-from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
-from ulfine_cache.store.digest_file import file_sha256
-from ulfine_cache.store.layout import CACHE_FILE, SHARDS
-from ulfine_cache.store.lock import writing
-from ulfine_cache.store.plan import refuse_other_plan
-from ulfine_cache.store.shards import Shard, content_hash, shard_path, write_shard
-from ulfine_cache.store.skipped import write_skipped
+
+if TYPE_CHECKING:
+    from ulfine_cache.sources.feature_file import FeatureFile
+    from ulfine_cache.store.shards import Shard
 
 SHARD_ROWS = 8192
 
 
-class ImportFeaturesConfig(StrictConfig):
-    """The parameters of `import_features`."""
-
-    file: Path
-    out: Path
-    text_features: str = TEXT_FEATURES
-    index: str = "auto"
-
-
+@command
 def import_features(
     *,
     file: Path,
     out: Path,
-    text_features: str = TEXT_FEATURES,
-    index: str = "auto",
+    text_features: str = "text_features",
+    index: Annotated[str, Written("auto|none|FACTORY")] = "auto",
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Make a cache from an `.npz` file; `read_feature_file` lists the arrays it may hold.
+    """Make a cache from features that were computed elsewhere.
 
     Features and text prototypes are brought to unit norm. Importing the same file again changes nothing.
 
     Args:
-        file: The `.npz` file.
-        out: The cache directory to make.
-        text_features: Name of the array with the text prototypes, or "none" to use none.
-        index: "auto", "none" or a FAISS factory string.
+        file: An ``.npz`` file with features, labels (-1: unlabelled); text_features, class_names, split, paths, views
+            if known.
+        out: Directory of the cache.
+        text_features: Name of the array with the text prototypes, or ``none`` to use none.
+        index: FAISS index: ``auto``, ``none``, or a factory string.
         progress: Receives stages and notes.
 
     Returns:
@@ -63,25 +49,30 @@ def import_features(
         >>> import_features(file=Path("photos.npz"), out=Path("imported-cache"))["rows"]
         80
     """
-    config = ImportFeaturesConfig.checked(file=file, out=out, text_features=text_features, index=index)
-    content = read_feature_file(config.file, text_features=config.text_features)
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.sources.feature_file import read_feature_file
+    from ulfine_cache.store.digest_file import file_sha256
+    from ulfine_cache.store.lock import writing
+    from ulfine_cache.store.plan import refuse_other_plan
+
+    content = read_feature_file(file, text_features=text_features)
     if content.ignored:
-        progress.note(f"not read from {config.file.name}: {', '.join(content.ignored)}")
+        progress.note(f"not read from {file.name}: {', '.join(content.ignored)}")
     plan = {
         "made by": "import-features",
-        "file": file_sha256(config.file),
-        "text features": config.text_features,
+        "file": file_sha256(file),
+        "text features": text_features,
     }
-    with writing(config.out):
-        refuse_other_plan(config.out, plan)
-        if _is_complete(config):
-            progress.note(f"{config.out} is complete: nothing to do")
+    with writing(out):
+        refuse_other_plan(out, plan)
+        if _is_complete(out, index):
+            progress.note(f"{out} is complete: nothing to do")
         else:
-            _write(config, content, plan, progress)
-    cache = FeatureCache.open(config.out)
+            _write(file, out, index, content, plan, progress)
+    cache = FeatureCache.open(out)
     own = cache.read_split(None)
     return {
-        "cache": str(config.out),
+        "cache": str(out),
         "rows": cache.n_rows,
         "views": cache.n_views,
         "features": cache.n_features,
@@ -92,27 +83,37 @@ def import_features(
     }
 
 
-def _is_complete(config: ImportFeaturesConfig) -> bool:
+def _is_complete(out: Path, index: str) -> bool:
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.search.index import has_index
+
     try:
-        cache = FeatureCache.open(config.out)
+        cache = FeatureCache.open(out)
     except UlfineError:
         return False
-    return has_index(cache, config.index)
+    return has_index(cache, index)
 
 
-def _write(config: ImportFeaturesConfig, content: FeatureFile, plan: dict[str, Any], progress: Progress) -> None:
-    check_index(config.index, content.features.shape[-1])
-    make_directory(config.out / SHARDS)
+def _write(file: Path, out: Path, index: str, content: FeatureFile, plan: dict[str, Any], progress: Progress) -> None:
+    from ulfine_cache.atomic import make_directory, remove_partial_files
+    from ulfine_cache.search.index import check_index, index_cache
+    from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
+    from ulfine_cache.store.layout import CACHE_FILE, SHARDS
+    from ulfine_cache.store.shards import shard_path, write_shard
+    from ulfine_cache.store.skipped import write_skipped
+
+    check_index(index, content.features.shape[-1])
+    make_directory(out / SHARDS)
     # While it is absent the cache is unfinished, which is what it is from here on.
-    (config.out / CACHE_FILE).unlink(missing_ok=True)
-    remove_partial_files(config.out)
-    remove_partial_files(config.out / SHARDS)
+    (out / CACHE_FILE).unlink(missing_ok=True)
+    remove_partial_files(out)
+    remove_partial_files(out / SHARDS)
     paths = []
     for number, shard in enumerate(_shards(content, plan)):
-        paths.append(shard_path(config.out, number))
+        paths.append(shard_path(out, number))
         write_shard(paths[-1], shard)
         progress.update("importing", min((number + 1) * SHARD_ROWS, len(content.labels)), len(content.labels))
-    write_skipped(config.out, [])
+    write_skipped(out, [])
     attributes = {
         "model": "imported",
         "pretrained": "",
@@ -120,18 +121,22 @@ def _write(config: ImportFeaturesConfig, content: FeatureFile, plan: dict[str, A
         "preprocess": "",
         "precision": "",
         "views": content.views,
-        "source": str(config.file.resolve()),
+        "source": str(file.resolve()),
         "request": json.dumps(
-            {"file": str(config.file.resolve()), "sha256": plan["file"], "text_features": config.text_features}
+            {"file": str(file.resolve()), "sha256": plan["file"], "text_features": plan["text features"]}
         ),
         "templates": "",
-        **index_cache(config.out, paths, config.index, progress=progress).attributes(),
+        **index_cache(out, paths, index, progress=progress).attributes(),
     }
     text = None if content.text_features is None else TextPrototypes(content.text_features)
-    write_cache_file(config.out, paths, CacheContent(content.class_names, attributes, text), progress=progress)
+    write_cache_file(out, paths, CacheContent(content.class_names, attributes, text), progress=progress)
 
 
 def _shards(content: FeatureFile, plan: dict[str, Any]) -> Iterator[Shard]:
+    import numpy as np
+
+    from ulfine_cache.store.shards import Shard, content_hash
+
     for start in range(0, len(content.labels), SHARD_ROWS):
         rows = slice(start, start + SHARD_ROWS)
         # float64, because the squares of large float16 or float32 values overflow.

@@ -1,37 +1,24 @@
 """`ulfine neighbours`: the images of a cache that are nearest to a picture, to words, or to one of themselves."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-from pydantic import Field
+from annotated_types import Ge
 
-from ulfine_cache.atomic import reason
-from ulfine_cache.config import StrictConfig
+from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.pictures.pixels import UndecodableImage, decode
-from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.search.exact_search import exact_search
-from ulfine_cache.search.index import search
-from ulfine_cache.sources.image_folder import EXTENSIONS
-from ulfine_cache.store.layout import INDEX_FILE
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from ulfine_cache.encoders.encoder import ClipEncoder
-
-
-class NeighboursConfig(StrictConfig):
-    """The parameters of `neighbours`."""
-
-    cache: Path
-    queries: tuple[str, ...]
-    k: int = Field(default=10, ge=1)
-    device: str = "auto"
+    from ulfine_cache.feature_cache import FeatureCache
 
 
 @dataclass(frozen=True)
@@ -41,22 +28,25 @@ class _Query:
     row: int = -1
 
 
+@command
 def neighbours(
     *,
     cache: Path,
     queries: Sequence[str],
-    k: int = 10,
-    device: str = "auto",
+    k: Annotated[int, Ge(1)] = 10,
+    device: Annotated[str, Written("auto|cpu|cuda|cuda:N|mps")] = "auto",
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Find the images whose first view is nearest to each query, by cosine similarity.
+    """Show the images nearest to a picture or to words.
+
+    Nearest is the first view with the largest cosine similarity. A path of the cache needs no encoder; its own row is
+    left out of the answer, its duplicates are not. Put ``./`` before an image file whose path the cache has too.
 
     Args:
-        cache: The cache directory.
-        queries: Each is a path of the cache (its own row is left out of the answer, its duplicates are not), or an
-            image file (`./a.jpg` where the cache has the path `a.jpg` too), or words. Only these two need the encoder.
+        cache: Directory of the cache.
+        queries: Image files, words, or paths of the cache itself.
         k: Neighbours of each query; fewer where the cache has fewer rows.
-        device: Where the encoder runs: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        device: Where the encoder runs.
         progress: Receives notes.
 
     Returns:
@@ -74,25 +64,29 @@ def neighbours(
         >>> list(nearest), nearest["class"]
         (['rank', 'row', 'similarity', 'path', 'class'], 'three')
     """
-    config = NeighboursConfig.checked(cache=cache, queries=tuple(queries), k=k, device=device)
-    if not config.queries:
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.search.exact_search import exact_search
+    from ulfine_cache.search.index import search
+    from ulfine_cache.store.layout import INDEX_FILE
+
+    if not queries:
         raise UsageError("no query: give an image file, words, or a path of the cache")
-    opened = FeatureCache.open(config.cache)
-    meant = _meanings(opened, config.queries)
-    features = _encoded(opened, meant, config.device, progress)
+    opened = FeatureCache.open(cache)
+    meant = _meanings(opened, queries)
+    features = _encoded(opened, meant, device, progress)
     # One more, for a row of the cache finds itself.
-    k = min(config.k + 1, opened.n_rows)
+    wanted = min(k + 1, opened.n_rows)
     kind = str(opened.attributes.get("index", "none")) if (opened.path / INDEX_FILE).is_file() else "none"
     if kind == "none":
         progress.note("the cache has no index: every row is compared")
-        similarities, rows = exact_search(opened.shard_paths, features, k)
+        similarities, rows = exact_search(opened.shard_paths, features, wanted)
     else:
-        similarities, rows = search(opened, features, k)
+        similarities, rows = search(opened, features, wanted)
     return {
-        "cache": str(config.cache),
+        "cache": str(cache),
         "index": kind,
         "queries": [
-            {"query": query.text, "meaning": query.meaning, "neighbours": _named(opened, query, found, config.k)}
+            {"query": query.text, "meaning": query.meaning, "neighbours": _named(opened, query, found, k)}
             for query, *found in zip(meant, similarities, rows, strict=True)
         ],
     }
@@ -106,6 +100,8 @@ def _meanings(cache: FeatureCache, queries: Sequence[str]) -> list[_Query]:
 
 
 def _picture_or_words(cache: FeatureCache, text: str) -> _Query:
+    from ulfine_cache.sources.image_folder import EXTENSIONS
+
     path = Path(text)
     try:
         if path.is_dir():
@@ -126,6 +122,8 @@ def _picture_or_words(cache: FeatureCache, text: str) -> _Query:
 def _encoded(
     cache: FeatureCache, queries: Sequence[_Query], device: str, progress: Progress
 ) -> npt.NDArray[np.float32]:
+    import numpy as np
+
     features = np.empty((len(queries), cache.n_features), np.float32)
     own = [place for place, query in enumerate(queries) if query.meaning == "row"]
     features[own] = cache.features(np.array([queries[place].row for place in own], np.int64))
@@ -140,7 +138,7 @@ def _encoded(
     return features
 
 
-def _encoder(cache: FeatureCache, queries: Sequence[_Query], device: str, progress: Progress) -> "ClipEncoder":
+def _encoder(cache: FeatureCache, queries: Sequence[_Query], device: str, progress: Progress) -> ClipEncoder:
     first = next(query for query in queries if query.meaning != "row")
     if not cache.attributes.get("weights_hash"):
         raise UlfineError(
@@ -156,7 +154,13 @@ def _encoder(cache: FeatureCache, queries: Sequence[_Query], device: str, progre
     return encoder
 
 
-def _picture(cache: FeatureCache, encoder: "ClipEncoder", file: str) -> npt.NDArray[np.float32]:
+def _picture(cache: FeatureCache, encoder: ClipEncoder, file: str) -> npt.NDArray[np.float32]:
+    import numpy as np
+
+    from ulfine_cache.atomic import reason
+    from ulfine_cache.pictures.pixels import UndecodableImage, decode
+    from ulfine_cache.preprocess import Preprocess
+
     # The recorded preprocessing is that of the first view, which is the one that is searched.
     preprocess = Preprocess.from_json(cache.attributes["preprocess"])
     try:

@@ -1,29 +1,24 @@
 """Named splits of a cache: drawn by the protocol, stored beside it, tied to its fingerprint."""
 
+from __future__ import annotations
+
+import re
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
+from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.splitting.split_draw import Split, draw_split, own_sets
-from ulfine_cache.splitting.split_file import split_path, write_split
-from ulfine_cache.splitting.split_presets import Preset, check_drawn, check_preset, find_preset, list_presets
-from ulfine_cache.splitting.split_protocol import (
-    Ranks,
-    SplitProtocol,
-    Unlabelled,
-    arrange_counts,
-    long_tailed_counts,
-    protocol_values,
-)
+from ulfine_cache.splitting.protocol_types import Fraction, Imbalance, Natural, Positive, Ranks, Unlabelled
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.splitting.split_draw import Split, draw_split, own_sets
+    from ulfine_cache.splitting.split_presets import Preset
+    from ulfine_cache.splitting.split_protocol import SplitProtocol, arrange_counts, long_tailed_counts
 
 __all__ = [
-    "MakeSplitConfig",
     "Split",
     "SplitProtocol",
     "arrange_counts",
@@ -33,57 +28,64 @@ __all__ = [
     "own_sets",
 ]
 
+_HOME = {
+    **dict.fromkeys(("Split", "draw_split", "own_sets"), "ulfine_cache.splitting.split_draw"),
+    **dict.fromkeys(("SplitProtocol", "arrange_counts", "long_tailed_counts"), "ulfine_cache.splitting.split_protocol"),
+}
+"""Handed on when asked for, so that the command line reads `make_split` without numpy."""
 
-class MakeSplitConfig(SplitProtocol):
-    """The parameters of `make_split`."""
-
-    cache: Path
-    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    preset: str | None = None
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+@command
 def make_split(
     *,
     cache: Path,
     name: str | None = None,
     preset: str | None = None,
-    labelled_max: int | None = None,
-    imbalance: float | None = None,
-    labelled_fraction: float | None = None,
-    unlabelled_max: int | None = None,
-    unlabelled_imbalance: float | None = None,
+    labelled_max: Positive | None = None,
+    imbalance: Imbalance | None = None,
+    labelled_fraction: Fraction | None = None,
+    unlabelled_max: Natural | None = None,
+    unlabelled_imbalance: Imbalance | None = None,
     unlabelled: Unlabelled = "consistent",
     ranks: Ranks = "permutation",
-    test_per_class: int | None = None,
-    seed: int = 0,
+    test_per_class: Positive | None = None,
+    seed: Natural = 0,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Draw a long-tailed split and store it in the cache under a name.
+    """Draw a long-tailed split of a cache.
 
-    Say how many rows are labelled by `labelled_max` and `imbalance`, by `labelled_fraction`, or take a published
-    protocol as a whole by `preset`.
+    That is a labelled set, an unlabelled one of a chosen shape and a balanced test set, all disjoint, stored in the
+    cache under a name. Say how many images are labelled by `labelled_max` and `imbalance`, by `labelled_fraction`, or
+    take a published protocol as a whole by `preset`.
 
     Args:
-        cache: A cache directory.
-        name: Letters, digits, ".", "_" and "-"; None takes the name of the preset.
-        preset: A published protocol, one of `ulfine_cache.splitting.split_presets.PRESETS`; only `name` and `seed` go
-            with it. ``"list"`` draws nothing and describes them all.
-        labelled_max: Labelled rows of the most frequent class.
-        imbalance: How many times more labelled rows the most frequent class has than the rarest, >= 1.
-        labelled_fraction: Instead of both: the share of every class that is labelled, in (0, 1); the rest is not.
-        unlabelled_max: Unlabelled rows of the class that has most; None takes all that the shape can have.
-        unlabelled_imbalance: Imbalance of the unlabelled rows; None repeats `imbalance`.
-        unlabelled: How the unlabelled counts lie along the ranks, see `arrange_counts`; or ``"own"``: the rows that
-            came without a label, all of them.
-        ranks: Which class is frequent: ``"permutation"``, a random one, or ``"class-index"``, the first one, as
-            published CIFAR-LT code has it.
-        test_per_class: Rows of every class to hold out where the cache has no test set of its own.
-        seed: Decides ranks and rows.
+        cache: Directory of the cache.
+        name: Name of the split, of letters, digits, ``.``, ``_`` and ``-``; by default that of the preset.
+        preset: A published protocol, such as ``cifar100-lt-50-400-10`` or ``stl10-lt-150-10``; ``list`` draws nothing
+            and shows them all. Only `name` and `seed` go with it.
+        labelled_max: Labelled images of the most frequent class.
+        imbalance: Labelled images of the first class over those of the last.
+        labelled_fraction: Instead of both: the share of every class that is labelled; the rest is unlabelled.
+        unlabelled_max: Unlabelled images of the class that has most; by default as many as the shape can have.
+        unlabelled_imbalance: Imbalance of the unlabelled images; by default that of the labelled ones.
+        unlabelled: How the classes are distributed among the unlabelled images; ``own``: all the images that came
+            without a label.
+        ranks: Which classes are frequent: random ones, or the first ones, as in published CIFAR code.
+        test_per_class: Images of every class held out for the test, if the cache has no test set.
+        seed: Decides which class is rare and which images are drawn.
         progress: Receives the notes.
 
     Returns:
         Figures: name, path, labelled, unlabelled, val, test (totals) and, as lists over classes, class_names,
-        labelled_counts, unlabelled_counts, test_counts; clipped (class names), unlabelled_max, preset, protocol.
+        labelled_counts, unlabelled_counts, test_counts, ranks; clipped (class names), unlabelled_max, preset, protocol.
         unlabelled_counts and unlabelled_max are None where nobody knows. For ``preset="list"``: presets, as
         `ulfine_cache.splitting.split_presets.list_presets`.
 
@@ -97,35 +99,29 @@ def make_split(
         >>> sorted(split["labelled_counts"])
         [4, 20]
     """
-    config = MakeSplitConfig.checked(
-        cache=cache,
-        name=name,
-        preset=preset,
-        labelled_max=labelled_max,
-        imbalance=None if imbalance is None else float(imbalance),
-        labelled_fraction=labelled_fraction,
-        unlabelled_max=unlabelled_max,
-        unlabelled_imbalance=None if unlabelled_imbalance is None else float(unlabelled_imbalance),
-        unlabelled=unlabelled,
-        ranks=ranks,
-        test_per_class=test_per_class,
-        seed=seed,
-    )
-    if config.preset == "list":
-        return {"presets": list_presets()}
+    given = {**locals()}  # as the signature names them
     from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.splitting.split_draw import draw_split
+    from ulfine_cache.splitting.split_file import write_split
+    from ulfine_cache.splitting.split_presets import check_drawn, check_preset, find_preset, list_presets
+    from ulfine_cache.splitting.split_protocol import protocol_values
 
-    chosen = None if config.preset is None else find_preset(config.preset)
-    parameters = _parameters(config, chosen)
-    if config.name is None and chosen is None:
+    if preset == "list":
+        return {"presets": list_presets()}
+    if name is not None and not _NAME.fullmatch(name):
+        allowed = "letters, digits, '.', '_' and '-', a letter or a digit first"
+        raise UsageError(f"name={name!r} cannot be used: take {allowed}")
+    chosen = None if preset is None else find_preset(preset)
+    parameters = _parameters(given, chosen)
+    name = name or preset
+    if name is None:
         raise UsageError("the split needs a name: give --name")
-    name = config.name or config.preset or ""
-    opened = FeatureCache.open(config.cache)
+    opened = FeatureCache.open(cache)
     if chosen is not None:
-        check_preset(chosen, len(opened.class_names), opened.set_names, str(config.cache))
+        check_preset(chosen, len(opened.class_names), opened.set_names, str(cache))
     split = draw_split(opened.labels, opened.set_names, parameters, name=name, class_names=opened.class_names)
     if chosen is not None:
-        check_drawn(chosen, split, str(config.cache))
+        check_drawn(chosen, split, str(cache))
         split.protocol["preset"] = chosen.name
     if name in opened.split_names():
         _check_same_protocol(opened, name, parameters)
@@ -139,26 +135,30 @@ def make_split(
         progress.note("no test rows: the cache has no test set and --test-per-class was not given")
     totals = {part: len(getattr(split, part)) for part in ("labelled", "unlabelled", "val", "test")}
     return {"name": name, "path": str(path), **totals, "class_names": opened.class_names, **drawn} | {
-        "preset": config.preset,
+        "preset": preset,
         "protocol": protocol_values(parameters),
     }
 
 
-def _parameters(config: MakeSplitConfig, preset: Preset | None) -> SplitProtocol:
-    given = {key: getattr(config, key) for key in SplitProtocol.model_fields}
+def _parameters(given: dict[str, Any], preset: Preset | None) -> SplitProtocol:
+    from ulfine_cache.splitting.split_protocol import SplitProtocol
+
+    fields = SplitProtocol.model_fields
     if preset is None:
-        return SplitProtocol.checked(**given)
-    defaults = {key: field.get_default() for key, field in SplitProtocol.model_fields.items()}
-    extra = [key for key, value in given.items() if value != defaults[key] and key != "seed"]
+        return SplitProtocol(**{key: given[key] for key in fields})
+    extra = [key for key, field in fields.items() if given[key] != field.get_default() and key != "seed"]
     if extra:
         raise UsageError(
             f"preset {preset.name} sets the whole protocol: leave out {extra[0].replace('_', '-')}, or spell the "
             "protocol out without the preset"
         )
-    return SplitProtocol.checked(**preset.protocol, seed=config.seed)
+    return SplitProtocol.checked(**preset.protocol, seed=given["seed"])
 
 
-def _check_same_protocol(cache: "FeatureCache", name: str, wanted: SplitProtocol) -> None:
+def _check_same_protocol(cache: FeatureCache, name: str, wanted: SplitProtocol) -> None:
+    from ulfine_cache.splitting.split_file import split_path
+    from ulfine_cache.splitting.split_protocol import SplitProtocol, protocol_values
+
     # Splits drawn by earlier versions do not name what came later: those values are the defaults.
     known = {key: value for key, value in cache.read_split(name).protocol.items() if key in SplitProtocol.model_fields}
     found = protocol_values(SplitProtocol.checked(**known))

@@ -2,43 +2,16 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from annotated_types import Ge
 
-from ulfine_cache.config import StrictConfig
-from ulfine_cache.encoders.encoder import ClipEncoder
-from ulfine_cache.encoders.prompts import load_classes, load_templates
-from ulfine_cache.encoding.cache_writer import CacheWriter
+from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.pictures.views import check_views
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.sources.open_source import open_source
-from ulfine_cache.store.lock import writing
 
 
-class CacheFeaturesConfig(StrictConfig):
-    """The parameters of `cache_features`."""
-
-    source: Path
-    out: Path
-    model: str = "ViT-B-16"
-    pretrained: str = "openai"
-    classes: Path | None = None
-    templates: str = "simple"
-    views: str = "center"
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int | None = Field(default=None, ge=1)
-    workers: int | None = Field(default=None, ge=1)
-    shard_size: int = Field(default=8192, ge=1)
-    index: str = "auto"
-    pre_projection: bool = False
-    jpeg_draft: bool = False
-    strict: bool = False
-
-
+@command
 def cache_features(
     *,
     source: Path,
@@ -46,46 +19,46 @@ def cache_features(
     model: str = "ViT-B-16",
     pretrained: str = "openai",
     classes: Path | None = None,
-    templates: str = "simple",
-    views: str = "center",
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    workers: int | None = None,
-    shard_size: int = 8192,
-    index: str = "auto",
+    templates: Annotated[str, Written("simple|imagenet|FILE")] = "simple",
+    views: Annotated[str, Written("center|five-crop|weak-strong:K")] = "center",
+    device: Annotated[str, Written("auto|cpu|cuda|cuda:N|mps")] = "auto",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    batch_size: Annotated[int, Ge(1)] | Literal["auto"] = "auto",
+    workers: Annotated[int, Ge(1)] | None = None,
+    shard_size: Annotated[int, Ge(1)] = 8192,
+    index: Annotated[str, Written("auto|none|FACTORY")] = "auto",
     pre_projection: bool = False,
     jpeg_draft: bool = False,
     strict: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Encode a folder of images with a frozen CLIP into a cache directory.
+    """Encode images with a frozen CLIP into a cache.
 
-    Killed at any moment and called again, it goes on after the last complete shard and ends with the same bytes of
-    features. Called again when all is done, it does nothing. Images that changed since are encoded again, with their
-    whole shard. An image that cannot be read is listed in `skipped.csv` with the reason.
+    An interrupted run goes on where it stopped when the same command is given again, and ends with the same bytes of
+    features; when all is done, it does nothing. Images that changed since are encoded again, with their whole shard. An
+    image that cannot be read is listed in ``skipped.csv`` with the reason.
 
     Args:
-        source: Folder of `<class>/`, `unlabelled/`, or of `train/`, `val/`, `test/` with these inside; `.csv` or
-            `.parquet` table of path,label,split; or .tar shards: a file, a folder of them, or a pattern
-            (`open_source`).
-        out: The cache directory.
-        model: An open_clip model name, "builtin:tiny", "hf-hub:...", "local-dir:..." or, for a timm model without text,
-            "timm:...".
-        pretrained: A tag or a local checkpoint file.
-        classes: CSV with folder, name and optionally description; None makes names of the folders.
-        templates: "simple", "imagenet" or a file with one template per line.
-        views: "center", "five-crop" or "weak-strong:K".
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        precision: "auto", "fp32", "bf16" or "fp16".
-        batch_size: Images encoded together; None finds a good number, once for each cache. Halved on a GPU whose
-            memory does not suffice.
-        workers: Threads that read and decode; None is one per core, at most 16.
-        shard_size: Images per shard, the unit of resuming.
-        index: "auto", "none" or a FAISS factory string.
-        pre_projection: Also store the features before the encoder's last, linear step.
-        jpeg_draft: Let libjpeg shrink large JPEG files by 2, 4 or 8 while it decodes them, but not below twice the
-            encoder's size: several times faster for photographs of many megapixels, with slightly other pixels.
+        source: Folder with one folder of images per class, and ``unlabelled/``, or ``train/``, ``val/``, ``test/`` of
+            these; table (``.csv``, ``.parquet``) of path,label,split; or ``.tar`` shards (a file, a folder of them, or
+            a pattern, in quotes).
+        out: Directory of the cache.
+        model: An open_clip model name, ``timm:NAME`` (without text), ``builtin:tiny``, ``hf-hub:NAME`` or
+            ``local-dir:FOLDER``.
+        pretrained: A tag of pretrained weights, or a checkpoint file.
+        classes: CSV with the columns folder, name and, if wanted, description; without it the folders' names.
+        templates: Prompts: ``simple``, ``imagenet``, or a file with one template a line.
+        views: What is encoded of an image: its centre, five crops, or one weak and K strong distortions.
+        device: Where the encoder runs.
+        precision: Number format of the encoder; ``auto`` takes what the device multiplies fastest.
+        batch_size: Images that are encoded together; ``auto`` finds a good number, once for each cache. Halved on a GPU
+            whose memory does not suffice.
+        workers: Threads that read and decode images; without it one per core, at most 16.
+        shard_size: Images in one shard, the unit of resuming.
+        index: FAISS index: ``auto``, ``none``, or a factory string such as ``IVF1024,Flat``.
+        pre_projection: Also store the features before the encoder's projection, its last, linear step.
+        jpeg_draft: Let the JPEG decoder shrink large photographs, but not below twice the encoder's size: several times
+            faster, slightly other pixels.
         strict: Stop at the first image that cannot be read.
         progress: Receives stages and notes.
 
@@ -102,39 +75,31 @@ def cache_features(
         >>> cache_features(source=Path("photos"), out=Path("other-cache"), model="builtin:tiny")["images"]
         80
     """
-    config = CacheFeaturesConfig.checked(
-        source=source,
-        out=out,
-        model=model,
-        pretrained=pretrained,
-        classes=classes,
-        templates=templates,
-        views=views,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        workers=workers,
-        shard_size=shard_size,
-        index=index,
-        pre_projection=pre_projection,
-        jpeg_draft=jpeg_draft,
-        strict=strict,
-    )
+    arguments = {**locals()}  # as the signature names them
+    from ulfine_cache.encoders.encoder import ClipEncoder
+    from ulfine_cache.encoders.prompts import load_classes, load_templates
+    from ulfine_cache.encoding.cache_writer import CacheWriter
+    from ulfine_cache.encoding.request import Request
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.pictures.views import check_views
+    from ulfine_cache.sources.open_source import open_source
+    from ulfine_cache.store.lock import writing
+
     started = time.perf_counter()
-    check_views(config.views)
-    lines = load_templates(config.templates)
-    _check_apart(config.out, config.source)
-    images = open_source(config.source)
-    texts = load_classes(config.classes, images.classes)
-    with writing(config.out):
-        encoder = ClipEncoder.load(config.model, config.pretrained, config.device, config.precision, progress=progress)
-        writer = CacheWriter(config, images, texts, lines, encoder, progress)
-        encoded = writer.run()
-    cache = FeatureCache.open(config.out)
+    check_views(views)
+    lines = load_templates(templates)
+    _check_apart(out, source)
+    images = open_source(source)
+    texts = load_classes(classes, images.classes)
+    with writing(out):
+        encoder = ClipEncoder.load(model, pretrained, device, precision, progress=progress)
+        request = Request(arguments, encoder, lines, texts)
+        encoded = CacheWriter(request, images, texts, lines, encoder, progress).run()
+    cache = FeatureCache.open(out)
     own = cache.read_split(None)
     seconds = time.perf_counter() - started
     return {
-        "cache": str(config.out),
+        "cache": str(out),
         "images": len(images.items),
         "rows": cache.n_rows,
         "skipped": len(images.items) - cache.n_rows,
@@ -146,7 +111,7 @@ def cache_features(
         "pretrained": encoder.pretrained,
         "precision": encoder.precision,
         "device": str(encoder.device),
-        "batch_size": writer.plan["batch size"],
+        "batch_size": request.plan["batch size"],
         "index": cache.attributes["index"],
         "shards": len(cache.shard_paths),
         "shards_encoded": encoded.shards,

@@ -3,36 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-from ulfine_cache.config import StrictConfig
+from ulfine_cache.command import command
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.repairing.integrity import find_problems, foreign_files, read_attributes
-from ulfine_cache.repairing.repair import repair_problems
-from ulfine_cache.store.cache_file import read_shard_table
-from ulfine_cache.store.layout import SPLITS
 
 _NAMED = 5
 
 
-class VerifyConfig(StrictConfig):
-    """The parameters of `verify`."""
-
-    cache: Path
-    repair: bool = False
-
-
+@command
 def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) -> dict[str, Any]:  # noqa: B008
-    """Read every byte of a cache and compare every checksum; with `repair` make damaged files anew.
+    """Read a cache completely and check every checksum.
 
-    Checked are: the SHA-256 of `cache.h5`, of each shard, of the index and of each split (a flipped bit anywhere in a
-    file), HDF5's own checksums, that features are finite and of unit norm, that labels, index and splits belong
-    to the features, and that `skipped.csv` says what the shards say. Files that are not part of the cache are noted.
-
-    Repaired are shards (from the images or the file that the cache was made of), the index, `skipped.csv` and the
-    digest of `cache.h5`. A damaged file is replaced only by a complete one, and a shard only by the same bytes: where
-    images or libraries have changed since, nothing is replaced and the line says what to do.
+    Each damaged thing is named; the command line then ends with the exit code 1. With `repair` damaged shards are made
+    again, alone, from the images, and replaced only by the same bytes.
 
     Args:
-        cache: The cache directory.
+        cache: Directory of the cache.
         repair: Make damaged files anew where that is possible.
         progress: Receives the stage "verifying" in shards, that of the repair, and notes.
 
@@ -41,6 +26,16 @@ def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) 
         the cache), repaired (list of {"path", "how"}), damaged (list of {"path", "reason"}, empty if all is well, after
         any repair). With a damaged cache.h5 only cache, repaired and damaged.
 
+    Note:
+        Checked are: the SHA-256 of ``cache.h5``, of each shard, of the index and of each split (a flipped bit anywhere
+        in a file), HDF5's own checksums, that features are finite and of unit norm, that labels, index and splits
+        belong to the features, and that ``skipped.csv`` says what the shards say. Files that are not part of the cache
+        are noted.
+
+        Repaired are shards (from the images or the file that the cache was made of), the index, ``skipped.csv`` and the
+        digest of ``cache.h5``. A damaged file is replaced only by a complete one, and a shard only by the same bytes:
+        where images or libraries have changed since, nothing is replaced and the line says what to do.
+
     Raises:
         UlfineError: There is no cache that could be opened at all, or it cannot be repaired.
 
@@ -48,17 +43,21 @@ def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) 
         >>> verify(cache=Path("photos-cache"))["damaged"]
         []
     """
-    config = VerifyConfig.checked(cache=cache, repair=repair)
-    problems = find_problems(config.cache, progress=progress)
-    repaired = repair_problems(config.cache, problems, progress=progress) if config.repair and problems else []
-    if problems and not config.repair:
+    from ulfine_cache.repairing.integrity import find_problems, foreign_files, read_attributes
+    from ulfine_cache.repairing.repair import repair_problems
+    from ulfine_cache.store.cache_file import read_shard_table
+    from ulfine_cache.store.layout import SPLITS
+
+    problems = find_problems(cache, progress=progress)
+    repaired = repair_problems(cache, problems, progress=progress) if repair and problems else []
+    if problems and not repair:
         progress.note("--repair makes damaged files anew where that is possible")
     if repaired:
-        problems = find_problems(config.cache, progress=progress)
-    figures: dict[str, Any] = {"cache": str(config.cache)}
+        problems = find_problems(cache, progress=progress)
+    figures: dict[str, Any] = {"cache": str(cache)}
     if not any(problem.part == "cache file" for problem in problems):
-        table = read_shard_table(config.cache)
-        foreign = foreign_files(config.cache)
+        table = read_shard_table(cache)
+        foreign = foreign_files(cache)
         if foreign:
             more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
             progress.note(f"not part of the cache: {', '.join(foreign[:_NAMED])}{more}")
@@ -66,8 +65,8 @@ def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) 
             "rows": int(table.rows.sum()),
             "shards": len(table.paths),
             "bytes": int(table.sizes.sum()),
-            "splits": len(list((config.cache / SPLITS).glob("*.h5"))),
-            "index": read_attributes(config.cache).get("index", "none"),
+            "splits": len(list((cache / SPLITS).glob("*.h5"))),
+            "index": read_attributes(cache).get("index", "none"),
             "foreign": foreign,
         }
     return figures | {

@@ -1,69 +1,135 @@
-"""One command of the command line: a signature on this side, a function of the rooms on the other."""
+"""One command of the command line, made of the function of the rooms that does the work."""
 
-import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ulfine_cache.command import parameters_of
+from ulfine_cli.docstring import Docstring, reworded
 from ulfine_cli.failures import describe
+from ulfine_cli.hint import Hint
 from ulfine_cli.json_file import prepare_json, write_json
 from ulfine_cli.output import Output
+from ulfine_cli.parameter import Parameter
 from ulfine_cli.watch import watch
 
 Figures = dict[str, Any]
 
-_OWN_OPTIONS = {
-    "json": Annotated[Path | None, typer.Option(help="Write the figures to this file as JSON.", metavar="FILE")],
-    "quiet": Annotated[bool, typer.Option("--quiet", help="Print errors only.")],
-    "debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and library warnings.")],
-}
-_OWN_DEFAULTS: dict[str, Any] = {"json": None, "quiet": False, "debug": False}
+_OWN_OPTIONS = [
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    for name, default, annotation in (
+        (
+            "json",
+            None,
+            Annotated[Path | None, typer.Option(help="Write the figures to this file as JSON.", metavar="FILE")],
+        ),
+        ("quiet", False, Annotated[bool, typer.Option("--quiet", help="Print errors only.")]),
+        (
+            "debug",
+            False,
+            Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and library warnings.")],
+        ),
+    )
+]
 
 
 @dataclass(frozen=True)
 class Command:
-    """What the `command` decorator makes of a signature.
+    """A command.
+
+    Its options are the parameters of the function, its help is the function's docstring, and what the function returns,
+    a dict or an object with ``figures()``, is written to ``--json`` and shown.
 
     Attributes:
-        declaration: The function that was decorated: its parameters and its docstring, never called.
-        calls: The function that does the work, as ``"package.module:function"``; imported when the command runs.
-        example: One call, shown at the end of the command's help.
+        calls: The function that does the work, as ``"package.module:function"``. Importing it must cost nothing.
+        example: One call, shown at the end of the help; its second word is the command's name.
+        positional: Parameters that stand without their names on the command line.
         show: Prints the figures.
         failures: What could not be done although the rest was: one line each, on standard error, exit code 1.
+        renamed: Earlier names of options, which are still taken: name to name of the parameter.
+
+    Example:
+        >>> Command("ulfine_cache.verify:verify", "ulfine verify cache --repair", ("cache",)).name
+        'verify'
     """
 
-    declaration: Callable[..., None]
     calls: str
     example: str
-    show: Callable[[Figures, Output], None]
-    failures: Callable[[Figures], list[str]]
+    positional: tuple[str, ...] = ()
+    show: Callable[[Figures, Output], None] = Output.show_pairs
+    failures: Callable[[Figures], list[str]] = lambda _: []
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The word on the command line."""
-        return self.declaration.__name__.replace("_", "-")
+        return self.example.split()[1]
+
+    def function(self) -> Callable[..., Any]:
+        """Import and return the function that does the work."""
+        module, _, name = self.calls.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    @cached_property
+    def docstring(self) -> Docstring:
+        """The words of the function about itself."""
+        return Docstring.of(self.function())
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters of the function, by name, with what the docstring says of each."""
+        meanings = self.docstring.entries("Args")
+        return {
+            name: Parameter(
+                name,
+                Hint.of(item.annotation),
+                item.default,
+                meanings.get(name, ""),
+                name in self.positional,
+            )
+            for name, item in parameters_of(self.function()).items()
+        }
+
+    def words(self, text: str, literal: Callable[[str], str] = str) -> str:
+        """A text of the docstring for people at a terminal: parameters as they are typed there, no marks of code.
+
+        Args:
+            text: The text.
+            literal: What becomes of code.
+        """
+
+        def name(word: str) -> str:
+            return literal(self.parameters[word].spelled if word in self.parameters else word)
+
+        return reworded(text, literal, name)
 
     def add_to(self, app: typer.Typer) -> None:
         """Register the command, with the three options that every command has, in `app`."""
 
-        @functools.wraps(self.declaration)
         def call(*, json: Path | None, quiet: bool, debug: bool, **arguments: Any) -> None:
+            for earlier, name in self.renamed.items():
+                arguments[name] = arguments.pop(earlier) or arguments[name]
             self._run(arguments, json=json, quiet=quiet, debug=debug)
 
-        parameters = dict(inspect.signature(self.declaration).parameters)
-        for name, annotation in _OWN_OPTIONS.items():
-            parameters[name] = inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=_OWN_DEFAULTS[name], annotation=annotation
-            )
-        call.__signature__ = inspect.Signature(list(parameters.values()))  # pyright: ignore[reportAttributeAccessIssue]
-        call.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
-        app.command(self.name, epilog=f"\b\nExample:\n  {self.example}")(call)
+        declared = [item.declared(self.help_of(item)) for item in self.parameters.values()]
+        for earlier, name in self.renamed.items():
+            declared.append(replace(self.parameters[name], name=earlier).declared("", hidden=True))
+        declared += _OWN_OPTIONS
+        call.__signature__ = inspect.Signature(declared)  # pyright: ignore[reportFunctionMemberAccess]
+        call.__annotations__ = {item.name: item.annotation for item in declared}
+        text = self.words(f"{self.docstring.summary}\n\n{self.docstring.description}")
+        app.command(self.name, help=text, epilog=f"\b\nExample:\n  {self.example}")(call)
+
+    def help_of(self, parameter: Parameter) -> str:
+        """What the help says of a parameter: its meaning and its limits."""
+        return self.words(parameter.meaning) + (f"  [{parameter.limits}]" if parameter.limits else "")
 
     def _run(self, arguments: dict[str, Any], *, json: Path | None, quiet: bool, debug: bool) -> None:
         try:
@@ -93,11 +159,6 @@ class Command:
             sys.stderr.writelines(f"error: {failure}\n" for failure in failures)
             raise typer.Exit(1)
 
-    def function(self) -> Callable[..., Any]:
-        """Import and return the function that does the work."""
-        module, _, name = self.calls.partition(":")
-        return getattr(importlib.import_module(module), name)
-
 
 def _hush_libraries() -> None:
     # Libraries warn about themselves; nobody who runs a command can act on that.
@@ -106,36 +167,3 @@ def _hush_libraries() -> None:
 
     warnings.simplefilter("ignore")
     logging.getLogger().addHandler(logging.NullHandler())
-
-
-def command(
-    calls: str,
-    *,
-    example: str,
-    show: Callable[[Figures, Output], None],
-    failures: Callable[[Figures], list[str]] = lambda _: [],
-) -> Callable[[Callable[..., None]], Command]:
-    """Turn a declaration, a function with parameters, a docstring and no body, into a `Command`.
-
-    The parameters have the names, types and defaults of the function that does the work (a test compares them); the
-    options ``--json``, ``--quiet`` and ``--debug`` come on top. What the function returns, a dict or an object with
-    ``figures()``, is written to ``--json`` and shown.
-
-    Args:
-        calls: The function that does the work, as ``"package.module:function"``.
-        example: One call, shown at the end of the help.
-        show: Prints the figures.
-        failures: Says what could not be done although the rest was.
-
-    Example:
-        >>> @command("ulfine_cache.verify:verify", example="ulfine verify cache", show=lambda figures, output: None)
-        ... def verify(*, cache: Annotated[Path, typer.Argument()]) -> None:
-        ...     "Read every checksum of a cache."
-        >>> verify.name
-        'verify'
-    """
-
-    def declare(declaration: Callable[..., None]) -> Command:
-        return Command(declaration, calls, example, show, failures)
-
-    return declare

@@ -5,26 +5,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ulfine_cache.config import StrictConfig
+from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 
 
-class InfoConfig(StrictConfig):
-    """The parameters of `info`."""
-
-    target: Path
-
-
+@command
 def info(*, target: Path, progress: Progress = Silent()) -> dict[str, Any]:  # noqa: B008
     """Say what a cache, a run or an exported file holds.
 
     Args:
-        target: A cache directory, a run directory or an exported ``.onnx`` file.
+        target: A cache, a run or an exported ``.onnx`` file.
         progress: Not used: this takes no time.
 
     Returns:
-        ``kind`` (``"cache"``, ``"run"`` or ``"export"``) and the figures of that kind.
+        Figures: ``kind`` (``"cache"``, ``"run"`` or ``"export"``) and the figures of that kind.
 
     Raises:
         UlfineError: It is none of the three, or is damaged.
@@ -33,7 +28,6 @@ def info(*, target: Path, progress: Progress = Silent()) -> dict[str, Any]:  # n
         >>> info(target=Path("model.onnx"))["kind"]
         'export'
     """
-    target = InfoConfig.checked(target=target).target
     if target.is_dir():
         if (target / "model.safetensors").is_file():
             return _run(target)

@@ -1,34 +1,27 @@
 """`ulfine predict`: classes of new images, or of features, by a run or by an exported file."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ulfine_cache.config import StrictConfig
+from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_exports.inference.pictures import BUDGET, find_images
+from ulfine_fast.judging.five_crops import Views
+from ulfine_fast.priors.test_prior import TestPriorOption
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ulfine_exports.predicting.predictors import Answers, Predictor
 
 BATCH = 32
 """Images decoded and classified at a time: what bounds the memory."""
-
-
-class PredictConfig(StrictConfig):
-    """The parameters of `predict`."""
-
-    model: Path
-    inputs: tuple[Path, ...]
-    views: str = "auto"
-    test_prior: str | None = None
-    out: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,7 @@ class Predictions:
         unreadable: The other inputs, each ``{"path", "reason"}``.
         out: The file that was written, if any.
         seconds: Time from start to end.
-        test_prior: Name of the prior that the answers were moved to, see `TargetPrior`; None: as the model is.
+        test_prior: Name of the prior that the answers are for, see `TestPrior`; None: as the model is.
         class_prior: float64 (C,), that prior.
     """
 
@@ -72,15 +65,15 @@ class Predictions:
     def figures(self) -> dict[str, Any]:
         """What the command line prints and writes with ``--json``; `out` holds all probabilities."""
         rows = zip(self.paths, self.labels, self.confidences.tolist(), strict=True)
-        moved: dict[str, Any] = {}
+        under: dict[str, Any] = {}
         if self.class_prior is not None:
             from ulfine_fast.priors.class_prior import prior_figures
 
-            moved = prior_figures(self.test_prior, self.class_prior, self.class_names)
+            under = prior_figures(self.test_prior, self.class_prior, self.class_names)
         return {
             "model": str(self.model),
             "device": self.device,
-            **moved,
+            **under,
             "predictions": [{"path": path, "label": label, "confidence": value} for path, label, value in rows],
             "unreadable": self.unreadable,
             "out": None if self.out is None else str(self.out),
@@ -88,36 +81,37 @@ class Predictions:
         }
 
 
+@command
 def predict(
     *,
     model: Path,
     inputs: Sequence[Path],
-    views: str = "auto",
-    test_prior: str | None = None,
+    views: Views = "auto",
+    test_prior: TestPriorOption | None = None,
     out: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Predictions:
-    """Classify images or features.
+    """Classify images with a run or an exported file.
 
-    A run takes images (with the encoder of its cache) and features; a ``pixels`` or ``image`` export takes images, a
-    ``features`` export takes features. An exported file runs in onnxruntime alone: torch is not imported.
+    A run takes images (with the encoder of its cache) and features; an exported file takes images or features, as it
+    was written, and is run by onnxruntime, without torch. Images that cannot be read are named and do not end the job;
+    the command line then ends with the exit code 1.
 
     Args:
-        model: A run directory or an exported ``.onnx`` file.
-        inputs: Images and folders, searched with all their subfolders; or features: a cache directory, or an ``.npz``
-            file with an array ``features`` (N, D) and, if wanted, ``paths``. Not both kinds at once.
-        views: What a run looks at in an image: ``"center"``; ``"five-crop"``, the mean of the logits of five crops; or
-            ``"auto"``, what it was judged by when it was fitted. An exported file has its views inside.
-        test_prior: Move the answers to another class distribution (`ulfine_fast.priors.class_prior`): ``"uniform"``;
-            ``"labelled"``, the class frequencies of the labelled rows; ``"estimate"``, estimated from the inputs of
-            this call; or a CSV file with the columns class and weight. None leaves the model as it is. An exported
-            file with a prior inside is moved from there.
-        out: Write all probabilities to this ``.csv`` or ``.parquet`` file.
+        model: Directory of a run, or an exported ``.onnx`` file.
+        inputs: Images, or folders of images with all their subfolders; or features: a cache, or an ``.npz`` file with
+            an array features and, if wanted, paths. Not both kinds at once.
+        views: What a run looks at: ``center``; ``five-crop``, the mean of the logits of five crops; ``auto``, as it was
+            fitted. An exported file has its views inside.
+        test_prior: Class distribution to decide for: ``uniform``; ``labelled``, that of the labelled rows;
+            ``estimate``, from these inputs; or a CSV file of class,weight. Without it: as the model is.
+        out: Write all probabilities to this ``.csv`` file, or ``.parquet`` with the extra parquet.
         progress: Told about the images.
 
     Returns:
-        The predictions, in the order of the inputs. Images that cannot be read are listed in `unreadable`; they do not
-        end the job.
+        The predictions, in the order of the inputs. Figures: model, device, predictions (list of {"path", "label",
+        "confidence"}), unreadable (list of {"path", "reason"}), out, seconds; under a test prior its name as test_prior
+        and class_prior, name to share.
 
     Raises:
         UsageError: `out` has another suffix, there are no inputs, the views are unknown or not for this model, or
@@ -130,75 +124,74 @@ def predict(
         >>> found.labels[:2]
         ['seven', 'seven']
     """
-    options = PredictConfig.checked(model=model, inputs=tuple(inputs), views=views, test_prior=test_prior, out=out)
+    import numpy as np
+
     from ulfine_exports.predicting.feature_inputs import feature_blocks, is_features
     from ulfine_exports.predicting.predictors import open_predictor
     from ulfine_fast.records.predictions import check_predictions_path, write_predictions
 
     started = time.perf_counter()
-    if options.out is not None:
-        check_predictions_path(options.out)
-    if not options.inputs:
+    if out is not None:
+        check_predictions_path(out)
+    if not inputs:
         raise UlfineError("nothing to predict: name images, folders of images, or features")
-    features = [path for path in options.inputs if is_features(path)]
-    if features and len(features) < len(options.inputs):
-        other = next(path for path in options.inputs if path not in features)
+    features = [path for path in inputs if is_features(path)]
+    if features and len(features) < len(inputs):
+        other = next(path for path in inputs if path not in features)
         raise UlfineError(f"{features[0]} holds features and {other} images: predict them one after the other")
-    predictor = open_predictor(options.model, options.views)
-    target = answered = prior = None
-    if options.test_prior is not None:
-        from ulfine_fast.priors.target_prior import read_target_prior
+    predictor = open_predictor(model, views)
+    wanted = answered = prior = None
+    if test_prior is not None:
+        from ulfine_fast.priors.test_prior import read_test_prior
 
         answered = predictor.answered_prior()
-        target = read_target_prior(options.test_prior, predictor.class_names, predictor.labelled_counts)
-    progress.note(f"{options.model} runs on {predictor.device}")
-    found = _Found(with_logits=target is not None)
+        wanted = read_test_prior(test_prior, predictor.class_names, predictor.labelled_counts)
+    progress.note(f"{model} runs on {predictor.device}")
+    found = _Found(with_logits=wanted is not None)
     if features:
         for path in features:
-            strict = options.views != "auto"
+            strict = views != "auto"
             blocks = feature_blocks(path, predictor.weights_hash, predictor.views, strict=strict)
             for number, (names, rows) in enumerate(blocks):
                 if not number and rows.ndim == 2 and predictor.views != "center":
-                    progress.note(f"{path} holds no five crops, so {options.model} looks at its first view alone")
+                    progress.note(f"{path} holds no five crops, so {model} looks at its first view alone")
                 found.add(names, predictor.features(rows))
                 progress.update("predicting", len(found.paths), None)
     else:
-        _classify_images(options.inputs, predictor, found, progress)
+        _classify_images(inputs, predictor, found, progress)
     values = np.concatenate([np.zeros((0, len(predictor.class_names)), np.float32), *found.values])
     probabilities = values
-    if target is not None and answered is not None:
-        from ulfine_fast.priors.class_prior import moved_probabilities, prior_shift
+    if wanted is not None and answered is not None:
+        from ulfine_fast.priors.class_prior import prior_shift, probabilities_under
 
-        prior = target.settled(lambda: values, answered, "inputs", progress)
-        probabilities = moved_probabilities(values, prior_shift(prior, answered))
-    if options.out is not None:
-        write_predictions(
-            options.out, paths=found.paths, probabilities=probabilities, class_names=predictor.class_names
-        )
+        prior = wanted.settled(lambda: values, answered, "inputs", progress)
+        probabilities = probabilities_under(values, prior_shift(prior, answered))
+    if out is not None:
+        write_predictions(out, paths=found.paths, probabilities=probabilities, class_names=predictor.class_names)
     return Predictions(
-        model=options.model,
+        model=model,
         device=predictor.device,
         class_names=predictor.class_names,
         paths=found.paths,
         probabilities=probabilities,
         unreadable=found.unreadable,
-        out=options.out,
+        out=out,
         seconds=time.perf_counter() - started,
-        test_prior=None if target is None else target.name,
+        test_prior=None if wanted is None else wanted.name,
         class_prior=prior,
     )
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What has been found so far: probabilities, or the logits, where they will be moved."""
+    """What has been found so far: probabilities, or the logits, where there is a test prior."""
 
     with_logits: bool
     paths: list[str] = field(default_factory=list)
     values: list[NDArray[np.float32]] = field(default_factory=list)
     unreadable: list[dict[str, str]] = field(default_factory=list)
 
-    def add(self, paths: Sequence[str], answers: "Answers") -> None:
+    def add(self, paths: Sequence[str], answers: Answers) -> None:
         self.paths.extend(paths)
         self.values.append(answers[int(self.with_logits)])
 
@@ -206,8 +199,10 @@ class _Found:
         self.unreadable.append({"path": str(path), "reason": reason})
 
 
-def _classify_images(inputs: Sequence[Path], predictor: "Predictor", found: _Found, progress: Progress) -> None:
+def _classify_images(inputs: Sequence[Path], predictor: Predictor, found: _Found, progress: Progress) -> None:
     """Decode and classify up to `BATCH` images at a time, fewer where they are large."""
+    from ulfine_exports.inference.pictures import BUDGET
+
     read = predictor.reader()
     files = _listed(inputs, found)
     paths: list[str] = []
@@ -227,6 +222,8 @@ def _classify_images(inputs: Sequence[Path], predictor: "Predictor", found: _Fou
 
 def _listed(inputs: Sequence[Path], found: _Found) -> list[Path]:
     """The image files that the inputs name, in order, each once; what names none is rejected."""
+    from ulfine_exports.inference.pictures import find_images
+
     files: dict[Path, None] = {}
     for path in inputs:
         inside = find_images(path) if path.is_dir() else [path]

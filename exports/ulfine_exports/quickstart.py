@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ulfine_cache.config import StrictConfig
+from ulfine_cache.command import command
 from ulfine_cache.progress import Progress, Silent
-from ulfine_exports.digits_folder import write_digits
 
 if TYPE_CHECKING:
     from ulfine_fast.run import Run
@@ -30,12 +29,6 @@ PROTOCOL: dict[str, Any] = {
 that no class runs out. The rarest class has 2 labelled pictures."""
 
 _SHOWN = ("macro_accuracy", "head_accuracy", "medium_accuracy", "tail_accuracy")
-
-
-class QuickstartConfig(StrictConfig):
-    """The parameters of `quickstart`."""
-
-    out: Path = Path("quickstart")
 
 
 @dataclass(frozen=True)
@@ -64,19 +57,22 @@ class _Places:
         return self.out / "runs" / method
 
 
+@command
 def quickstart(*, out: Path = Path("quickstart"), progress: Progress = Silent()) -> dict[str, Any]:  # noqa: B008
-    """Go the whole way once: images, cache, split, three methods, export, and one image classified with onnxruntime.
+    """Go the whole way once, offline, on real handwriting.
 
-    Going again into the same directory keeps the images and the cache and replaces runs and export.
+    Writes scikit-learn's digits as images, caches them with ``builtin:tiny``, draws a long-tailed split, fits three
+    methods, prints their accuracies, exports the last one, and classifies one image with onnxruntime. Going again into
+    the same directory keeps the images and the cache and replaces runs and export.
 
     Args:
-        out: Directory for all that is made.
+        out: Directory for the photographs, the cache, the runs and the ONNX file.
         progress: Told about every step.
 
     Returns:
-        ``out``, ``images``, ``classes``; ``split`` (sizes and labelled counts); ``methods``, each with ``method``,
-        macro, head, medium and tail accuracy and ``seconds``; ``export`` as from `export_onnx`; ``example`` (path,
-        truth, label, confidence, device); ``files``, by what they are; ``seconds``.
+        Figures: ``out``, ``images``, ``classes``; ``split`` (sizes and labelled counts); ``methods``, each with
+        ``method``, macro, head, medium and tail accuracy and ``seconds``; ``export`` as from `export_onnx`; ``example``
+        (path, truth, label, confidence, device); ``files``, by what they are; ``seconds``.
 
     Raises:
         UlfineError: `out` cannot be written or holds something else.
@@ -85,7 +81,7 @@ def quickstart(*, out: Path = Path("quickstart"), progress: Progress = Silent())
         >>> quickstart()["example"]["label"]  # doctest: +SKIP
         'seven'
     """
-    places = _Places(QuickstartConfig.checked(out=out).out)
+    places = _Places(out)
     started = time.perf_counter()
     images = prepare(places.out, progress)
     split = draw(places.out, progress)
@@ -120,6 +116,7 @@ def prepare(out: Path, progress: Progress) -> int:
     """
     from ulfine_cache.atomic import make_directory, replacing
     from ulfine_cache.stage_one import cache_features
+    from ulfine_exports.digits_folder import write_digits
 
     places = _Places(out)
     make_directory(out)

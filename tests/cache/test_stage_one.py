@@ -273,7 +273,7 @@ def test_cache_features__wrong_values(run, photos):
         ({"batch_size": 0}, "batch_size=0"),
         ({"shard_size": 0}, "shard_size=0"),
         ({"source": str(photos)}, "source="),
-        ({"precision": "fp8"}, "no precision 'fp8'"),
+        ({"precision": "fp8"}, "precision='fp8' cannot be used: choose auto, fp32, bf16 or fp16"),
     ):
         with pytest.raises(UsageError, match=message):
             run(**changes)

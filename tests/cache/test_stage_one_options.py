@@ -37,13 +37,13 @@ def test_strict__refuses_what_an_earlier_call_skipped(run, photos, tmp_path):
 
 
 def test_batch_size__is_found_once_and_kept(run, tmp_path):
-    found = run(batch_size=None)["batch_size"]
+    found = run(batch_size="auto")["batch_size"]
     assert found >= 1
     out = tmp_path / "other"
     assert run(out=out, batch_size=2)["batch_size"] == 2
     shard_path(out, 1).unlink()
     before = shard_bytes(out)
-    assert run(out=out, batch_size=None)["batch_size"] == 2
+    assert run(out=out, batch_size="auto")["batch_size"] == 2
     assert read_header(shard_path(out, 1)).plan["batch size"] == 2
     assert shard_bytes(out)["00000.h5"] == before["00000.h5"]
 
@@ -71,7 +71,7 @@ def test_request__makes_the_same_cache_again(run, photos, tmp_path, monkeypatch)
     classes.write_text("folder,name\nred_fox,fox\n")
     monkeypatch.chdir(tmp_path)
     relative = {"source": Path("photos"), "templates": "templates.txt", "classes": Path("classes.csv")}
-    run(out=Path("cache"), batch_size=None, pre_projection=True, **relative)
+    run(out=Path("cache"), batch_size="auto", pre_projection=True, **relative)
     monkeypatch.chdir(photos)
     first = FeatureCache.open(tmp_path / "cache")
     request = json.loads(first.attributes["request"])

@@ -144,11 +144,11 @@ def test_export_onnx__disagreement_writes_nothing(feature_run, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input": "sound"}, "unknown input 'sound': choose features, pixels, image"),
-        ({"views": "ten-crop"}, "unknown views 'ten-crop': choose auto, center or five-crop"),
+        ({"input": "sound"}, "input='sound' cannot be used: choose features, pixels or image"),
+        ({"views": "ten-crop"}, "views='ten-crop' cannot be used: choose auto, center or five-crop"),
         ({"views": "five-crop"}, "needs --input image"),
-        ({"precision": "fp8"}, "unknown precision 'fp8': choose fp32"),
-        ({"opset": 11}, "choose 18 to 23"),
+        ({"precision": "fp8"}, "precision='fp8' cannot be used: choose fp32, fp16 or int8"),
+        ({"opset": 11}, "opset=11 cannot be used: choose a number from 18 to 23"),
         ({"opset": "20"}, "opset"),
         ({"onnx": Path("model.pt")}, "must end in .onnx"),
     ],

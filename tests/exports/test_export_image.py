@@ -149,7 +149,7 @@ def test_predict_proba__what_does_not_fit(image_export, images, message):
 def test_predict__views_are_for_runs(image_export, fused_run, mixed):
     with pytest.raises(UsageError, match="is for runs"):
         predict(model=image_export[0], inputs=[mixed], views="five-crop")
-    with pytest.raises(UsageError, match="unknown views"):
+    with pytest.raises(UsageError, match="views='ten' cannot be used: choose auto, center or five-crop"):
         predict(model=fused_run, inputs=[mixed], views="ten")
 
 

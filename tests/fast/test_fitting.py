@@ -139,7 +139,7 @@ def test_fit__every_method_learns_and_survives_loading(text_cache, tmp_path, met
 def test_fit__a_runs_config_repeats_it(text_cache, tmp_path):
     first = fit(cache=text_cache, out=tmp_path / "one", split="lt", method="zero-shot", set=["scale=7"])
     again = fit(
-        cache=text_cache, out=tmp_path / "two", split="lt", method="zero-shot", config=first.path / "config.yaml"
+        cache=text_cache, out=tmp_path / "two", split="lt", method="zero-shot", settings=first.path / "config.yaml"
     )
     assert again.config == first.config
 

@@ -12,7 +12,7 @@ import torch
 from ulfine_fast.judging.five_crops import mean_logits, read_views
 from ulfine_fast.judging.metrics import evaluate_predictions
 from ulfine_fast.judging.pseudo_label_quality import THRESHOLD, pseudo_label_quality
-from ulfine_fast.models.moved_model import MovedModel
+from ulfine_fast.models.model_under_test_prior import ModelUnderTestPrior
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +62,7 @@ def judge(
     """
     names = cache.class_names
     probabilities = np.empty((len(split.test), len(names)), dtype=np.float32)
-    tested = model if test_shift is None else MovedModel(model, test_shift)
+    tested = model if test_shift is None else ModelUnderTestPrior(model, test_shift)
     for place, block in _blocks(tested, cache, split.test, views):
         probabilities[place] = block
     metrics = evaluate_predictions(probabilities, cache.labels[split.test], labelled_counts, names)

@@ -1,6 +1,6 @@
-"""The class prior that a classifier answers for, and how its answers are moved to another one. No torch.
+"""The class prior that a classifier answers for, and how it answers for a test prior instead. No torch.
 
-A classifier that was trained under one class distribution is moved to that of the place where it will be used by
+A classifier that was trained under one class distribution answers for another, the test prior, by
 
     z_k + log prior_k - log answered_k
 
@@ -73,7 +73,7 @@ def prior_shift(prior: NDArray[np.float64], answered: NDArray[np.float64]) -> ND
     return np.log(np.maximum(prior, FLOOR)) - np.log(np.maximum(answered, FLOOR))
 
 
-def moved_probabilities(logits: NDArray[np.floating], shift: NDArray[np.float64]) -> NDArray[np.float32]:
+def probabilities_under(logits: NDArray[np.floating], shift: NDArray[np.float64]) -> NDArray[np.float32]:
     """`softmax(z + shift)`.
 
     Args:
@@ -83,16 +83,16 @@ def moved_probabilities(logits: NDArray[np.floating], shift: NDArray[np.float64]
     Returns:
         float32 (N, C), rows sum to 1.
     """
-    moved = np.empty(logits.shape, dtype=np.float32)
+    found = np.empty(logits.shape, dtype=np.float32)
     for start in range(0, len(logits), MAX_ROWS):
-        moved[start : start + MAX_ROWS] = _softmax(logits[start : start + MAX_ROWS] + shift)
-    return moved
+        found[start : start + MAX_ROWS] = _softmax(logits[start : start + MAX_ROWS] + shift)
+    return found
 
 
 def estimate_prior(logits: NDArray[np.floating], answered: NDArray[np.float64]) -> NDArray[np.float64]:
     """The class distribution of rows without labels, by the EM algorithm of Saerens et al. (2002, section 2.3).
 
-    Responsibilities are the probabilities moved to the estimate so far; the next estimate is their mean, to which `M`
+    Responsibilities are the probabilities under the estimate so far; the next estimate is their mean, to which `M`
     imagined rows of a uniform prior are added: `prior_k = (M / C + sum_n r_nk) / (M + N)`. With few of them EM trusts
     the classifier's mistakes as much as its answers: on left-over pool rows it lost up to 14 points of accuracy where
     probabilities are not calibrated. Hence this project's `M`: as many as there are rows, at least `IMAGINED` a class.

@@ -59,20 +59,20 @@ class PriorShiftMixin:
         method = get_method(self._resolved["method"])
         settings = resolve_settings(method, values=self._resolved["settings"])
         answered = answered_prior(self._labelled_counts, method.prior_power(settings))
-        moved = copy.copy(self)
-        moved._forget_test_prior()
+        under = copy.copy(self)
+        under._forget_test_prior()
         if not isinstance(prior, str):
-            target = _shares(prior, self.classes_)
+            wanted = _shares(prior, self.classes_)
         elif prior == "estimate":
             if X is None:
                 raise ValueError('with_test_prior("estimate") needs X, the rows to estimate from.')
-            target = estimate_prior(moved._logits(X), answered)
+            wanted = estimate_prior(under._logits(X), answered)
         elif prior in ("uniform", "labelled"):
-            target = answered_prior(self._labelled_counts, float(prior == "labelled"))
+            wanted = answered_prior(self._labelled_counts, float(prior == "labelled"))
         else:
             raise ValueError(f"prior is {prior!r}, expected 'uniform', 'labelled', 'estimate' or weights.")
-        moved._shift, moved.test_prior_ = prior_shift(target, answered), target
-        return moved
+        under._shift, under.test_prior_ = prior_shift(wanted, answered), wanted
+        return under
 
     def _forget_test_prior(self) -> None:
         self._shift = None

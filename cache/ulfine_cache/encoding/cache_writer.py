@@ -1,14 +1,11 @@
 """Fill a cache directory: find what is missing, encode it shard by shard, and write what lies over all shards."""
 
-import hashlib
-import json
 import os
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,21 +15,18 @@ from ulfine_cache.encoders.prompts import ClassText
 from ulfine_cache.encoding.batch_size import find_batch_size
 from ulfine_cache.encoding.decoding import PixelRecipe
 from ulfine_cache.encoding.pipeline import EncodedBlock, encode_blocks
+from ulfine_cache.encoding.request import Request
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.pictures.views import first_view
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.index import check_index, has_index, index_cache
 from ulfine_cache.sources.source import ImageSource, SourceItem, blocks_of, listing_digest
 from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
 from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.store.layout import CACHE_FILE, SHARDS, SKIPPED_FILE
-from ulfine_cache.store.plan import existing_plan, refuse_other_plan
+from ulfine_cache.store.plan import refuse_other_plan
 from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
 from ulfine_cache.store.skipped import write_skipped
-
-if TYPE_CHECKING:
-    from ulfine_cache.stage_one import CacheFeaturesConfig
 
 _MAX_WORKERS = 16
 
@@ -51,35 +45,25 @@ class CacheWriter:
 
     def __init__(
         self,
-        config: "CacheFeaturesConfig",
+        request: Request,
         source: ImageSource,
         texts: Sequence[ClassText],
         templates: Sequence[str],
         encoder: ClipEncoder,
         progress: Progress,
     ) -> None:
-        self.config, self.source, self.encoder, self.progress = config, source, encoder, progress
-        self.texts, self.templates = texts, templates
-        self.blocks = blocks_of(source.items, config.shard_size)
+        self.request, self.source, self.encoder, self.progress = request, source, encoder, progress
+        self.texts, self.templates, self.plan = texts, templates, request.plan
+        asked = request.arguments
+        self.out: Path = asked["out"]
+        self.index: str = asked["index"]
+        self.pre_projection: bool = asked["pre_projection"]
+        self.strict: bool = asked["strict"]
+        self.workers: int = asked["workers"] or min(_MAX_WORKERS, os.cpu_count() or 1)
+        self.recipe = PixelRecipe(encoder.preprocess, asked["views"], asked["jpeg_draft"])
+        self.blocks = blocks_of(source.items, asked["shard_size"])
         self.listings = [listing_digest(block) for block in self.blocks]
-        self.paths = [shard_path(config.out, number) for number in range(len(self.blocks))]
-        self.plan = {
-            "made by": "cache-features",
-            "model": encoder.model_name,
-            "pretrained": Path(encoder.pretrained).name,
-            "weights": encoder.weights_hash[:16],
-            "preprocess": self._preprocess_of_new_images(),
-            "precision": encoder.precision,
-            "views": config.views,
-            "templates": _named(config.templates, templates),
-            "classes": _named("file", [str(text) for text in texts]) if config.classes else "folder names",
-            "shard size": config.shard_size,
-            # Kept by later calls, because other batches round a feature otherwise.
-            "batch size": config.batch_size or (existing_plan(config.out) or {}).get("batch size"),
-            # Left out where they are not asked for.
-            **({"features before projection": True} if config.pre_projection else {}),
-            **({"jpeg draft": True} if config.jpeg_draft else {}),
-        }
+        self.paths = [shard_path(self.out, number) for number in range(len(self.blocks))]
 
     def run(self) -> Encoded:
         """Encode what is missing and finish the cache; do nothing where it is complete.
@@ -87,19 +71,19 @@ class CacheWriter:
         Raises:
             UlfineError: The directory holds features made in another way or cannot be written, or no image is readable.
         """
-        out = self.config.out
+        out = self.out
         refuse_other_plan(out, self.plan)
         make_directory(out / SHARDS)
         for directory in (out, out / SHARDS):
             remove_partial_files(directory)
         todo = self._missing()
-        if self.config.strict:
+        if self.strict:
             self._refuse_skipped(todo)
         surplus = sorted(set((out / SHARDS).glob("*.h5")) - set(self.paths))
         if not todo and not surplus and self._is_complete():
             self.progress.note(f"{out} is complete: nothing to do")
             return Encoded()
-        check_index(self.config.index, self.encoder.n_features)
+        check_index(self.index, self.encoder.n_features)
         # While it is absent the cache is unfinished, which is what it is from here on.
         (out / CACHE_FILE).unlink(missing_ok=True)
         for path in surplus:
@@ -137,12 +121,12 @@ class CacheWriter:
 
     def _is_complete(self) -> bool:
         try:
-            cache = FeatureCache.open(self.config.out)
+            cache = FeatureCache.open(self.out)
         except UlfineError:
             return False
         return (
-            has_index(cache, self.config.index)
-            and (self.config.out / SKIPPED_FILE).is_file()
+            has_index(cache, self.index)
+            and (self.out / SKIPPED_FILE).is_file()
             and cache.class_names == [text.name for text in self.texts]
             and cache.shard_paths == self.paths
         )
@@ -151,18 +135,6 @@ class CacheWriter:
         for path in [path for number, path in enumerate(self.paths) if number not in set(todo)]:
             for name, why in read_skipped(path):
                 raise UlfineError(f"{name}: {why} (--strict stops at the first image that cannot be read)")
-
-    def _request(self) -> str:
-        """What was asked for, as JSON: with the cache's directory it is the call that makes the cache again."""
-        request = self.config.model_dump(mode="json", exclude={"out", "strict"})
-        files = {name: str(Path(request[name]).resolve()) for name in ("source", "classes") if request[name]}
-        if Path(self.config.templates).is_file():
-            files["templates"] = str(Path(self.config.templates).resolve())
-        chosen = {"pretrained": self.encoder.pretrained, "precision": self.encoder.precision}
-        return json.dumps(request | files | chosen | {"batch_size": self.plan["batch size"]}, sort_keys=True)
-
-    def _preprocess_of_new_images(self) -> str:
-        return first_view(self.config.views, self.encoder.preprocess).to_json()
 
     def _encode_text(self) -> TextPrototypes | None:
         if not self.texts:
@@ -179,22 +151,21 @@ class CacheWriter:
         mean = features.mean(axis=1)
         mean /= np.linalg.norm(mean, axis=1, keepdims=True)
         self.progress.note(f"text: {len(self.texts)} classes, {len(self.templates)} prompts each")
-        pre = self.encoder.map_text(mean) if self.config.pre_projection else None
+        pre = self.encoder.map_text(mean) if self.pre_projection else None
         return TextPrototypes(mean, features, prompts, pre)
 
     def _encode(self, todo: Sequence[int]) -> Encoded:
         started = time.perf_counter()
         blocks = [self.blocks[number] for number in todo]
-        config = self.config
         encoded = encode_blocks(
             self.source,
             blocks,
             self.encoder,
-            PixelRecipe(self.encoder.preprocess, config.views, config.jpeg_draft),
+            self.recipe,
             batch_size=self.plan["batch size"],
-            workers=config.workers or min(_MAX_WORKERS, os.cpu_count() or 1),
-            pre_projection=config.pre_projection,
-            strict=config.strict,
+            workers=self.workers,
+            pre_projection=self.pre_projection,
+            strict=self.strict,
             progress=self.progress,
         )
         with warnings.catch_warnings():
@@ -220,13 +191,13 @@ class CacheWriter:
         )
 
     def _finish(self, text: TextPrototypes | None) -> None:
-        out, config, encoder = self.config.out, self.config, self.encoder
+        out, encoder, asked = self.out, self.encoder, self.request.arguments
         skipped = [row for path in self.paths for row in read_skipped(path)]
         write_skipped(out, skipped)
         if len(skipped) == len(self.source.items):
             path, why = skipped[0]
             raise UlfineError(
-                f"none of the {len(skipped)} images in {config.source} can be read (first: {path}: {why}): "
+                f"none of the {len(skipped)} images in {asked['source']} can be read (first: {path}: {why}): "
                 f"see {out / SKIPPED_FILE}"
             )
         if skipped:
@@ -237,21 +208,13 @@ class CacheWriter:
             "weights_hash": encoder.weights_hash,
             "preprocess": self.plan["preprocess"],
             "precision": encoder.precision,
-            "views": config.views,
+            "views": asked["views"],
             "templates": self.plan["templates"],
             "source": self.source.location,
-            "shard_size": config.shard_size,
+            "shard_size": asked["shard_size"],
             "skipped": len(skipped),
-            "request": self._request(),
-            **index_cache(out, self.paths, config.index, progress=self.progress).attributes(),
+            "request": self.request.recorded(),
+            **index_cache(out, self.paths, self.index, progress=self.progress).attributes(),
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)
         write_cache_file(out, self.paths, content, progress=self.progress)
-
-
-def _named(name: str, content: Sequence[str]) -> str:
-    """Return a name that changes with the content, unless the name itself is the content."""
-    if name in ("simple", "imagenet"):
-        return name
-    digest = hashlib.sha256(json.dumps(list(content)).encode()).hexdigest()[:16]
-    return f"{Path(name).name} {digest}"

@@ -10,8 +10,9 @@ import h5py
 from pydantic import ValidationError
 
 from ulfine_cache.atomic import make_directory, reason, sync_directory
+from ulfine_cache.command import config_of
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.import_features import ImportFeaturesConfig, import_features
+from ulfine_cache.import_features import import_features
 from ulfine_cache.progress import Progress
 from ulfine_cache.sources.source import blocks_of, listing_digest
 from ulfine_cache.store.cache_file import library_versions, read_shard_table
@@ -95,9 +96,7 @@ def _import_again(scratch: Path, request: dict[str, str], progress: Progress) ->
     file = Path(request["file"])
     if file.is_file() and file_sha256(file) != request["sha256"]:
         raise UlfineError(f"{file} has changed since it was imported")
-    values = {"file": str(file), "out": str(scratch), "text_features": request["text_features"], "index": "none"}
-    config = ImportFeaturesConfig.model_validate_json(json.dumps(values))
-    import_features(**config.model_dump(), progress=progress)
+    import_features(file=file, out=scratch, text_features=request["text_features"], index="none", progress=progress)
     return str(file)
 
 
@@ -105,16 +104,16 @@ def _encode_again(
     cache: Path, scratch: Path, damaged: Sequence[Path], request: dict[str, str], progress: Progress
 ) -> str:
     from ulfine_cache.sources.open_source import open_source
-    from ulfine_cache.stage_one import CacheFeaturesConfig, cache_features
+    from ulfine_cache.stage_one import cache_features
 
-    values = request | {"out": str(scratch), "index": "none"}
+    recorded = json.dumps(request | {"out": str(scratch), "index": "none"})
     try:
-        config = CacheFeaturesConfig.model_validate_json(json.dumps(values))
+        arguments = config_of(cache_features).model_validate_json(recorded).model_dump()
     except ValidationError as error:
         raise UlfineError(f"{cache / CACHE_FILE} records a request that this version does not know") from error
-    items = open_source(config.source).items
+    items = open_source(arguments["source"]).items
     table = read_shard_table(cache)
-    blocks = blocks_of(items, config.shard_size)
+    blocks = blocks_of(items, arguments["shard_size"])
     sound = [(number, path) for number, path in enumerate(table.paths) if path not in damaged]
     # Before any work: otherwise every shard whose images changed would be encoded as well.
     changed = [
@@ -124,14 +123,14 @@ def _encode_again(
     ]
     if changed or len(blocks) != len(table.paths):
         raise UlfineError(
-            f"images in {config.source} were added, removed or changed since; to encode those anew, delete the damaged "
-            "shards and run the command that made the cache again"
+            f"images in {arguments['source']} were added, removed or changed since; to encode those anew, delete the "
+            "damaged shards and run the command that made the cache again"
         )
     make_directory(scratch / SHARDS)
     for _, path in sound:
         _share(path, scratch / SHARDS / path.name)
-    cache_features(**config.model_dump(), progress=progress)
-    return str(config.source)
+    cache_features(**arguments, progress=progress)
+    return str(arguments["source"])
 
 
 def _share(path: Path, target: Path) -> None:

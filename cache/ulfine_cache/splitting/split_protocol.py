@@ -11,33 +11,32 @@ Data sets that are long-tailed themselves need no counts: a fraction of every cl
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict
 
 from ulfine_cache.config import StrictConfig
 from ulfine_cache.errors import UlfineError, UsageError
-
-Shape = Literal["consistent", "uniform", "reversed", "middle", "head-tail"]
-Unlabelled = Literal["consistent", "uniform", "reversed", "middle", "head-tail", "own"]
-Ranks = Literal["permutation", "class-index"]
+from ulfine_cache.splitting.protocol_types import Fraction, Imbalance, Natural, Positive, Ranks, Shape, Unlabelled
 
 
 class SplitProtocol(StrictConfig):
-    """How to draw a long-tailed split; the parameters of `make_split`.
+    """How to draw a long-tailed split; `ulfine_cache.splits.make_split` says what each value means.
 
     Either `labelled_max` and `imbalance` or `labelled_fraction` say how many rows are labelled.
     """
 
-    labelled_max: int | None = Field(default=None, ge=1)
-    imbalance: float | None = Field(default=None, ge=1, allow_inf_nan=False)
-    labelled_fraction: float | None = Field(default=None, gt=0, lt=1)
-    unlabelled_max: int | None = Field(default=None, ge=0)
-    unlabelled_imbalance: float | None = Field(default=None, ge=1, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    labelled_max: Positive | None = None
+    imbalance: Imbalance | None = None
+    labelled_fraction: Fraction | None = None
+    unlabelled_max: Natural | None = None
+    unlabelled_imbalance: Imbalance | None = None
     unlabelled: Unlabelled = "consistent"
     ranks: Ranks = "permutation"
-    test_per_class: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
+    test_per_class: Positive | None = None
+    seed: Natural = 0
 
 
 def long_tailed_counts(n_max: int, imbalance: float, n_classes: int) -> list[int]:

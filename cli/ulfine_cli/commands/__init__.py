@@ -1,33 +1,71 @@
-"""The commands, one file each, in the order in which they are used."""
+"""The commands in the order in which they are used: the function that does the work, an example, and how it is shown.
 
-from ulfine_cli.commands.cache_features import cache_features
-from ulfine_cli.commands.compare import compare
-from ulfine_cli.commands.convert import convert
-from ulfine_cli.commands.evaluate import evaluate
-from ulfine_cli.commands.export import export
-from ulfine_cli.commands.fit import fit
-from ulfine_cli.commands.import_features import import_features
-from ulfine_cli.commands.info import info
-from ulfine_cli.commands.neighbours import neighbours
-from ulfine_cli.commands.predict import predict
-from ulfine_cli.commands.quickstart import quickstart
-from ulfine_cli.commands.serve import serve
-from ulfine_cli.commands.split import split
-from ulfine_cli.commands.verify import verify
+Figures that need no table are shown name by name; a file in this folder is for those that do.
+"""
+
+from ulfine_cli.command import Command
+from ulfine_cli.commands import compare, evaluate, export, fit, neighbours, predict, quickstart, split, verify
 
 COMMANDS = (
-    quickstart,
-    cache_features,
-    import_features,
-    info,
-    verify,
-    neighbours,
-    convert,
-    split,
-    fit,
-    evaluate,
-    compare,
-    predict,
-    export,
-    serve,
+    Command("ulfine_exports.quickstart:quickstart", "ulfine quickstart --out quickstart", show=quickstart.show),
+    Command(
+        "ulfine_cache.stage_one:cache_features",
+        "ulfine cache-features photos --out cache --model ViT-B-16 --pretrained openai",
+        ("source",),
+    ),
+    Command(
+        "ulfine_cache.import_features:import_features",
+        "ulfine import-features features.npz --out cache",
+        ("file",),
+    ),
+    Command("ulfine_exports.info:info", "ulfine info cache", ("target",)),
+    Command(
+        "ulfine_cache.verify:verify",
+        "ulfine verify cache --repair",
+        ("cache",),
+        show=verify.show,
+        failures=verify.damaged,
+    ),
+    Command(
+        "ulfine_cache.neighbours:neighbours",
+        'ulfine neighbours cache photos/new.jpg "a red car"',
+        ("cache", "queries"),
+        show=neighbours.show,
+    ),
+    Command("ulfine_cache.convert:convert", "ulfine convert cache --to npy --out arrays", ("cache",)),
+    Command(
+        "ulfine_cache.splits:make_split",
+        "ulfine split cache --name tail --labelled-max 50 --imbalance 10 --unlabelled reversed",
+        ("cache",),
+        show=split.show,
+    ),
+    Command(
+        "ulfine_fast.fitting:fit",
+        "ulfine fit cache --out run --split tail --method ulfine --seed 0",
+        ("cache",),
+        show=fit.show,
+        failures=fit.failures,
+        renamed={"config": "settings"},
+    ),
+    Command("ulfine_fast.evaluate:evaluate", "ulfine evaluate run --json metrics.json", ("run",), show=evaluate.show),
+    Command(
+        "ulfine_fast.compare:compare",
+        "ulfine compare cache --split tail --methods zero-shot,lp,ulfine --seeds 5",
+        ("cache",),
+        show=compare.show,
+    ),
+    Command(
+        "ulfine_exports.predict:predict",
+        "ulfine predict model.onnx photos/new --out predictions.csv",
+        ("model", "inputs"),
+        show=predict.show,
+        failures=predict.unreadable,
+    ),
+    Command(
+        "ulfine_exports.export:export_onnx",
+        "ulfine export run --onnx model.onnx --input pixels --precision int8",
+        ("run",),
+        show=export.show,
+    ),
+    Command("ulfine_exports.serve.server:serve", "ulfine serve model.onnx --port 8080", ("model",)),
 )

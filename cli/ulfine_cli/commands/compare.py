@@ -1,11 +1,7 @@
-"""`ulfine compare`."""
+"""What `ulfine compare` shows."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from ulfine_cli.command import command
 from ulfine_cli.metrics_table import ACCURACIES, mean_and_spread
 from ulfine_cli.output import Output, percent
 
@@ -42,25 +38,3 @@ def _show_pseudo_labels(methods: list[dict[str, Any]], output: Output) -> None:
     ]
     output.table(["method", *columns], rows)
     output.line("pseudo-labels of the fitted models: percent that are false, and the mean confidence of the false ones")
-
-
-@command(
-    "ulfine_fast.compare:compare",
-    example="ulfine compare cache --split tail --methods zero-shot,lp,ulfine --seeds 5",
-    show=show,
-)
-def compare(
-    *,
-    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Directory of the cache.")],
-    split: Annotated[str, typer.Option(help="Named split, whose protocol is drawn anew for every seed.")],
-    methods: Annotated[str, typer.Option(help="Methods, separated by commas; differences are to the first.")],
-    seeds: Annotated[int, typer.Option(help="How many draws.")] = 5,
-    ablation: Annotated[
-        bool, typer.Option("--ablation", help="The one method named, and the same without each of its parts.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
-) -> None:
-    """Train several methods on the same draws, side by side.
-
-    Every seed draws the split's protocol anew; differences are paired, to the first method.
-    """

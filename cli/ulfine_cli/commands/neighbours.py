@@ -1,11 +1,7 @@
-"""`ulfine neighbours`."""
+"""What `ulfine neighbours` shows."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from ulfine_cli.command import command
 from ulfine_cli.output import Output
 
 
@@ -20,19 +16,3 @@ def show(figures: dict[str, Any], output: Output) -> None:
             for item in query["neighbours"]
         ]
         output.table(["path", "rank", "similarity", "class"], rows, title=title)
-
-
-@command("ulfine_cache.neighbours:neighbours", example='ulfine neighbours cache photos/new.jpg "a red car"', show=show)
-def neighbours(
-    *,
-    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Directory of the cache.")],
-    queries: Annotated[
-        list[str], typer.Argument(metavar="QUERY", help="Image files, words, or paths of the cache itself.")
-    ],
-    k: Annotated[int, typer.Option(help="Neighbours of each query.")] = 10,
-    device: Annotated[str, typer.Option(help="Where the encoder runs: auto, cpu, cuda, cuda:1, mps.")] = "auto",
-) -> None:
-    """Show the images nearest to a picture or to words.
-
-    A path of the cache needs no encoder. Put ./ before an image file whose path the cache has too.
-    """

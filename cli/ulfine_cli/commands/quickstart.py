@@ -1,11 +1,7 @@
-"""`ulfine quickstart`."""
+"""What `ulfine quickstart` shows."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from ulfine_cli.command import command
 from ulfine_cli.metrics_table import ACCURACIES
 from ulfine_cli.output import Output, percent
 
@@ -30,17 +26,3 @@ def show(figures: dict[str, Any], output: Output) -> None:
         f"with {percent(example['confidence'])} %"
     )
     output.pairs({**files, "seconds": figures["seconds"]})
-
-
-@command("ulfine_exports.quickstart:quickstart", example="ulfine quickstart --out quickstart", show=show)
-def quickstart(
-    *,
-    out: Annotated[
-        Path, typer.Option(help="Directory for the photographs, the cache, the runs and the ONNX file.")
-    ] = Path("quickstart"),
-) -> None:
-    """Go the whole way once, offline, on real handwriting.
-
-    Writes scikit-learn's digits as images, caches them with builtin:tiny, draws a long-tailed split, fits three
-    methods, prints their accuracies, exports the last one, and classifies one image with onnxruntime.
-    """

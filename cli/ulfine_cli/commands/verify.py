@@ -1,11 +1,7 @@
-"""`ulfine verify`."""
+"""What `ulfine verify` shows."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from ulfine_cli.command import command
 from ulfine_cli.output import Output
 
 
@@ -20,16 +16,3 @@ def show(figures: dict[str, Any], output: Output) -> None:
 def damaged(figures: dict[str, Any]) -> list[str]:
     """Name each damaged thing."""
     return [f"{item['path']}: {item['reason']}" for item in figures["damaged"]]
-
-
-@command("ulfine_cache.verify:verify", example="ulfine verify cache --repair", show=show, failures=damaged)
-def verify(
-    *,
-    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Directory of the cache.")],
-    repair: Annotated[bool, typer.Option("--repair", help="Make damaged files anew where that is possible.")] = False,
-) -> None:
-    """Read a cache completely and check every checksum.
-
-    Each damaged thing is named, and the exit code is 1. With --repair damaged shards are made again, alone, from the
-    images, and replaced only by the same bytes.
-    """

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_exports.inference.pictures import Picture, by_size, to_array, to_picture, to_pixels
-from ulfine_exports.metadata import VIEWS
+from ulfine_fast.judging.five_crops import Views
 
 if TYPE_CHECKING:
     from ulfine_cache.encoders.encoder import ClipEncoder
@@ -66,20 +66,17 @@ class Predictor(Protocol):
         ...
 
 
-def open_predictor(model: Path, views: str = "auto") -> Predictor:
+def open_predictor(model: Path, views: Views = "auto") -> Predictor:
     """Open a run directory or an exported file.
 
     Args:
         model: The directory or file.
-        views: What a run looks at in an image, one of `ulfine_exports.metadata.VIEWS`; ``"auto"``: what it was judged
-            by when it was fitted.
+        views: What a run looks at in an image, one of `Views`; ``"auto"``: what it was judged by when it was fitted.
 
     Raises:
-        UsageError: `views` is unknown, or an exported file was to look at other views than it does.
+        UsageError: An exported file was to look at other views than it does.
         UlfineError: It is neither, or cannot be used.
     """
-    if views not in ("auto", *VIEWS):
-        raise UsageError(f"unknown views {views!r}: choose auto, {' or '.join(VIEWS)}")
     if model.is_dir():
         return RunPredictor(model, views)
     if model.suffix.lower() == ".onnx" or model.is_file():
@@ -113,7 +110,7 @@ class OnnxPredictor:
         if not recorded or not self.labelled_counts:
             raise UlfineError(
                 f"{self._file.path} does not record which class prior its answers are for, so they cannot be "
-                "moved to another: export the run again"
+                "for a test prior: export the run again"
             )
         return np.asarray(recorded, dtype=np.float64) / sum(recorded)
 

@@ -5,13 +5,13 @@ import importlib.util
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from annotated_types import Ge, Gt, Le
 
-from ulfine_cache.config import StrictConfig
+from ulfine_cache.command import arguments_of, command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 
@@ -26,57 +26,42 @@ _KEEP_ALIVE = 60
 _NEEDED = ("httptools", "prometheus_client", "python_multipart", "starlette", "uvicorn")
 
 
-class ServeConfig(StrictConfig):
-    """The parameters of `serve`."""
-
-    model: Path
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
-    device: str = "auto"
-    threads: int | None = Field(None, ge=1)
-    max_batch: int | None = Field(None, ge=1)
-    max_delay_ms: float = Field(5.0, ge=0, le=60_000)
-    max_queue: int = Field(1024, ge=1)
-    max_body_mb: int = Field(64, ge=1, le=2048)
-    timeout: float = Field(30.0, gt=0)
-
-
+@command
 def serve(
     *,
     model: Path,
     host: str = "127.0.0.1",
-    port: int = 8000,
-    device: str = "auto",
-    threads: int | None = None,
-    max_batch: int | None = None,
-    max_delay_ms: float = 5.0,
-    max_queue: int = 1024,
-    max_body_mb: int = 64,
-    timeout: float = 30.0,
+    port: Annotated[int, Ge(0), Le(65535)] = 8000,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: Annotated[int, Ge(1)] | None = None,
+    max_batch: Annotated[int, Ge(1)] | None = None,
+    max_delay_ms: Annotated[float, Ge(0), Le(60_000)] = 5.0,
+    max_queue: Annotated[int, Ge(1)] = 1024,
+    max_body_mb: Annotated[int, Ge(1), Le(2048)] = 64,
+    timeout: Annotated[float, Gt(0)] = 30.0,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Serve an exported file over HTTP until SIGINT or SIGTERM; what is in flight then is finished.
+    """Serve an exported file over HTTP until Ctrl+C.
 
-    The Open Inference Protocol v2 is under ``/v2``, pictures are classified at ``/classify``, people are served at
-    ``/``, Prometheus at ``/metrics``; ``/openapi.json`` describes all of it. There is no encryption and nobody is
-    asked who they are: what is to be reached from elsewhere belongs behind a proxy.
+    Open Inference Protocol v2 under ``/v2``, image files to ``/classify``, a page for people at ``/``, counts for
+    Prometheus at ``/metrics``; ``/openapi.json`` describes it all. What is in flight at SIGINT or SIGTERM is finished.
+    Needs the extra serve. There is no encryption and no login: put a proxy in front of it before others can reach it.
 
     Args:
-        model: An exported ``.onnx`` file; it is not trusted. torch is not imported.
-        host: Address to listen at; ``"0.0.0.0"`` for all of IPv4.
+        model: The exported ``.onnx`` file; it is not trusted.
+        host: Address to listen at; ``0.0.0.0`` for all of IPv4.
         port: Port to listen at; 0 takes a free one.
-        device: ``"auto"`` takes CUDA where it works, else the CPU; ``"cpu"``; ``"cuda"`` insists.
-        threads: CPU threads of onnxruntime; None takes the CPUs that this process may use.
-        max_batch: Most rows that run together; None takes 1024 rows of features, 64 pictures on CUDA, and on a CPU 8,
-            which are as fast as more and make nobody wait as long.
-        max_delay_ms: Longest time in milliseconds for which a row is held back so that others can join it.
-        max_queue: Most rows that wait; more are refused with 503.
-        max_body_mb: Largest request in MB (2^20 bytes); larger ones are refused with 413.
-        timeout: Longest time in seconds for a body to arrive (408), and for an answer to be computed (503).
+        device: Where it runs; ``auto`` takes CUDA where it works, ``cuda`` insists.
+        threads: CPU threads of onnxruntime; without it the CPUs that may be used.
+        max_batch: Most rows that run together; without it 1024 rows of features, 64 pictures on CUDA, 8 on a CPU.
+        max_delay_ms: Longest time in milliseconds for which a row is held back so that others join it.
+        max_queue: Most rows that wait; more are refused (503).
+        max_body_mb: Largest request in MB of 2^20 bytes; larger ones are refused (413).
+        timeout: Most seconds for a body to arrive (408), and for an answer (503).
         progress: Told where the server listens.
 
     Returns:
-        ``model``, ``url``, ``device``, ``requests``, ``rows`` (classified) and ``seconds``, when it has stopped.
+        Figures: ``model``, ``url``, ``device``, ``requests``, ``rows`` (classified), ``seconds``, when it has stopped.
 
     Raises:
         UsageError: A value is out of range, or the device unknown.
@@ -85,20 +70,9 @@ def serve(
     Example:
         >>> serve(model=Path("model.onnx"), port=8080)  # doctest: +SKIP
     """
-    options = ServeConfig.checked(
-        model=model,
-        host=host,
-        port=port,
-        device=device,
-        threads=threads,
-        max_batch=max_batch,
-        max_delay_ms=max_delay_ms,
-        max_queue=max_queue,
-        max_body_mb=max_body_mb,
-        timeout=timeout,
-    )
+    arguments = {**locals()}  # as the signature names them
     started = time.perf_counter()
-    with _opened(options, progress) as (server, listener, service, url):
+    with _opened(arguments, progress) as (server, listener, service, url):
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:
@@ -106,7 +80,7 @@ def serve(
             if not server.should_exit:
                 raise
     return {
-        "model": str(options.model),
+        "model": str(model),
         "url": url,
         "device": service.model.device,
         "requests": service.metrics.requests,
@@ -136,7 +110,7 @@ def serving(*, progress: Progress = Silent(), **options: Any) -> Iterator[str]: 
         ...     urllib.request.urlopen(f"{url}/v2/health/ready").status
         200
     """
-    with _opened(ServeConfig.checked(**{"port": 0, **options}), progress) as (server, listener, _, url):
+    with _opened(arguments_of(serve, **{"port": 0, **options}), progress) as (server, listener, _, url):
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="serve", daemon=True)
         thread.start()
         try:
@@ -151,7 +125,7 @@ def serving(*, progress: Progress = Silent(), **options: Any) -> Iterator[str]: 
 
 
 @contextlib.contextmanager
-def _opened(options: ServeConfig, progress: Progress) -> "Iterator[tuple[Server, socket.socket, Service, str]]":
+def _opened(asked: Mapping[str, Any], progress: Progress) -> "Iterator[tuple[Server, socket.socket, Service, str]]":
     """Everything but the loop: the server, its socket, its service and its address."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -164,14 +138,14 @@ def _opened(options: ServeConfig, progress: Progress) -> "Iterator[tuple[Server,
     from ulfine_exports.serve.service import Limits, Service
 
     # The address first: to find it taken after a large file has been read would be a pity.
-    with contextlib.closing(_listen(options.host, options.port)) as listener:
-        served = ServedModel(options.model, options.device, options.threads)
+    with contextlib.closing(_listen(asked["host"], asked["port"])) as listener:
+        served = ServedModel(asked["model"], asked["device"], asked["threads"])
         limits = Limits(
-            max_batch=options.max_batch or _batch(served),
-            max_delay=options.max_delay_ms / 1000,
-            max_queue=options.max_queue,
-            max_body=options.max_body_mb * 2**20,
-            seconds=options.timeout,
+            max_batch=asked["max_batch"] or _batch(served),
+            max_delay=asked["max_delay_ms"] / 1000,
+            max_queue=asked["max_queue"],
+            max_body=asked["max_body_mb"] * 2**20,
+            seconds=asked["timeout"],
         )
         service = Service(served, limits)
         config = uvicorn.Config(
@@ -185,13 +159,13 @@ def _opened(options: ServeConfig, progress: Progress) -> "Iterator[tuple[Server,
             proxy_headers=False,
             limit_concurrency=_MAX_CONNECTIONS,
             timeout_keep_alive=_KEEP_ALIVE,
-            timeout_graceful_shutdown=round(2 * options.timeout) + 1,
+            timeout_graceful_shutdown=round(2 * asked["timeout"]) + 1,
         )
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         reason = "" if served.device_reason == "asked for" else f" ({served.device_reason})"
         progress.note(
-            f"{options.model}: {served.metadata.input}, {len(served.class_names)} classes, "
+            f"{asked['model']}: {served.metadata.input}, {len(served.class_names)} classes, "
             f"on {served.device}{reason}, at {url} until Ctrl+C"
         )
         yield uvicorn.Server(config), listener, service, url

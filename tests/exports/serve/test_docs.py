@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from ulfine_exports.serve.server import ServeConfig
+from ulfine_cache.command import parameters_of
+from ulfine_exports.serve.server import serve
 
 TEXT = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 
@@ -35,7 +36,7 @@ def test_triton_configuration_has_the_outputs_of_an_export():
 
 def test_options_are_all_there():
     documented = set(re.findall(r"^\| `--([a-z-]+)`", TEXT, re.MULTILINE))
-    assert documented == {name.replace("_", "-") for name in ServeConfig.model_fields} - {"model", "host", "port"}
+    assert documented == {name.replace("_", "-") for name in parameters_of(serve)} - {"model", "host", "port"}
 
 
 def test_small_installation_lists_the_extra_and_what_is_imported():

@@ -7,8 +7,8 @@ import torch
 from ulfine_fast.priors.class_prior import (
     answered_prior,
     estimate_prior,
-    moved_probabilities,
     prior_shift,
+    probabilities_under,
 )
 from ulfine_fast.priors.logit_adjustment import log_prior
 from ulfine_fast.registry import METHODS, get_method
@@ -25,26 +25,26 @@ def gaussians(prior: np.ndarray, n_rows: int, apart: float = 1.5) -> tuple[np.nd
     return -0.5 * ((rows[:, None] - centres) ** 2).sum(-1), labels
 
 
-def test_moved_probabilities__are_those_of_bayes_rule():
+def test_probabilities_under__are_those_of_bayes_rule():
     old, new = np.array([0.7, 0.2, 0.1]), np.array([0.1, 0.3, 0.6])
     likelihoods, _ = gaussians(UNIFORM, 50)
     joint = np.exp(likelihoods) * new
-    moved = moved_probabilities(likelihoods + np.log(old), prior_shift(new, old))
+    moved = probabilities_under(likelihoods + np.log(old), prior_shift(new, old))
     assert moved.dtype == np.float32
     np.testing.assert_allclose(moved, joint / joint.sum(axis=1, keepdims=True), rtol=1e-5)
 
 
-def test_moved_probabilities__in_blocks(monkeypatch):
+def test_probabilities_under__in_blocks(monkeypatch):
     likelihoods, _ = gaussians(UNIFORM, 50)
-    whole = moved_probabilities(likelihoods, np.array([0.0, 1.0, 2.0]))
+    whole = probabilities_under(likelihoods, np.array([0.0, 1.0, 2.0]))
     monkeypatch.setattr("ulfine_fast.priors.class_prior.MAX_ROWS", 7)
-    np.testing.assert_array_equal(moved_probabilities(likelihoods, np.array([0.0, 1.0, 2.0])), whole)
+    np.testing.assert_array_equal(probabilities_under(likelihoods, np.array([0.0, 1.0, 2.0])), whole)
 
 
 def test_prior_shift__of_zero_is_finite_and_never_wins():
     shift = prior_shift(np.array([0.0, 0.5, 0.5]), UNIFORM)
     assert np.isfinite(shift).all()
-    assert moved_probabilities(np.array([[40.0, 0.0, -1.0]]), shift).argmax() == 1
+    assert probabilities_under(np.array([[40.0, 0.0, -1.0]]), shift).argmax() == 1
     back = prior_shift(UNIFORM, np.array([0.0, 0.5, 0.5]))
     np.testing.assert_allclose(shift + back, 0.0, atol=1e-12)
 

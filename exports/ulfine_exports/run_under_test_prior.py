@@ -1,4 +1,4 @@
-"""A run whose answers are moved to another class prior before it becomes a graph."""
+"""A run whose answers are for a test prior before it becomes a graph."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MovedRun:
+class RunUnderTestPrior:
     """A run and the prior that its answers are for.
 
     Attributes:
-        run: With the moved model; the run itself where nothing was asked for.
+        run: With a `ModelUnderTestPrior`; the run itself where nothing was asked for.
         class_prior: float64 (C,), sums to 1.
         test_prior: ``"uniform"``, ``"labelled"``, ``"estimate"`` or ``"file"``; None where nothing was asked for.
     """
@@ -39,7 +39,7 @@ class MovedRun:
         return prior_figures(self.test_prior, self.class_prior, self.run.class_names)
 
 
-def move_run(rows: "RunRows", test_prior: str | None, views: str, progress: Progress) -> MovedRun:
+def under_test_prior(rows: "RunRows", test_prior: str | None, views: str, progress: Progress) -> RunUnderTestPrior:
     """Put the shift of a test prior behind the logits of a run's model (`ulfine_fast.priors.class_prior`).
 
     Args:
@@ -53,17 +53,19 @@ def move_run(rows: "RunRows", test_prior: str | None, views: str, progress: Prog
         UlfineError: The file of weights does not fit; for an estimate the cache is gone or has other rows by now, or
             there are no unlabelled ones.
     """
-    from ulfine_fast.models.moved_model import MovedModel
+    from ulfine_fast.models.model_under_test_prior import ModelUnderTestPrior
     from ulfine_fast.priors.class_prior import prior_shift
-    from ulfine_fast.priors.target_prior import read_target_prior
+    from ulfine_fast.priors.test_prior import read_test_prior
 
     run = rows.run
     answered = run.answered_prior()
     if test_prior is None:
-        return MovedRun(run, answered, None)
-    target = read_target_prior(test_prior, run.class_names, run.labelled_counts)
-    prior = target.settled(lambda: _unlabelled_logits(rows, views), answered, "unlabelled rows", progress)
-    return MovedRun(replace(run, model=MovedModel(run.model, prior_shift(prior, answered))), prior, target.name)
+        return RunUnderTestPrior(run, answered, None)
+    wanted = read_test_prior(test_prior, run.class_names, run.labelled_counts)
+    prior = wanted.settled(lambda: _unlabelled_logits(rows, views), answered, "unlabelled rows", progress)
+    return RunUnderTestPrior(
+        replace(run, model=ModelUnderTestPrior(run.model, prior_shift(prior, answered))), prior, wanted.name
+    )
 
 
 def _unlabelled_logits(rows: "RunRows", views: str) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What `--test-prior` says: a word, or a CSV file of class weights. No torch."""
+"""What `--test-prior` says: a word, or a CSV file of class weights. No torch, and numpy only where it is read."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Annotated
 
 from ulfine_cache.atomic import reason
+from ulfine_cache.command import Written
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_fast.priors.class_prior import IMAGINED, answered_prior, estimate_prior, prior_of_weights
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from ulfine_cache.progress import Progress
@@ -23,9 +22,12 @@ if TYPE_CHECKING:
 WORDS = ("uniform", "labelled", "estimate")
 HEADER = ["class", "weight"]
 
+TestPriorOption = Annotated[str, Written("|".join((*WORDS, "FILE")))]
+"""A test prior as it is asked for."""
+
 
 @dataclass(frozen=True)
-class TargetPrior:
+class TestPrior:
     """Which class prior the answers are wanted for.
 
     Attributes:
@@ -51,6 +53,8 @@ class TargetPrior:
             rows: What the rows are, for a note where they are few.
             progress: Told that.
         """
+        from ulfine_fast.priors.class_prior import IMAGINED, estimate_prior
+
         if self.prior is not None:
             return self.prior
         found = logits()
@@ -63,9 +67,9 @@ class TargetPrior:
         return estimate_prior(found, answered)
 
 
-def read_target_prior(
+def read_test_prior(
     option: str, class_names: Sequence[str], labelled_counts: Sequence[int] | NDArray[np.integer]
-) -> TargetPrior:
+) -> TestPrior:
     """Understand a value of `--test-prior`.
 
     Args:
@@ -79,13 +83,17 @@ def read_target_prior(
         UlfineError: The file is not as described, in words that say what is wrong.
 
     Example:
-        >>> read_target_prior("labelled", ["cat", "dog"], [30, 10]).prior
+        >>> read_test_prior("labelled", ["cat", "dog"], [30, 10]).prior
         array([0.75, 0.25])
     """
+    import numpy as np
+
+    from ulfine_fast.priors.class_prior import answered_prior, prior_of_weights
+
     if option == "estimate":
-        return TargetPrior(option, None)
+        return TestPrior(option, None)
     if option in WORDS:
-        return TargetPrior(option, answered_prior(labelled_counts, 1.0 if option == "labelled" else 0.0))
+        return TestPrior(option, answered_prior(labelled_counts, 1.0 if option == "labelled" else 0.0))
     path = Path(option)
     if not option or not path.exists():
         raise UsageError(
@@ -95,7 +103,7 @@ def read_target_prior(
     values = np.array([weights[name] for name in class_names])
     if not values.any():
         raise UlfineError(f"{path}: all weights are zero, so no class could be predicted: give one at least 1")
-    return TargetPrior("file", prior_of_weights(values))
+    return TestPrior("file", prior_of_weights(values))
 
 
 def _read_weights(path: Path, class_names: Sequence[str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""A fitted classifier whose logits answer for another class prior."""
+"""A fitted classifier whose logits answer for a test prior."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from ulfine_fast.models.logit_model import LogitModel
 
 
-class MovedModel(LogitModel):
+class ModelUnderTestPrior(LogitModel):
     """`z_k + shift_k`, see `ulfine_fast.priors.class_prior`. The parts of a fusion stay as they were fitted.
 
     Args:
@@ -20,8 +20,8 @@ class MovedModel(LogitModel):
         shift: float64 (C,), of `ulfine_fast.priors.class_prior.prior_shift`.
 
     Example:
-        >>> moved = MovedModel(run.model, np.log([2.0, 1.0]))
-        >>> moved(data.features[:5]).shape
+        >>> under = ModelUnderTestPrior(run.model, np.log([2.0, 1.0]))
+        >>> under(data.features[:5]).shape
         torch.Size([5, 2])
     """
 
@@ -34,7 +34,7 @@ class MovedModel(LogitModel):
         self.eval()
 
     def logits(self, features: Tensor) -> Tensor:
-        """Moved logits of unit features, (N, D) to (N, C)."""
+        """Logits of unit features under the test prior, (N, D) to (N, C)."""
         return self.model.logits(features) + self.shift
 
     def part_logits(self, features: Tensor) -> dict[str, Tensor]:
@@ -49,5 +49,5 @@ class MovedModel(LogitModel):
         return torch.softmax(found.clamp_min(torch.finfo(found.dtype).tiny).log_() + self.shift, dim=-1)
 
     def architecture(self) -> dict[str, Any]:
-        """Not to be had: a run keeps the model as it was fitted, and is moved where it is used."""
-        raise TypeError("a moved model cannot be kept in a run: keep the model that it moves")
+        """Not to be had: a run keeps the model as it was fitted; a test prior is of the place where it is used."""
+        raise TypeError("a model under a test prior cannot be kept in a run: keep the model as it was fitted")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.models.moved_model import MovedModel
+from ulfine_fast.models.model_under_test_prior import ModelUnderTestPrior
 from ulfine_fast.models.neighbour_vote import NeighbourVote
 
 SHIFT = np.array([0.5, -1.0, 0.0])
@@ -15,8 +15,8 @@ def model():
     return NeighbourVote.of(rows, torch.eye(3).repeat(3, 1), 5, 0.07)
 
 
-def test_moved_model__logits_and_probabilities_agree(model):
-    moved, features = MovedModel(model, SHIFT), torch.rand(20, 4, generator=torch.Generator().manual_seed(1))
+def test_model_under_test_prior__logits_and_probabilities_agree(model):
+    moved, features = ModelUnderTestPrior(model, SHIFT), torch.rand(20, 4, generator=torch.Generator().manual_seed(1))
     expected = torch.softmax(model(features) + torch.tensor(SHIFT), dim=-1).float()
     torch.testing.assert_close(torch.softmax(moved(features), dim=-1), expected)
     for batch_size in (None, 3):
@@ -25,6 +25,6 @@ def test_moved_model__logits_and_probabilities_agree(model):
     assert moved.parts(features) == {}
 
 
-def test_moved_model__is_not_kept(model):
+def test_model_under_test_prior__is_not_kept(model):
     with pytest.raises(TypeError, match="cannot be kept in a run"):
-        MovedModel(model, SHIFT).architecture()
+        ModelUnderTestPrior(model, SHIFT).architecture()

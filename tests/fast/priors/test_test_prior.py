@@ -5,14 +5,14 @@ import pytest
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Silent
-from ulfine_fast.priors.target_prior import read_target_prior
+from ulfine_fast.priors.test_prior import read_test_prior
 
 CLASSES = ("ash", "date palm", "été")
 COUNTS = (6, 3, 0)
 
 
 def read(option):
-    return read_target_prior(str(option), CLASSES, COUNTS)
+    return read_test_prior(str(option), CLASSES, COUNTS)
 
 
 def test_words():

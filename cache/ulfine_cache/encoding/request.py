@@ -1,0 +1,82 @@
+"""What a call of `cache_features` asks for, in the two forms in which a cache remembers it."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ulfine_cache.encoders.encoder import ClipEncoder
+from ulfine_cache.encoders.prompts import ClassText
+from ulfine_cache.pictures.views import first_view
+from ulfine_cache.store.plan import existing_plan
+
+AUTO = "auto"
+
+_OF_THE_CALL = ("out", "strict", "progress")
+"""Arguments that change nothing about the features."""
+
+
+class Request:
+    """One call of `cache_features`, with what its encoder and its files of words turned out to be.
+
+    Args:
+        arguments: The call's arguments by name.
+        encoder: The encoder that they name.
+        templates: The prompts' templates that they name.
+        texts: The classes and their words.
+
+    Attributes:
+        arguments: The call's arguments by name.
+        plan: What decides about the features: stored in every shard, and refused where it differs from that of an
+            earlier call (`ulfine_cache.store.plan`). ``"batch size"`` is None until one has been found.
+    """
+
+    def __init__(
+        self,
+        arguments: Mapping[str, Any],
+        encoder: ClipEncoder,
+        templates: Sequence[str],
+        texts: Sequence[ClassText],
+    ) -> None:
+        self.arguments = arguments
+        self._encoder = encoder
+        asked = arguments["batch_size"]
+        self.plan: dict[str, Any] = {
+            "made by": "cache-features",
+            "model": encoder.model_name,
+            "pretrained": Path(encoder.pretrained).name,
+            "weights": encoder.weights_hash[:16],
+            "preprocess": first_view(arguments["views"], encoder.preprocess).to_json(),
+            "precision": encoder.precision,
+            "views": arguments["views"],
+            "templates": _named(arguments["templates"], templates),
+            "classes": _named("file", [str(text) for text in texts]) if arguments["classes"] else "folder names",
+            "shard size": arguments["shard_size"],
+            # Kept by later calls, because other batches round a feature otherwise.
+            "batch size": (existing_plan(arguments["out"]) or {}).get("batch size") if asked == AUTO else asked,
+            # Left out where they are not asked for.
+            **({"features before projection": True} if arguments["pre_projection"] else {}),
+            **({"jpeg draft": True} if arguments["jpeg_draft"] else {}),
+        }
+
+    def recorded(self) -> str:
+        """The request as JSON: with the cache's directory it is the call that makes the cache again."""
+        asked = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in self.arguments.items()
+            if name not in _OF_THE_CALL
+        }
+        files = {name: str(Path(asked[name]).resolve()) for name in ("source", "classes") if asked[name]}
+        if Path(asked["templates"]).is_file():
+            files["templates"] = str(Path(asked["templates"]).resolve())
+        chosen = {"pretrained": self._encoder.pretrained, "precision": self._encoder.precision}
+        return json.dumps(asked | files | chosen | {"batch_size": self.plan["batch size"]}, sort_keys=True)
+
+
+def _named(name: str, content: Sequence[str]) -> str:
+    """Return a name that changes with the content, unless the name itself is the content."""
+    if name in ("simple", "imagenet"):
+        return name
+    digest = hashlib.sha256(json.dumps(list(content)).encode()).hexdigest()[:16]
+    return f"{Path(name).name} {digest}"
