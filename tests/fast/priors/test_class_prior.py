@@ -7,6 +7,8 @@ import torch
 from ulfine_fast.priors.class_prior import (
     answered_prior,
     estimate_prior,
+    prior_figures,
+    prior_of_weights,
     prior_shift,
     probabilities_under,
 )
@@ -164,3 +166,25 @@ def test_estimate_prior__of_many_rows_looks_at_a_sample(monkeypatch):
     monkeypatch.setattr("ulfine_fast.priors.class_prior.MAX_ROWS", 1000)
     sample = likelihoods[np.linspace(0, 1999, 1000).round().astype(int)]
     np.testing.assert_array_equal(estimate_prior(likelihoods, UNIFORM), estimate_prior(sample, UNIFORM))
+
+
+def test_estimate_prior__looks_at_a_hundred_thousand_rows_spread_evenly():
+    likelihoods, _ = gaussians(np.array([0.7, 0.2, 0.1]), 150_000)
+    sample = likelihoods[np.linspace(0, 149_999, 100_000).round().astype(int)]
+    np.testing.assert_array_equal(estimate_prior(likelihoods, UNIFORM), estimate_prior(sample, UNIFORM))
+
+
+def test_prior_shift__a_class_that_never_comes_counts_what_the_documents_say():
+    """1e-30 (docs/method.md, exports/README.md), whatever reads the export."""
+    shift = prior_shift(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
+    np.testing.assert_allclose(shift, [np.log(1e-30) - np.log(0.5), np.log(2)])
+
+
+def test_prior_of_weights__shares_of_any_numbers():
+    np.testing.assert_allclose(prior_of_weights(np.array([1.0, 3.0, 0.0])), [0.25, 0.75, 0.0])
+    np.testing.assert_allclose(prior_of_weights(np.full(4, 1.7e308)), 0.25)
+
+
+def test_prior_figures__name_every_class():
+    figures = prior_figures("uniform", np.array([0.5, 0.5]), ("ash", "birch"))
+    assert figures == {"test_prior": "uniform", "class_prior": {"ash": 0.5, "birch": 0.5}}
