@@ -61,9 +61,11 @@ def compare(
         UlfineError: The split was not drawn from a protocol, or yields no test rows.
 
     Example:
-        >>> figures = compare(cache=Path("caches/photos"), split="lt", methods="zero-shot,ulfine", seeds=5)
-        >>> figures["methods"][1]["difference"]
-        {'mean': 0.148, 'stderr': 0.004}
+        >>> figures = compare(cache=Path("photos-cache"), split="lt", methods="zero-shot,ulfine", seeds=5)
+        >>> [method["method"] for method in figures["methods"]]
+        ['zero-shot', 'ulfine']
+        >>> list(figures["methods"][1]["difference"])
+        ['mean', 'stderr']
     """
     from ulfine_cache.feature_cache import FeatureCache
 

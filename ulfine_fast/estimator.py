@@ -50,7 +50,7 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, ClassifierMixin, BaseEstimator
     Example:
         >>> X = np.eye(4)[[0, 1, 0, 1]] + 0.01
         >>> classifier = ULFineClassifier(method="zero-shot").fit(X, ["cat", "dog", "-1", "-1"])
-        >>> list(classifier.predict(X[2:]))
+        >>> classifier.predict(X[2:]).tolist()
         ['cat', 'dog']
     """
 

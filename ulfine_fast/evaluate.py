@@ -54,8 +54,8 @@ def evaluate(
             them were used to fit the run; the file of weights does not fit.
 
     Example:
-        >>> evaluate(run=Path("runs/first"), cache=Path("caches/photos"))["macro_accuracy"]
-        0.95
+        >>> evaluate(run=Path("runs/first"), cache=Path("photos-cache"))["macro_accuracy"] > 0.9
+        True
     """
     import numpy as np
 

@@ -88,6 +88,7 @@ class Method:
         """What an ablation fits: settings of the whole method, under None, then of the method without each part.
 
         Example:
+            >>> from ulfine_fast.registry import get_method
             >>> get_method("ulfine").ablations()["paf"]
             {'paf': False}
         """

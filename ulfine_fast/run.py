@@ -81,8 +81,8 @@ class Run:
 
         Example:
             >>> run = load_run(Path("runs/first"))
-            >>> run.class_names[int(run.predict_proba(features)[0].argmax())]
-            'beach'
+            >>> run.class_names[int(run.predict_proba(cache.features([0]))[0].argmax())]
+            'seven'
         """
         import torch
 
@@ -218,8 +218,8 @@ def load_run(path: Path) -> Run:
         UlfineError: It is missing, damaged, or of a newer version.
 
     Example:
-        >>> load_run(Path("runs/first")).metrics["macro_accuracy"]
-        0.95
+        >>> load_run(Path("runs/first")).metrics["macro_accuracy"] > 0.9
+        True
     """
     from safetensors import SafetensorError, safe_open
 

@@ -41,6 +41,7 @@ def resolve_settings(
         UlfineError: The file is missing or is no YAML mapping.
 
     Example:
+        >>> from ulfine_fast.registry import get_method
         >>> resolve_settings(get_method("zero-shot"), assignments=["scale=50"])
         ZeroShotConfig(scale=50.0)
     """

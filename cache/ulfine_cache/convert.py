@@ -54,7 +54,8 @@ def convert(
         UlfineError: The cache is damaged, `out` holds something else or cannot be written, or pyarrow is missing.
 
     Example:
-        >>> convert(cache=Path("photos-cache"), to="npy", out=Path("photos-npy"))["rows"]  # doctest: +SKIP
+        >>> convert(cache=Path("photos-cache"), to="npy", out=Path("photos-npy"))["rows"]
+        80
     """
     from ulfine_cache.atomic import new_directory
     from ulfine_cache.conversion.to_clip_retrieval import write_clip_retrieval

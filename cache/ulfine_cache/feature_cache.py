@@ -46,8 +46,11 @@ class FeatureCache:
             whatever the shard size, time and place.
 
     Example:
-        >>> cache = FeatureCache.open(Path("digits-cache"))  # doctest: +SKIP
-        >>> cache.features(cache.read_split(None).labelled)  # doctest: +SKIP
+        >>> cache = FeatureCache.open(Path("photos-cache"))
+        >>> cache.class_names
+        ['seven', 'three']
+        >>> cache.features(cache.read_split(None).labelled).shape == (80, cache.n_features)
+        True
     """
 
     path: Path

@@ -46,7 +46,8 @@ def import_features(
         UlfineError: The file is wrong in a way that the line names, `out` holds something else or cannot be written.
 
     Example:
-        >>> import_features(file=Path("whurs19_vit-b-32.npz"), out=Path("whurs19"))  # doctest: +SKIP
+        >>> import_features(file=Path("photos.npz"), out=Path("imported-cache"))["rows"]
+        80
     """
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.sources.feature_file import read_feature_file

@@ -59,9 +59,10 @@ def neighbours(
         UlfineError: There is no cache, a query is no such file, or it cannot be encoded.
 
     Example:
-        >>> found = neighbours(cache=Path("photos-cache"), queries=["a red car"])  # doctest: +SKIP
-        >>> found["queries"][0]["neighbours"][0]  # doctest: +SKIP
-        {'rank': 1, 'row': 3, 'similarity': 0.31, 'path': 'cars/3.jpg', 'class': 'cars'}
+        >>> found = neighbours(cache=Path("photos-cache"), queries=["a photo of a three"])
+        >>> nearest = found["queries"][0]["neighbours"][0]
+        >>> list(nearest), nearest["class"]
+        (['rank', 'row', 'similarity', 'path', 'class'], 'three')
     """
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.search.exact_search import exact_search

@@ -95,7 +95,9 @@ def make_split(
             or the name belongs to a split of another protocol, which runs may refer to.
 
     Example:
-        >>> make_split(cache=Path("digits"), name="lt", labelled_max=40, imbalance=20)  # doctest: +SKIP
+        >>> split = make_split(cache=Path("photos-cache"), name="rare", labelled_max=20, imbalance=5)
+        >>> sorted(split["labelled_counts"])
+        [4, 20]
     """
     given = {**locals()}  # as the signature names them
     from ulfine_cache.feature_cache import FeatureCache

@@ -40,7 +40,7 @@ def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) 
         UlfineError: There is no cache that could be opened at all, or it cannot be repaired.
 
     Example:
-        >>> verify(cache=Path("photos-cache"))["damaged"]  # doctest: +SKIP
+        >>> verify(cache=Path("photos-cache"))["damaged"]
         []
     """
     from ulfine_cache.repairing.integrity import find_problems, foreign_files, read_attributes

@@ -80,8 +80,8 @@ def export_onnx(
             cannot be measured, or a place holds something else. Nothing is written then.
 
     Example:
-        >>> export_onnx(run=Path("runs/first"), onnx=Path("first.onnx"))["parity"]["largest_difference"]
-        1.2e-07
+        >>> export_onnx(run=Path("runs/first"), onnx=Path("first.onnx"))["parity"]["largest_difference"] < 1e-4
+        True
     """
     _check(onnx, triton, to_hub, input, views)
     started = time.perf_counter()

@@ -25,7 +25,7 @@ def info(*, target: Path, progress: Progress = Silent()) -> dict[str, Any]:  # n
         UlfineError: It is none of the three, or is damaged.
 
     Example:
-        >>> info(target=Path("first.onnx"))["kind"]
+        >>> info(target=Path("model.onnx"))["kind"]
         'export'
     """
     if target.is_dir():

@@ -41,9 +41,9 @@ class OnnxClassifier:
 
     Example:
         >>> classifier = OnnxClassifier(Path("model.onnx"))
-        >>> probabilities = classifier.predict_proba(["a.jpg", "b.jpg"])
-        >>> classifier.class_names[probabilities[0].argmax()]
-        'airport'
+        >>> probabilities = classifier.predict_proba(["photos/seven/0001.png", "photos/three/0001.png"])
+        >>> [classifier.class_names[column] for column in probabilities.argmax(axis=1)]
+        ['seven', 'three']
     """
 
     def __init__(self, path: Path | str, device: Device = "auto") -> None:

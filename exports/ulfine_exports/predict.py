@@ -120,9 +120,9 @@ def predict(
             record its prior, or `out` cannot be written.
 
     Example:
-        >>> found = predict(model=Path("first.onnx"), inputs=[Path("photos/new")], out=Path("predictions.csv"))
+        >>> found = predict(model=Path("model.onnx"), inputs=[Path("photos/seven")], out=Path("predictions.csv"))
         >>> found.labels[:2]
-        ['beach', 'port']
+        ['seven', 'seven']
     """
     import numpy as np
 

@@ -78,7 +78,7 @@ def quickstart(*, out: Path = Path("quickstart"), progress: Progress = Silent())
         UlfineError: `out` cannot be written or holds something else.
 
     Example:
-        >>> quickstart()["example"]["label"]
+        >>> quickstart()["example"]["label"]  # doctest: +SKIP
         'seven'
     """
     places = _Places(out)

@@ -8,7 +8,6 @@ import pytest
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
-from ulfine_cache.store.layout import CACHE_FILE
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(12, 5)).astype(np.float32)
@@ -168,7 +167,7 @@ def test_import_features__refusals_are_one_line(tmp_path, arrays, message):
         imported(tmp_path, **arrays)
     assert "\n" not in str(caught.value)
     assert "features.npz" in str(caught.value)
-    assert not (tmp_path / "cache" / CACHE_FILE).exists()
+    assert not (tmp_path / "cache" / "cache.h5").exists()
 
 
 def test_import_features__not_an_npz(tmp_path):
@@ -191,10 +190,10 @@ def test_import_features__not_an_npz(tmp_path):
 
 def test_import_features__again_is_a_no_op_and_another_file_is_refused(tmp_path, recorder):
     imported(tmp_path, features=FEATURES, labels=LABELS)
-    before = (tmp_path / "cache" / CACHE_FILE).stat().st_mtime_ns
+    before = (tmp_path / "cache" / "cache.h5").stat().st_mtime_ns
     imported(tmp_path, recorder, features=FEATURES, labels=LABELS)
     assert any("nothing to do" in note for note in recorder.notes)
-    assert (tmp_path / "cache" / CACHE_FILE).stat().st_mtime_ns == before
+    assert (tmp_path / "cache" / "cache.h5").stat().st_mtime_ns == before
     with pytest.raises(UlfineError, match=r"made in another way \(file .* -> .*choose another --out"):
         imported(tmp_path, features=FEATURES[:6], labels=LABELS[:6])
 

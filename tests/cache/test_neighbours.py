@@ -15,7 +15,6 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
 from ulfine_cache.neighbours import neighbours
 from ulfine_cache.stage_one import cache_features
-from ulfine_cache.store.layout import INDEX_FILE
 
 BUILTIN = {"model": "builtin:tiny", "precision": "fp32", "device": "cpu"}
 
@@ -104,7 +103,7 @@ def test_neighbours__imported_and_without_an_index(imported, recorder):
     paths, _ = by_hand(imported, FeatureCache.open(imported).features()[4], 4)
     assert [item["path"] for item in found] == paths[1:]
     import_features(file=imported.parent / "f.npz", out=imported, index="Flat")
-    (imported / INDEX_FILE).unlink()
+    (imported / "image.faiss").unlink()
     assert ask(imported, path, k=3, progress=recorder) == [found]
     for query in ("a red car", __file__):
         with pytest.raises(UlfineError, match="holds imported features, whose encoder is not known: ask with one of"):

@@ -67,6 +67,18 @@ def test_to_pixels__extreme_shapes_stay_small(mode, shape):
         assert (pixels == (10, 20, 30)).all()
 
 
+@pytest.mark.parametrize(("shape", "resized"), [((10, 160), (20, 320)), ((10, 200), (20, 320)), ((200, 10), (320, 20))])
+def test_resized__far_ends_of_a_picture_over_sixteen_times_as_long_as_wide_are_cut_off(shape, resized):
+    """They lie outside of the centre crop, and what is enlarged stays bounded (cache/README.md)."""
+    image = picture(*shape)
+    preprocess = Preprocess((20, 20), MEAN, STD)
+    assert preprocess.resized(image).size == resized
+    width, height = min(160, shape[0]), min(160, shape[1])
+    left, top = (shape[0] - width) // 2, (shape[1] - height) // 2
+    middle = image.crop((left, top, left + width, top + height))
+    np.testing.assert_array_equal(preprocess.to_pixels(image), preprocess.to_pixels(middle))
+
+
 def test_json__round_trip():
     preprocess = Preprocess((24, 40), MEAN, STD, "bilinear", "longest", 9)
     assert Preprocess.from_json(preprocess.to_json()) == preprocess

@@ -13,7 +13,6 @@ from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.pixels import decode
-from ulfine_cache.store.layout import CACHE_FILE
 
 
 def shard_bytes(cache):
@@ -80,7 +79,7 @@ def test_cache_features__goes_on_after_lost_shards(run, tmp_path, recorder):
     run()
     cache = tmp_path / "cache"
     before = shard_bytes(cache)
-    (cache / CACHE_FILE).unlink()
+    (cache / "cache.h5").unlink()
     (cache / "shards" / "00001.h5").unlink()
     (cache / "shards" / "00003.h5").write_bytes(b"half a shard")
     (cache / "shards" / "00002.h5.partial").write_bytes(b"left over")
@@ -172,7 +171,7 @@ def test_cache_features__nothing_readable(run, photos, tmp_path):
         path.write_bytes(b"")
     with pytest.raises(UlfineError, match=r"none of the 23 images .* can be read \(first: cat/00.png: empty file\)"):
         run()
-    assert not (tmp_path / "cache" / CACHE_FILE).exists()
+    assert not (tmp_path / "cache" / "cache.h5").exists()
 
 
 @pytest.mark.parametrize(

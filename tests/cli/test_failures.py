@@ -4,7 +4,7 @@ import os
 import pytest
 
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_cli.failures import INTERRUPTED, describe, usage_line
+from ulfine_cli.failures import describe, usage_line
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from ulfine_cli.failures import INTERRUPTED, describe, usage_line
         (UlfineError("no images in photos/"), "error: no images in photos/", 1),
         (UlfineError("two\nlines"), "error: two lines", 1),
         (UsageError("unknown method 'x'"), "error: unknown method 'x'", 2),
-        (KeyboardInterrupt(), INTERRUPTED, 1),
+        (KeyboardInterrupt(), "interrupted: run the same command again to go on", 1),
         (ZeroDivisionError("by zero"), "error: internal error (ZeroDivisionError: by zero): run again with --debug", 1),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulfine_cache.errors import UlfineError
-from ulfine_exports.metadata import FORMAT, ExportMetadata
+from ulfine_exports.metadata import ExportMetadata
 
 EXAMPLE = ExportMetadata(input="features", class_names=("a", "b"), n_features=8)
 
@@ -28,7 +28,7 @@ def test_to_props__is_text_that_others_can_read():
     props = EXAMPLE.to_props()
     assert all(isinstance(value, str) for value in props.values())
     assert json.loads(props["class_names"]) == ["a", "b"]
-    assert props["ulfine_format"] == str(FORMAT)
+    assert props["ulfine_format"] == "1"
     assert props["input"] == "features"
 
 

@@ -41,7 +41,7 @@ def choose_views(views: str, preferred: str, cache: FeatureCache) -> str:
         UlfineError: Five crops were asked for and the cache holds other views.
 
     Example:
-        >>> choose_views("auto", "five-crop", FeatureCache.open(Path("caches/crops")))
+        >>> choose_views("auto", "five-crop", cache)
         'five-crop'
     """
     there = cache.attributes.get("views") == FIVE_CROPS
@@ -74,8 +74,8 @@ def mean_logits(model: LogitModel, views: Iterable[Tensor]) -> Tensor:
         float32 (N, C), without gradients.
 
     Example:
-        >>> mean_logits(model, torch.rand(10, 5, 512).unbind(1)).shape
-        torch.Size([10, 19])
+        >>> mean_logits(run.model, torch.rand(10, 5, cache.n_features).unbind(1)).shape
+        torch.Size([10, 2])
     """
     import torch
 

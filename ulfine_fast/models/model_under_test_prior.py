@@ -20,9 +20,9 @@ class ModelUnderTestPrior(LogitModel):
         shift: float64 (C,), of `ulfine_fast.priors.class_prior.prior_shift`.
 
     Example:
-        >>> under = ModelUnderTestPrior(run.model, prior_shift(prior, run.answered_prior()))
-        >>> under(torch.rand(5, 512)).shape
-        torch.Size([5, 19])
+        >>> under = ModelUnderTestPrior(run.model, np.log([2.0, 1.0]))
+        >>> under(data.features[:5]).shape
+        torch.Size([5, 2])
     """
 
     shift: Tensor

@@ -47,7 +47,12 @@ class PriorShiftMixin:
             ValueError: `prior` is none of these, or there is no `X` to estimate from.
 
         Example:
-            >>> list(classifier.with_test_prior({"cat": 1, "dog": 0}).predict(X))
+            >>> from ulfine_fast.estimator import ULFineClassifier
+            >>> X = np.array([[8, 3], [3, 8], [5, 6], [4, 5]])
+            >>> classifier = ULFineClassifier(method="zero-shot").fit(X, ["cat", "dog", "-1", "-1"])
+            >>> classifier.predict(X).tolist()
+            ['cat', 'dog', 'dog', 'dog']
+            >>> classifier.with_test_prior({"cat": 1, "dog": 0}).predict(X).tolist()
             ['cat', 'cat', 'cat', 'cat']
         """
         check_is_fitted(self)

@@ -25,8 +25,8 @@ class LabelledKFold(BaseCrossValidator):
 
     Example:
         >>> X, y = np.eye(6), np.array(["a", "a", "b", "b", "-1", "-1"])
-        >>> [(train.tolist(), test.tolist()) for train, test in LabelledKFold(2).split(X, y)]
-        [([1, 3, 4, 5], [0, 2]), ([0, 2, 4, 5], [1, 3])]
+        >>> [(len(train), y[test].tolist()) for train, test in LabelledKFold(2).split(X, y)]
+        [(4, ['a', 'b']), (4, ['a', 'b'])]
     """
 
     def __init__(self, n_splits: int = 5, *, random_state: int = 0) -> None:

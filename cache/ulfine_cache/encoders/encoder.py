@@ -41,8 +41,9 @@ class ClipEncoder:
             gains nothing on CPUs).
 
     Example:
-        >>> encoder = ClipEncoder.load("builtin:tiny", "")  # doctest: +SKIP
-        >>> encoder.encode_text(["a photo of a seven."]).shape  # doctest: +SKIP
+        >>> encoder = ClipEncoder.load("builtin:tiny", "", "cpu", "fp32")
+        >>> encoder.encode_text(["a photo of a seven."]).shape == (1, encoder.n_features)
+        True
     """
 
     def __init__(

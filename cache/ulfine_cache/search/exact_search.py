@@ -72,7 +72,9 @@ def exact_search(shards: Sequence[Path], queries: npt.NDArray[np.float32], k: in
         UlfineError: A shard is missing or damaged.
 
     Example:
-        >>> similarities, rows = exact_search(cache.shard_paths, queries, 10)  # doctest: +SKIP
+        >>> similarities, rows = exact_search(cache.shard_paths, cache.features([3]), 10)
+        >>> rows.shape, int(rows[0, 0])
+        ((1, 10), 3)
     """
     search = ExactSearch(queries, k)
     for block in unit_blocks(shards):

@@ -52,8 +52,8 @@ class ImageFolder:
         UlfineError: It is missing, unreadable, or holds no image where one is expected.
 
     Example:
-        >>> ImageFolder(Path("photos")).items[0].path  # doctest: +SKIP
-        'beagle/0001.jpg'
+        >>> ImageFolder(Path("photos")).items[0].path
+        'seven/0001.png'
     """
 
     def __init__(self, root: Path) -> None:

@@ -46,8 +46,8 @@ def open_source(source: Path) -> ImageSource:
         UlfineError: There is no such thing, it is of no known kind, or the kind refuses it.
 
     Example:
-        >>> open_source(Path("shards/train-{000..012}.tar")).classes  # doctest: +SKIP
-        ['beagle', 'pug']
+        >>> open_source(Path("shards/train-{000..001}.tar")).classes
+        ['seven', 'three']
     """
     text = str(source)
     try:

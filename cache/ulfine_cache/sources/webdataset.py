@@ -43,8 +43,8 @@ class WebDataset:
         UlfineError: A file is compressed, or there is no image in any of them.
 
     Example:
-        >>> WebDataset(["/data/train-000.tar"], "/data").items[0].path  # doctest: +SKIP
-        'train-000.tar/beagle_0001.jpg'
+        >>> WebDataset(["shards/train-000.tar"], "shards").items[0].path
+        'train-000.tar/seven_0001.png'
     """
 
     def __init__(self, tars: Sequence[str], location: str) -> None:

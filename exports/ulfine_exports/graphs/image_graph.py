@@ -43,6 +43,7 @@ def preprocess_graph(preprocess: "Preprocess", opset: int, *, five_crops: bool =
         (batch, 3, H, W), or (batch, 5, 3, H, W) with five crops.
 
     Example:
+        >>> from ulfine_cache.preprocess import Preprocess
         >>> model = preprocess_graph(Preprocess((224, 224), (0.5,) * 3, (0.5,) * 3), 20)
         >>> [item.name for item in model.graph.input]
         ['image']

@@ -95,7 +95,9 @@ def triton_config(model: "ModelProto", name: str) -> str:
     """The text of ``config.pbtxt``. Batches are formed of requests of the same shape.
 
     Example:
-        >>> print(triton_config(onnx.load("birds.onnx"), "birds"))  # doctest: +SKIP
+        >>> import onnx
+        >>> print(triton_config(onnx.load("model.onnx"), "digits").splitlines()[1])
+        name: "digits"
     """
     lines = [
         _MARK,

@@ -26,7 +26,11 @@ def build_app(service: Service, report: Callable[[str], None] = lambda line: Non
         report: Told in one line about each error of the server's own.
 
     Example:
+        >>> from ulfine_exports.serve.served_model import ServedModel
+        >>> from ulfine_exports.serve.service import Limits
         >>> app = build_app(Service(ServedModel(Path("model.onnx")), Limits(32, 0.005, 1024, 2**26, 30.0)))
+        >>> sorted(route.path for route in app.routes)[:2]
+        ['/', '/classify']
     """
     document = openapi(service)
 

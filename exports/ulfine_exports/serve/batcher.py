@@ -40,9 +40,14 @@ class Batcher:
         observe: Told about each batch: its rows, how many seconds its oldest row waited, how many seconds it ran.
 
     Example:
-        >>> batcher = Batcher(model.run, max_batch=32, max_delay=0.005, max_queue=1024)
-        >>> batcher.start()
-        >>> outputs = await batcher.submit(rows)
+        >>> async def doubled(rows):
+        ...     batcher = Batcher(lambda batch: {"twice": 2 * batch}, max_batch=32, max_delay=0.005, max_queue=1024)
+        ...     batcher.start()
+        ...     answers = await asyncio.gather(*(batcher.submit(row[None]) for row in rows))
+        ...     await batcher.stop()
+        ...     return [answer["twice"].tolist() for answer in answers]
+        >>> asyncio.run(doubled(np.array([[1.0], [2.0]])))
+        [[[2.0]], [[4.0]]]
     """
 
     def __init__(

@@ -25,9 +25,14 @@ class Decoder:
         busy: Pictures that wait or are being decoded.
 
     Example:
-        >>> decoder = Decoder(model.picture_row, threads=2, max_queue=1024, budget=ByteBudget(2**29))
-        >>> async with decoder.decoded(data) as row:
-        ...     outputs = await batcher.submit(row[None])
+        >>> async def decode(data):
+        ...     decoder = Decoder(
+        ...         lambda data: np.frombuffer(data, np.uint8), threads=2, max_queue=8, budget=ByteBudget(2**20)
+        ...     )
+        ...     async with decoder.decoded(data) as row:
+        ...         return row.tolist()
+        >>> asyncio.run(decode(b"abc"))
+        [97, 98, 99]
     """
 
     def __init__(

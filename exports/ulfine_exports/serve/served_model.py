@@ -63,8 +63,8 @@ class ServedModel:
 
     Example:
         >>> model = ServedModel(Path("model.onnx"))
-        >>> model.run(model.picture_row(Path("cat.jpg").read_bytes())[None])["probabilities"].shape
-        (1, 10)
+        >>> model.run(model.picture_row(Path("photos/seven/0001.png").read_bytes())[None])["probabilities"].shape
+        (1, 2)
     """
 
     def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:

@@ -105,6 +105,7 @@ def serving(*, progress: Progress = Silent(), **options: Any) -> Generator[str]:
         UlfineError: As for `serve`.
 
     Example:
+        >>> import urllib.request
         >>> with serving(model=Path("model.onnx")) as url:
         ...     urllib.request.urlopen(f"{url}/v2/health/ready").status
         200

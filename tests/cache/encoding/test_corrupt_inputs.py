@@ -21,7 +21,6 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.pixels import decode
 from ulfine_cache.sources.image_folder import ImageFolder
-from ulfine_cache.sources.regular_file import MAX_BYTES
 from ulfine_cache.stage_one import cache_features
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="pipes, links and names of any bytes are POSIX")
@@ -115,7 +114,7 @@ def gallery(tmp_path):
     with socket.socket(socket.AF_UNIX) as endpoint:
         endpoint.bind(os.path.relpath(cat / "socket.jpg"))
     with (cat / "sparse.jpg").open("wb") as file:
-        file.truncate(MAX_BYTES + 1)
+        file.truncate(2**30 + 1)
     for name, why in (
         ("folder.jpg", "is a directory"),
         ("itself.jpg", "too many levels of symbolic links"),
@@ -124,7 +123,7 @@ def gallery(tmp_path):
         ("pipe.jpg", "is a named pipe"),
         ("null.jpg", "is a device"),
         ("socket.jpg", "is a socket"),
-        ("sparse.jpg", f"larger than 1 GiB: {MAX_BYTES + 1} bytes"),
+        ("sparse.jpg", "larger than 1 GiB: 1073741825 bytes"),
     ):
         bad[f"cat/{name}"] = f"cannot be read: {why}"
     return root, good, bad

@@ -14,7 +14,6 @@ from ulfine_cache.import_features import import_features
 from ulfine_cache.splits import make_split
 from ulfine_cache.stage_one import cache_features
 from ulfine_cache.store.datasets import replacing_file
-from ulfine_cache.store.layout import SCRATCH
 from ulfine_cache.store.lock import writing
 from ulfine_cache.verify import verify
 
@@ -190,9 +189,9 @@ def test_repair__a_damaged_split_stays(cache):
 
 def test_repair__goes_on_after_a_kill(cache):
     # What a killed repair leaves: a folder with some of the shards, and a half-written one.
-    shutil.copytree(cache / "shards", cache / SCRATCH / "shards")
-    (cache / SCRATCH / "shards" / "00001.h5").unlink()
-    (cache / SCRATCH / "shards" / "00001.h5.partial").write_bytes(b"half")
+    shutil.copytree(cache / "shards", cache / ".repair" / "shards")
+    (cache / ".repair" / "shards" / "00001.h5").unlink()
+    (cache / ".repair" / "shards" / "00001.h5.partial").write_bytes(b"half")
     damage(cache / "shards" / "00001.h5")
     damage(cache / "shards" / "00002.h5")
     assert list(repaired(cache)) == ["shards/00001.h5", "shards/00002.h5"]

@@ -11,9 +11,8 @@ from ulfine_cache.info import cache_info
 from ulfine_cache.progress import Silent
 from ulfine_cache.search.exact_search import exact_search, without_row
 from ulfine_cache.search.index import index_cache, search
-from ulfine_cache.search.index_choice import EXACT_ROWS, auto_kind, exact_kind
+from ulfine_cache.search.index_choice import auto_kind, exact_kind
 from ulfine_cache.store.cache_file import CacheContent, write_cache_file
-from ulfine_cache.store.layout import INDEX_FILE
 from ulfine_cache.store.shards import Shard, shard_path, write_shard
 
 LARGE = 20_000
@@ -74,8 +73,8 @@ def nearest(cache, queries, k):
 
 
 def test_auto_kind__by_size():
-    assert auto_kind(2, 512) == auto_kind(EXACT_ROWS, 512) == "Flat"
-    assert auto_kind(EXACT_ROWS + 1, 512) == "IVF1024,PQ256x4fs,Refine(SQfp16)"
+    assert auto_kind(2, 512) == auto_kind(200_000, 512) == "Flat"
+    assert auto_kind(200_001, 512) == "IVF1024,PQ256x4fs,Refine(SQfp16)"
     assert auto_kind(1_000_000, 512) == "IVF2048,PQ256x4fs,Refine(SQfp16)"
     assert auto_kind(10_000_000, 767) == "IVF8192,SQfp16"
     assert exact_kind(1_000_000, 512) == "Flat"
@@ -113,18 +112,18 @@ def test_index_cache__settings_travel_with_the_file(large):
     import faiss
 
     cache, report = large
-    index = faiss.read_index(str(cache.path / INDEX_FILE))
+    index = faiss.read_index(str(cache.path / "image.faiss"))
     assert faiss.extract_index_ivf(index).nprobe == report.quality["nprobe"]
     assert index.k_factor == 32
 
 
 def test_index_cache__same_bytes_again(large, tmp_path):
     cache, report = large
-    before = (cache.path / INDEX_FILE).read_bytes()
+    before = (cache.path / "image.faiss").read_bytes()
     # By the name of its kind, as a repair does.
     again = index_cache(tmp_path, cache.shard_paths, report.kind, progress=Silent())
     assert again.quality["nprobe"] == report.quality["nprobe"]
-    assert (tmp_path / INDEX_FILE).read_bytes() == before
+    assert (tmp_path / "image.faiss").read_bytes() == before
 
 
 def test_index_cache__without_clusters_it_becomes_exact(low_limit, tmp_path, recorder):
@@ -171,7 +170,7 @@ def test_index_cache__duplicates_stand_for_each_other(tmp_path):
 def test_index_cache__what_cannot_be_built(tmp_path, kind, error, message):
     with pytest.raises(error, match=message):
         index_cache(tmp_path, shards_of(tmp_path, noise(3, 8), 2), kind, progress=Silent())
-    assert not (tmp_path / INDEX_FILE).exists()
+    assert not (tmp_path / "image.faiss").exists()
 
 
 def test_search__more_neighbours_than_the_lists_hold(tmp_path):
@@ -222,8 +221,8 @@ def test_import_features__index_is_built_when_another_is_asked_for(tmp_path, rec
     assert figures["index"] == "IVF4,Flat"
     assert figures["index_quality"]["recall_at_10"] >= 0.97
     assert figures["index_quality"]["exact_ms_per_query"] > 0
-    (tmp_path / "cache" / INDEX_FILE).unlink()
+    (tmp_path / "cache" / "image.faiss").unlink()
     import_features(**arguments, index="IVF4,Flat")
-    assert (tmp_path / "cache" / INDEX_FILE).is_file()
+    assert (tmp_path / "cache" / "image.faiss").is_file()
     with h5py.File(tmp_path / "cache" / "cache.h5") as file:
         assert file.attrs["index_request"] == "IVF4,Flat"

@@ -10,7 +10,6 @@ import pytest
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.import_features import import_features
-from ulfine_cache.store.layout import LOCK_FILE
 from ulfine_cache.store.lock import writing
 
 HOLD = """
@@ -44,10 +43,10 @@ def test_writing__second_process_is_refused_and_a_dead_one_forgotten(holder, fea
     line = rf"^another process is writing to {cache}: wait until it has finished, or choose another --out$"
     with pytest.raises(UlfineError, match=line):
         import_features(file=feature_file, out=cache)
-    assert [path.name for path in cache.iterdir()] == [LOCK_FILE]
+    assert [path.name for path in cache.iterdir()] == [".lock"]
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    assert (cache / LOCK_FILE).exists()
+    assert (cache / ".lock").exists()
     assert import_features(file=feature_file, out=cache)["rows"] == 200
 
 

@@ -81,6 +81,18 @@ def test_preprocess_graph__five_crops_in_the_order_of_the_cache(mode, size):
             assert levels(found[0] - expected[order], preprocess).mean() > 1
 
 
+@pytest.mark.parametrize("size", [(20, 700), (700, 20), (20, 320), (40, 30)])
+def test_preprocess_graph__enlarges_at_most_sixteen_times_as_long_as_wide(size):
+    """What lies beyond is outside of the centre crop; enlarging it would take memory without bound."""
+    model = preprocess_graph(PLAIN, 20)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("resized", onnx.TensorProto.UINT8, None))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    prepared, resized = session.run(["prepared", "resized"], {"image": picture(*size)[None]})
+    height, width = (min(side, 16 * min(size)) * 32 // min(size) for side in size)
+    assert resized.shape[2:] == (height, width)
+    assert prepared.shape == (1, 3, 32, 32)
+
+
 def test_preprocess_graph__several_of_one_size_like_one_by_one():
     model = preprocess_graph(PLAIN, 20)
     images = np.stack([picture(70, 90), picture(70, 90)[::-1], picture(70, 90)[:, ::-1]])

@@ -1,5 +1,7 @@
 """Rounds of EM against the same written row by row in numpy, and a sample against all rows."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -65,16 +67,21 @@ def fit_by_loop(rows, weights):
 
 
 def by_loop(rows, labels, unlabelled, rounds):
+    """Prototypes, covariance, class prior and pseudo-labels after so many rounds."""
+    return next(itertools.islice(rounds_by_loop(rows, labels, unlabelled), rounds - 1, None))
+
+
+def rounds_by_loop(rows, labels, unlabelled):
     hard, every = np.eye(N_CLASSES)[labels], np.concatenate([rows, unlabelled]).astype(np.float64)
     prototypes, covariance = fit_by_loop(rows.astype(np.float64), hard)
     prior = np.full(N_CLASSES, 1 / N_CLASSES)
-    for _ in range(rounds):
+    while True:
         gaps = unlabelled[:, None].astype(np.float64) - prototypes
         distances = np.einsum("nkd,de,nke->nk", gaps, np.linalg.inv(covariance), gaps)
         soft = softmax(-0.5 * distances + np.log(prior), axis=1)
         prior = (soft.sum(0) + 1) / (len(unlabelled) + N_CLASSES)
         prototypes, covariance = fit_by_loop(every, np.concatenate([hard, SHARE * soft]))
-    return prototypes, covariance, prior, soft
+        yield prototypes, covariance, prior, soft
 
 
 def test_refine__against_loops():
@@ -101,6 +108,17 @@ def test_refine__ends_where_pseudo_labels_stand_still():
     assert 3 < len(refined.history) < 200
     _, _, prior, _ = by_loop(rows, labels, unlabelled, 200)
     assert refined.prior.numpy() == pytest.approx(prior, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_refine__ends_when_less_than_a_thousandth_of_the_pseudo_labels_moves(seed):
+    """More rounds would cost as much as those before and change no decision."""
+    rows, labels, unlabelled, _ = task(60, seed)
+    soft = [labels for *_, labels in itertools.islice(rounds_by_loop(rows, labels, unlabelled), 60)]
+    moved = [0.5 * np.abs(after - before).sum(1).mean() for before, after in itertools.pairwise(soft)]
+    expected = 2 + next(place for place, share in enumerate(moved) if share < 1e-3)
+    refined, _ = run(rows, labels, unlabelled, np.ones((1, len(rows)), bool), rounds=60)
+    assert len(refined.history) == expected < 55
 
 
 def test_refine__a_sample_stands_for_all():

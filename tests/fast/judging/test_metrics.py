@@ -42,6 +42,15 @@ def test_evaluate_predictions__agrees_with_scikit_learn():
     assert figures["per_class"][1]["labelled"] == 101
 
 
+def test_evaluate_predictions__names_of_the_figures():
+    """They are written to metrics.json and read by other programs."""
+    probabilities, labels = random_case()
+    figures = evaluate_predictions(probabilities, labels, [9] * 7, names(7))
+    accuracies = ("", "macro_", "head_", "medium_", "tail_", "many_", "median_", "few_")
+    assert list(SCALARS) == [*(f"{of}accuracy" for of in accuracies), "ece", "nll"]
+    assert list(figures) == [*SCALARS, "test_rows", "absent_classes", "per_class"]
+
+
 def test_evaluate_predictions__absent_class_leaves_the_means_and_is_named():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1]])
     figures = evaluate_predictions(probabilities, np.array([0, 0]), [9, 5, 1], names(3))

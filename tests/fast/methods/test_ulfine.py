@@ -135,9 +135,26 @@ def test_fit__without_paf_prototypes_stay_at_what_text_predicts():
     model = fit(data, paf=False, unlabelled=False).model
     everything = torch.ones(1, len(data.labels), dtype=torch.bool)
     moments = labelled_moments(data.features, data.labels, N_CLASSES, everything)
-    anchors = text_anchors(data.text.double(), moments, UlfineConfig().anchor_ridge)[0].float()
+    anchors = text_anchors(data.text.double(), moments, 10.0)[0].float()
     expected = (anchors - model.centre) @ model.adapter
     assert model.prototypes.numpy() == pytest.approx(expected.numpy(), abs=1e-2)
+
+
+def test_fit__the_probe_s_penalty_weighs_less_the_more_rows_there_are():
+    """A Gaussian prior of precision 12 beside the summed losses: the probe of rows that all come twice goes further."""
+    from ulfine_fast.closed_form.text_anchored_probe import fit_text_anchored_probes
+
+    data, *_ = world()
+    departures = []
+    for copies in (1, 2, 8):
+        features, labels = data.features.repeat(copies, 1), data.labels.repeat(copies)
+        model = fit(dataclasses.replace(data, features=features, labels=labels), unlabelled=False).model
+        everything = torch.ones(1, len(labels), dtype=torch.bool)
+        penalty = 12 / len(labels)
+        expected = fit_text_anchored_probes(features, labels, model.text, everything, penalty=penalty)[0]
+        assert (features @ (model.probe - expected).T).abs().max() < 0.05
+        departures.append(float((model.probe - model.text).norm()))
+    assert departures[0] < 0.95 * departures[1] < 0.95 * departures[2]
 
 
 def test_fit__a_permutation_of_labels_permutes_logits():

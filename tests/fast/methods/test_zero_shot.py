@@ -21,6 +21,27 @@ def test_fit__text_prototypes_by_hand():
     assert result.diagnostics == {"prototypes": "text"}
 
 
+def test_fit__the_scale_is_the_one_that_clip_learnt():
+    """100, where CLIP clips its temperature (Radford et al., 2021, section 2.5)."""
+    exact = METHOD.fit(data(np.eye(2)), ZeroShotConfig(), 0, Silent()).model(torch.eye(2))
+    assert exact == pytest.approx(100 * torch.eye(2))
+
+
+def test_fit__at_that_scale_the_softmax_means_something(shared_data):
+    with np.load(shared_data / "clip-features" / "whurs19_vit-b-32.npz") as arrays:
+        rows, labels, text = arrays["image_features"], arrays["labels"], arrays["text_features"]
+    photographs = make_training_data(
+        features=rows, labels=labels, unlabelled=rows[:0], text=text, class_names=tuple(map(str, range(19)))
+    )
+
+    def loss(**settings):
+        logits = METHOD.fit(photographs, ZeroShotConfig(**settings), 0, Silent()).model(photographs.features)
+        return float(torch.nn.functional.cross_entropy(logits, photographs.labels))
+
+    assert loss() < 0.7 * loss(scale=50.0)
+    assert loss() < 0.7 * loss(scale=400.0)
+
+
 def test_fit__without_text_the_prototypes_are_class_means():
     result = METHOD.fit(data(), ZeroShotConfig(scale=1.0), 0, Silent())
     mean = (np.array([1.0, 0.0]) + np.array([1.0, 1.0]) / np.sqrt(2)) / 2

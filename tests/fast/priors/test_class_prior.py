@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from ulfine_fast.priors.class_prior import (
-    IMAGINED,
     answered_prior,
     estimate_prior,
+    prior_figures,
+    prior_of_weights,
     prior_shift,
     probabilities_under,
 )
@@ -74,6 +75,10 @@ PRIOR_POWERS = {
 }
 
 
+def test_prior_powers__name_every_method():
+    assert METHODS.keys() == PRIOR_POWERS.keys()
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_prior_power__of_every_method(name):
     method = get_method(name)
@@ -129,7 +134,26 @@ def test_estimate_prior__of_few_rows_stays_near_uniform(n_rows):
     certain = np.zeros((n_rows, 3)) + np.array([30.0, 0.0, 0.0])
     found = estimate_prior(certain, UNIFORM)
     assert found.sum() == pytest.approx(1.0)
-    assert found[0] == pytest.approx((IMAGINED + n_rows) / (3 * IMAGINED + n_rows))
+    # Ten imagined rows a class, as docs/method.md says: even three rows of one class hardly move it.
+    assert found[0] == pytest.approx((10 + n_rows) / (30 + n_rows))
+    assert found[0] < 0.4
+
+
+@pytest.mark.parametrize(("n_rows", "imagined"), [(29, 30), (31, 31)])
+def test_estimate_prior__imagines_ten_rows_a_class_or_as_many_as_there_are(n_rows, imagined):
+    found = estimate_prior(np.tile([500.0, 0.0, 0.0], (n_rows, 1)), UNIFORM)
+    assert found[1] == pytest.approx(imagined / 3 / (imagined + n_rows), rel=1e-6)
+
+
+def test_estimate_prior__goes_on_until_it_stands_still():
+    """Classes that overlap converge slowly; the result is the fixed point all the same."""
+    likelihoods, _ = gaussians(np.array([0.9, 0.1, 0.0]), 500, apart=0.7)
+    prior = UNIFORM
+    for _ in range(5000):
+        joint = np.exp(likelihoods) * prior
+        counts = (joint / joint.sum(axis=1, keepdims=True)).sum(axis=0)
+        prior = (500 / 3 + counts) / 1000
+    np.testing.assert_allclose(estimate_prior(likelihoods, UNIFORM), prior, atol=1e-7)
 
 
 def test_estimate_prior__of_certain_rows_keeps_every_class():
@@ -142,3 +166,25 @@ def test_estimate_prior__of_many_rows_looks_at_a_sample(monkeypatch):
     monkeypatch.setattr("ulfine_fast.priors.class_prior.MAX_ROWS", 1000)
     sample = likelihoods[np.linspace(0, 1999, 1000).round().astype(int)]
     np.testing.assert_array_equal(estimate_prior(likelihoods, UNIFORM), estimate_prior(sample, UNIFORM))
+
+
+def test_estimate_prior__looks_at_a_hundred_thousand_rows_spread_evenly():
+    likelihoods, _ = gaussians(np.array([0.7, 0.2, 0.1]), 150_000)
+    sample = likelihoods[np.linspace(0, 149_999, 100_000).round().astype(int)]
+    np.testing.assert_array_equal(estimate_prior(likelihoods, UNIFORM), estimate_prior(sample, UNIFORM))
+
+
+def test_prior_shift__a_class_that_never_comes_counts_what_the_documents_say():
+    """1e-30 (docs/method.md, exports/README.md), whatever reads the export."""
+    shift = prior_shift(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
+    np.testing.assert_allclose(shift, [np.log(1e-30) - np.log(0.5), np.log(2)])
+
+
+def test_prior_of_weights__shares_of_any_numbers():
+    np.testing.assert_allclose(prior_of_weights(np.array([1.0, 3.0, 0.0])), [0.25, 0.75, 0.0])
+    np.testing.assert_allclose(prior_of_weights(np.full(4, 1.7e308)), 0.25)
+
+
+def test_prior_figures__name_every_class():
+    figures = prior_figures("uniform", np.array([0.5, 0.5]), ("ash", "birch"))
+    assert figures == {"test_prior": "uniform", "class_prior": {"ash": 0.5, "birch": 0.5}}

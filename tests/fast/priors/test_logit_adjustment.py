@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulfine_fast.priors.logit_adjustment import log_prior, logit_adjusted_cross_entropy
+from ulfine_fast.priors.logit_adjustment import log_prior, logit_adjusted_cross_entropy, prior_range
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 0.3, 0.1], [-1.0, 1.0, 4.0], [0.2, 0.2, 0.2]])
 LABELS = np.array([0, 2, 2, 1])
@@ -62,3 +62,57 @@ def test_log_prior__counts_and_floor():
     assert log_prior(torch.tensor([6, 3, 1])).numpy() == pytest.approx(np.log([0.6, 0.3, 0.1]), abs=1e-6)
     # An empty class counts as half a row.
     assert log_prior(torch.tensor([4, 0])).numpy() == pytest.approx(np.log([4 / 4.5, 0.5 / 4.5]), abs=1e-6)
+
+
+def test_log_prior__of_problems_side_by_side():
+    counts = torch.tensor([[[6, 3, 1], [1, 0, 0]], [[2, 2, 4], [5, 4, 1]]])
+    found = log_prior(counts)
+    assert found.shape == (2, 2, 3)
+    for place in np.ndindex(2, 2):
+        assert found[place].numpy() == pytest.approx(log_prior(counts[place]).numpy(), abs=1e-6)
+
+
+def test_prior_range__of_each_problem():
+    found = prior_range(torch.tensor([[[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]]))
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "prior_min": [pytest.approx([0.2, 0.1])],
+        "prior_max": [pytest.approx([0.5, 0.8])],
+    }
+
+
+@pytest.mark.parametrize("weights", [None, [[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 0.0], [0.0] * 4]])
+def test_logit_adjusted_cross_entropy__of_models_side_by_side(weights):
+    """Each of three models has its own logits, labels, prior and weights of rows; none that count give no loss."""
+    generator = np.random.default_rng(0)
+    logits, prior = generator.normal(size=(3, 4, 5)), generator.dirichlet(np.ones(5), size=3)
+    labels = generator.integers(5, size=(3, 4))
+    row_weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    found = logit_adjusted_cross_entropy(
+        torch.tensor(logits), torch.tensor(labels), torch.tensor(prior).log()[:, None], 0.5, row_weights
+    )
+    each = np.array([[by_hand(logits[b, [n]], labels[b, [n]], prior[b], 0.5) for n in range(4)] for b in range(3)])
+    counted = np.ones((3, 4)) if weights is None else np.array(weights)
+    # Less than one row in all is not blown up to one.
+    expected = (each * counted).sum(1) / np.maximum(counted.sum(1), 1.0)
+    assert found.numpy() == pytest.approx(expected)
+
+
+def test_logit_adjusted_cross_entropy__of_two_axes_of_models():
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(size=(2, 3, 4, 5)), generator.integers(5, size=(2, 3, 4))
+    prior, weights = np.full(5, 0.2), generator.integers(1, 3, size=(2, 3, 4)).astype(float)
+    arguments = torch.tensor(logits), torch.tensor(labels), torch.tensor(prior).log()
+    plain = logit_adjusted_cross_entropy(*arguments)
+    weighted = logit_adjusted_cross_entropy(*arguments, 1.0, torch.tensor(weights))
+    for place in np.ndindex(2, 3):
+        each = [by_hand(logits[place][[n]], labels[place][[n]], prior, 1.0) for n in range(4)]
+        assert float(plain[place]) == pytest.approx(np.mean(each))
+        assert float(weighted[place]) == pytest.approx(np.average(each, weights=weights[place]))
+
+
+def test_logit_adjusted_cross_entropy__weights_of_the_rows_of_one_model():
+    logits, labels, prior = torch.tensor(LOGITS), torch.tensor(LABELS), torch.tensor([0.7, 0.2, 0.1]).double()
+    weights = torch.tensor([2.0, 0.0, 1.0, 0.0], dtype=torch.float64)
+    found = logit_adjusted_cross_entropy(logits, labels, prior.log(), 1.0, weights)
+    first, third = (by_hand(LOGITS[[n]], LABELS[[n]], prior.numpy(), 1.0) for n in (0, 2))
+    assert float(found) == pytest.approx((2 * first + third) / 3)

@@ -25,7 +25,7 @@ def test_words():
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_file(tmp_path, encoding, newline):
-    lines = ["class,weight", "été,0", " ash , 3", '"date palm",1e0', ""]
+    lines = ["class,weight", "été,0", "", " ash , 3", '"date palm",1e0', ""]
     (tmp_path / "w.csv").write_bytes(newline.join(lines).encode(encoding))
     found = read(tmp_path / "w.csv")
     assert found.name == "file"
@@ -91,3 +91,8 @@ def test_settled__says_that_few_rows_tell_little():
     assert said == []
     target.settled(lambda: np.zeros((29, 3)), uniform, "test rows", Notes())
     assert said[0].startswith("the class prior is estimated from 29 test rows for 3 classes")
+
+
+def test_file__a_name_with_blanks_is_taken_as_it_is_before_it_is_trimmed(tmp_path):
+    (tmp_path / "w.csv").write_text("class,weight\n ash,3\nash,1\n", "utf-8")
+    np.testing.assert_allclose(read_test_prior(str(tmp_path / "w.csv"), (" ash", "ash"), (1, 1)).prior, [0.75, 0.25])

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 import torch
 
-from ulfine_fast.rows.cross_validation import choose_setting, kept
+from ulfine_fast.rows.cross_validation import Choice, choose_setting, choose_settings, kept
+from ulfine_fast.rows.folds import stratified_folds
 from ulfine_fast.rows.training_data import make_training_data
 
 
@@ -84,3 +86,73 @@ def test_choose_setting__nothing_to_leave_out():
 
 def test_choose_setting__more_folds_than_rows():
     assert choose(data([0, 0, 1]), [([0, 0, 1], 1.0)], n_folds=10).macro_accuracy == [1.0]
+
+
+@pytest.mark.parametrize(("n_rows", "n_folds", "expected"), [(11, 3, 3), (11, 5, 5), (2, 5, 2)])
+def test_choose_setting__trains_once_a_fold(n_rows, n_folds, expected):
+    calls = []
+
+    def fold_logits(keep):
+        calls.append(int((~keep).sum()))
+        yield torch.zeros(calls[-1], 2)
+
+    training = data([row % 2 for row in range(n_rows)], text=True)
+    choose_setting(training, fold_logits, n_settings=1, default=0, n_folds=n_folds, seed=0)
+    assert len(calls) == expected
+    assert sum(calls) == n_rows
+
+
+def test_choose_setting__one_row_cannot_be_left_out():
+    rows = np.eye(4)
+    training = make_training_data(
+        features=rows[:1], labels=np.array([0]), unlabelled=rows[:0], text=rows[:2], class_names=("a", "b")
+    )
+    assert choose(training, [([0], 1.0), ([0], 2.0)], default=1) == Choice(1, [])
+
+
+def row_logits(training, losses):
+    """Logits under which each row has a cross-entropy, and never the right class."""
+    wrong = torch.tensor(losses, dtype=torch.float64).expm1().log()
+    others = torch.nn.functional.one_hot(1 - training.labels, 2).double()
+    return others * wrong[:, None]
+
+
+def test_choose_setting__every_row_s_loss_weighs_the_same_whatever_the_size_of_its_fold():
+    training = data([0, 0, 0, 0, 1, 1, 1, 1, 0, 1])
+    folds = stratified_folds(training.labels, 4, torch.Generator().manual_seed(0))
+    sizes = torch.bincount(folds)
+    large, small = int(sizes.argmax()), int(sizes.argmin())
+    assert [int(sizes[large]), int(sizes[small])] == [3, 2]
+    settings = [
+        row_logits(training, [loss if fold == where else 0.8 for fold in folds])
+        for where, loss in ((large, 1.8), (small, 2.0))
+    ]
+    choice = choose_setting(
+        training,
+        lambda keep: (logits[~keep] for logits in settings),
+        n_settings=2,
+        default=0,
+        n_folds=4,
+        seed=0,
+        criterion="cross-entropy",
+    )
+    # Three rows of 1.8 cost more than two of 2.0. Both predict nothing right, which does not count here.
+    assert choice == Choice(1, [0.0, 0.0])
+
+
+@pytest.mark.parametrize("criterion", ["accuracy", "cross-entropy"])
+def test_choose_settings__each_seed_for_itself(criterion):
+    training = data([0, 0, 0, 1, 1, 1])
+    right = 3.0 * torch.nn.functional.one_hot(training.labels, 2)
+    best_of = {0: 2, 1: 0, 2: 1}
+
+    def fold_logits(keeps):
+        for setting in range(3):
+            yield [(right if best_of[seed] == setting else right.flip(1))[~keep] for seed, keep in enumerate(keeps)]
+
+    found = choose_settings(
+        training, fold_logits, n_settings=3, default=0, n_folds=3, seeds=[5, 6, 7], criterion=criterion
+    )
+    assert [choice.index for choice in found] == [2, 0, 1]
+    accuracies = torch.tensor([choice.macro_accuracy for choice in found])
+    assert accuracies.numpy() == pytest.approx(np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))

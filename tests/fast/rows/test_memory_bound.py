@@ -1,11 +1,13 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
+from ulfine_fast.rows import memory_bound as of_memory
 from ulfine_fast.rows.memory_bound import MemoryBound, free_bytes, memory_bound, readable, resident_bytes
 from ulfine_fast.streaming_choice import must_stream
 
@@ -19,6 +21,12 @@ from ulfine_fast.streaming_choice import must_stream
         ("2GiB", 2 * 2**30),
         ("500MB", 5 * 10**8),
         ("1000000", 10**6),
+        ("7 kB", 7000),
+        ("0.5t", 5 * 10**11),
+        ("3KiB", 3 * 2**10),
+        ("3mib", 3 * 2**20),
+        ("1.5 TiB", 3 * 2**39),
+        ("12 B", 12),
     ],
 )
 def test_memory_bound__sizes(text, expected):
@@ -48,8 +56,43 @@ def test_resident_bytes__grows_with_what_is_held():
     assert int(done.stderr) == pytest.approx(4e7, rel=0.2)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_resident_bytes__is_what_the_system_calls_it():
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    assert resident_bytes() == pytest.approx(1024 * int(lines["VmRSS"].split()[0]), rel=0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_free_bytes__without_a_container_is_what_the_system_can_give(tmp_path, monkeypatch):
+    monkeypatch.setattr(of_memory, "_CGROUP", tmp_path)
+    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    assert free_bytes() == pytest.approx(1024 * int(lines["MemAvailable"].split()[0]), rel=0.2)
+
+
+@pytest.mark.parametrize(("limit", "free"), [("10000", 4700), ("5000", 0)])
+def test_free_bytes__within_the_limit_of_a_container(tmp_path, monkeypatch, limit, free):
+    """Files of both versions of cgroups as the kernel writes them; read files can be dropped (memory.stat)."""
+    monkeypatch.setattr(of_memory, "_CGROUP", tmp_path)
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text("6000\n")
+    (tmp_path / "memory.stat").write_text("anon 4000\ninactive_file 700\nactive_file 1300\n")
+    assert free_bytes() == free
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_bytes() > 10**6
+
+
+@pytest.mark.parametrize(("limit", "free"), [("10000", 4000), ("5000", 0)])
+def test_free_bytes__within_the_limit_of_an_older_container(tmp_path, monkeypatch, limit, free):
+    monkeypatch.setattr(of_memory, "_CGROUP", tmp_path)
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text(f"{limit}\n")
+    (tmp_path / "memory" / "memory.usage_in_bytes").write_text("6000\n")
+    assert free_bytes() == free
+
+
 def test_readable():
     assert [readable(n) for n in (4e9, 10_240_000_000, 81_920_000)] == ["4.0 GB", "10.2 GB", "82 MB"]
+    assert [readable(n) for n in (10**9, 999_000_000)] == ["1.0 GB", "999 MB"]
 
 
 def test_must_stream__where_rows_would_break_the_bound(make_cache):
