@@ -37,7 +37,7 @@ from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.encoding.decoding import PixelRecipe, decode_item
 from ulfine_cache.encoding.lanes import Lanes
 from ulfine_cache.progress import Silent
-from ulfine_cache.sources.image_folder import ImageFolder
+from ulfine_cache.sources.folders.image_folder import ImageFolder
 
 CORES = os.cpu_count() or 1
 

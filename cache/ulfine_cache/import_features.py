@@ -13,7 +13,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.search.index import check_index, has_index, index_cache
-from ulfine_cache.sources.feature_file import TEXT_FEATURES, FeatureFile, read_feature_file
+from ulfine_cache.sources.features.feature_file import TEXT_FEATURES, FeatureFile, read_feature_file
 from ulfine_cache.store.cache_file import CACHE_FILE, CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.store.digest_file import file_sha256
 from ulfine_cache.store.lock import writing

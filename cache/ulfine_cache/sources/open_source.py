@@ -6,12 +6,12 @@ from pathlib import Path
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.file_pattern import is_pattern, matching_files
-from ulfine_cache.sources.image_folder import ImageFolder, is_image_name
-from ulfine_cache.sources.manifest import MANIFESTS, Manifest
+from ulfine_cache.sources.archives.tar_members import compressed
+from ulfine_cache.sources.archives.webdataset import WebDataset
+from ulfine_cache.sources.folders.image_folder import ImageFolder, is_image_name
 from ulfine_cache.sources.source import ImageSource
-from ulfine_cache.sources.tar_members import compressed
-from ulfine_cache.sources.webdataset import WebDataset
+from ulfine_cache.sources.tables.manifest import MANIFESTS, Manifest
+from ulfine_cache.sources.trees.file_pattern import is_pattern, matching_files
 
 TAR = ".tar"
 _EXPECTED = (

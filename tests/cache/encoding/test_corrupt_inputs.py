@@ -20,8 +20,8 @@ from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.pixels import decode
-from ulfine_cache.sources.image_folder import ImageFolder
-from ulfine_cache.sources.regular_file import MAX_BYTES
+from ulfine_cache.sources.folders.image_folder import ImageFolder
+from ulfine_cache.sources.trees.regular_file import MAX_BYTES
 from ulfine_cache.stage_one import cache_features
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="pipes, links and names of any bytes are POSIX")

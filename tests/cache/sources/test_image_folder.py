@@ -7,9 +7,9 @@ import pytest
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.image_folder import ImageFolder
-from ulfine_cache.sources.regular_file import MAX_BYTES
+from ulfine_cache.sources.folders.image_folder import ImageFolder
 from ulfine_cache.sources.source import listing_digest
+from ulfine_cache.sources.trees.regular_file import MAX_BYTES
 
 
 def touch(root, *names):

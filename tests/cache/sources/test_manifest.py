@@ -9,9 +9,9 @@ from pyarrow import parquet
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.class_labels import class_order, class_text
-from ulfine_cache.sources.manifest import Manifest
 from ulfine_cache.sources.source import listing_digest
+from ulfine_cache.sources.tables.manifest import Manifest
+from ulfine_cache.sources.words.class_labels import class_order, class_text
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from itertools import islice
 import pytest
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.file_pattern import expand_braces, matching_files
-from ulfine_cache.sources.image_folder import ImageFolder
-from ulfine_cache.sources.manifest import Manifest
+from ulfine_cache.sources.archives.webdataset import WebDataset
+from ulfine_cache.sources.folders.image_folder import ImageFolder
 from ulfine_cache.sources.open_source import open_source
-from ulfine_cache.sources.webdataset import WebDataset
+from ulfine_cache.sources.tables.manifest import Manifest
+from ulfine_cache.sources.trees.file_pattern import expand_braces, matching_files
 
 
 def write_tar(path):

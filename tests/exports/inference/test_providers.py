@@ -4,8 +4,8 @@ import sys
 
 import onnxruntime
 import pytest
-from tests.exports.gate.test_parity import WEIGHTS, softmax_model
 
+from tests.exports.gate.test_parity import WEIGHTS, softmax_model
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_exports.inference import providers
 from ulfine_exports.inference.providers import open_session, usable_cpus

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ulfine_cache.sources.class_labels import class_text
-from ulfine_cache.sources.image_folder import EXTENSIONS
+from ulfine_cache.sources.archives.tar_members import TarMember
+from ulfine_cache.sources.folders.image_folder import EXTENSIONS
 from ulfine_cache.sources.source import known_set
-from ulfine_cache.sources.tar_members import TarMember
+from ulfine_cache.sources.words.class_labels import class_text
 
 MAX_LABEL_BYTES = 1 << 20
 _LABELS = ("cls", "json", "txt")

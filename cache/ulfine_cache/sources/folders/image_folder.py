@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.regular_file import read_regular, stamp
 from ulfine_cache.sources.source import SETS, UNKNOWN, UNLABELLED, SourceItem
+from ulfine_cache.sources.trees.regular_file import read_regular, stamp
 
 _COMMON = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 EXTENSIONS = frozenset((*_COMMON, ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".tga"))

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.class_labels import class_order, class_text
-from ulfine_cache.sources.manifest_rows import csv_rows, parquet_rows
-from ulfine_cache.sources.regular_file import read_regular, stamp
 from ulfine_cache.sources.source import SETS, UNKNOWN, UNLABELLED, SourceItem, known_set
+from ulfine_cache.sources.tables.manifest_rows import csv_rows, parquet_rows
+from ulfine_cache.sources.trees.regular_file import read_regular, stamp
+from ulfine_cache.sources.words.class_labels import class_order, class_text
 
 MANIFESTS = (".csv", ".parquet")
 """Endings of the files that are read as manifests."""

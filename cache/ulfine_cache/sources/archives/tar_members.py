@@ -7,7 +7,7 @@ from typing import IO, NamedTuple
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.regular_file import open_regular
+from ulfine_cache.sources.trees.regular_file import open_regular
 
 _BUFFER = 1 << 16
 _BLOCK = tarfile.BLOCKSIZE

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.class_labels import MAX_LENGTH, class_order, class_text
-from ulfine_cache.sources.regular_file import check_size, open_regular, stamp
+from ulfine_cache.sources.archives.tar_members import tar_members
+from ulfine_cache.sources.archives.tar_samples import MAX_LABEL_BYTES, TarSample, is_label_name, tar_samples
 from ulfine_cache.sources.source import SETS, UNKNOWN, UNLABELLED, SourceItem, known_set
-from ulfine_cache.sources.tar_members import tar_members
-from ulfine_cache.sources.tar_samples import MAX_LABEL_BYTES, TarSample, is_label_name, tar_samples
+from ulfine_cache.sources.trees.regular_file import check_size, open_regular, stamp
+from ulfine_cache.sources.words.class_labels import MAX_LENGTH, class_order, class_text
 
 _MIN_CAPTIONS = 100
 _NO_LABEL = "its label is missing, perhaps behind the damage of its tar file"
