@@ -18,7 +18,7 @@ from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.search.exact_search import exact_search
 from ulfine_cache.search.index import INDEX_FILE, search
-from ulfine_cache.sources.folders.image_folder import EXTENSIONS
+from ulfine_cache.sources.words.image_names import EXTENSIONS
 
 if TYPE_CHECKING:
     from ulfine_cache.encoders.encoder import ClipEncoder

@@ -10,7 +10,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.archives.webdataset import WebDataset
 from ulfine_cache.sources.folders.image_folder import ImageFolder
 from ulfine_cache.sources.open_source import open_source
-from ulfine_cache.sources.tables.manifest import Manifest
+from ulfine_cache.sources.tables.table_source import TableSource
 from ulfine_cache.sources.trees.file_pattern import expand_braces, matching_files
 
 
@@ -81,7 +81,7 @@ def test_open_source__kinds(tmp_path):
     kinds = {
         "folder": ImageFolder,
         "beside": ImageFolder,
-        "list.csv": Manifest,
+        "list.csv": TableSource,
         "one.tar": WebDataset,
         "shards": WebDataset,
         "shards/*.[tT][aA][rR]": WebDataset,
@@ -123,11 +123,14 @@ def test_open_source__refusals(tmp_path):
         tmp_path / "a.tar.gz"
     )
     assert "(gunzip)" in refusal(tmp_path / "b.tgz")
-    assert "is no source of images: expected a folder" in refusal(tmp_path / "c.zip")
+    assert "is no zip file, or it is cut off: download it again" in refusal(tmp_path / "c.zip")
     assert "ulfine import-features" in refusal(tmp_path / "d.npz")
     assert "is no source of images" in refusal(tmp_path / "e.jpg")
     assert "1 images lie directly in it" in refusal(tmp_path / "flat")
-    assert refusal(tmp_path / "f.*") == f"{tmp_path}/f.* matches {tmp_path}/f.csv: patterns are for .tar files only"
+    assert (
+        refusal(tmp_path / "f.*")
+        == f"{tmp_path}/f.* matches {tmp_path}/f.csv: patterns are for .tar files only, or for tables only"
+    )
     assert refusal(tmp_path / "no").startswith(f"no folder {tmp_path}/no: expected a folder with one folder per class")
     assert refusal(tmp_path / "no.csv").startswith(f"no file {tmp_path}/no.csv: ")
     assert refusal(tmp_path / "c.zip" / "x").startswith("no folder ")

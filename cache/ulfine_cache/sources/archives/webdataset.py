@@ -1,34 +1,37 @@
 """WebDataset shards: uncompressed tar files of images with labels beside them."""
 
 import os
-import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.archives.tar_members import tar_members
+from ulfine_cache.sources.account import Account
+from ulfine_cache.sources.archives.tar_members import TarMember, tar_members
 from ulfine_cache.sources.archives.tar_samples import MAX_LABEL_BYTES, TarSample, is_label_name, tar_samples
-from ulfine_cache.sources.source import SETS, UNKNOWN, UNLABELLED, SourceItem, known_set
-from ulfine_cache.sources.trees.regular_file import check_size, open_regular, stamp
-from ulfine_cache.sources.words.class_labels import MAX_LENGTH, class_order, class_text
+from ulfine_cache.sources.source import UNKNOWN, SourceItem
+from ulfine_cache.sources.source_options import SourceOptions
+from ulfine_cache.sources.trees.regular_file import read_part, stamp
+from ulfine_cache.sources.words.class_labels import LabelColumn, is_name
+from ulfine_cache.sources.words.ignored_names import kind_of_file
+from ulfine_cache.sources.words.set_names import SETS, set_in_name
 
-_MIN_CAPTIONS = 100
 _NO_LABEL = "its label is missing, perhaps behind the damage of its tar file"
+_BESIDE = "images beside another of the same key"
 _SET_NAMES = ("", *SETS)
 
 
 class WebDataset:
     """Images in tar files, in the order of the files' names and in that of each file.
 
-    - An image is a member `KEY.jpg` (`.png`, `.webp`, ... any of `image_folder.EXTENSIONS`); the key is the member's
-      name up to the first dot behind the last slash.
-    - Its class is what `KEY.cls` (class name or whole number), `KEY.json` (field `label`, `cls` or `class`) or
-      `KEY.txt` says, in this order; without any of them, with empty text, null or -1 it is unlabelled. A `.txt` beside
-      one of the others is a caption. So are all `.txt` if there are at least 100 and more than half of them differ.
-    - Its set is what the field `split` of `KEY.json` says, or else the word train, val (validation, valid) or test in
-      the tar file's name (`cifar10-train-000.tar`) or in that of the nearest folder below the files' common one.
+    - An image is a member `KEY.jpg` (or of another ending of an image, or of none if its content is one); the key is
+      the member's name up to the first dot behind the last slash.
+    - Its class is what `KEY.cls` (class name or whole number) or `KEY.json` (field `label`, `cls` or `class`) say, in
+      this order, by the one rule of `words.class_labels.LabelColumn`. `KEY.txt` is a caption and no class, unless
+      `options.captions_as_classes` says that these are class names.
+    - Its set is what the field `set` or `split` of `KEY.json` says, or else the word of a set in the tar file's name
+      (`cifar10-train-000.tar`) or in that of the nearest folder below the files' common one.
     - Its path is `<tar file>/<member>`, relative to the files' common folder.
 
     Only headers and labels are read while it is listed; images are read by their offset. Nothing is extracted. A sample
@@ -38,6 +41,7 @@ class WebDataset:
     Args:
         tars: The tar files.
         location: What the user named them by: a file, a folder or a pattern, absolute.
+        options: What the user says about them.
 
     Raises:
         UlfineError: A file is compressed, or there is no image in any of them.
@@ -47,27 +51,36 @@ class WebDataset:
         'train-000.tar/beagle_0001.jpg'
     """
 
-    def __init__(self, tars: Sequence[str], location: str) -> None:
-        self.location = location
-        self._tars = sorted({os.path.abspath(tar) for tar in tars})  # noqa: PTH100 (links stay links)
+    def __init__(self, tars: Sequence[str], location: str, options: SourceOptions = SourceOptions()) -> None:  # noqa: B008
+        self.location, self.account, self._options = location, Account(), options
+        self._tars = sorted_tars(tars)
         self._starts: list[int] = []
         self._offsets = array("q")
         self._problems: dict[str, str] = {}
-        top = os.path.commonpath([os.path.dirname(tar) for tar in self._tars])  # noqa: PTH120
-        listing = _Listing()
-        for tar in self._tars:
+        self._n_captions = 0
+        listing = _Listing(LabelColumn(options.missing))
+        for tar, name in zip(self._tars, short_names(self._tars), strict=True):
             self._starts.append(len(listing.paths))
-            self._list(tar, PurePath(tar).relative_to(top).as_posix(), listing)
+            self._list(tar, name, listing)
         if not listing.paths:
-            raise UlfineError(f"no images in {location}: expected members KEY.jpg with KEY.cls, KEY.txt or KEY.json")
+            raise UlfineError(
+                f"no images in {location}: expected members KEY.jpg with KEY.cls or KEY.json, folders of classes, or a "
+                "tar file for each class"
+            )
         self.classes: Sequence[str]
-        self.classes, labels = listing.classes_and_labels()
+        try:
+            self.classes, labels = listing.labels.finish(self.account)
+        except ValueError as error:
+            raise UlfineError(f"{location}, {error}") from None
         if self.classes:
             self._problems.update((listing.paths[at], _NO_LABEL) for at in listing.doubtful)
-        rows = zip(listing.paths, listing.labels, listing.sets, listing.sizes, listing.times, strict=True)
+        if self._n_captions:
+            self.account.note(
+                f"{self._n_captions} texts (.txt) are taken for captions, not for classes: see --captions-as-classes"
+            )
+        rows = zip(listing.paths, labels, listing.sets, listing.sizes, listing.times, strict=True)
         self.items: Sequence[SourceItem] = [
-            SourceItem(path, labels[label], _SET_NAMES[number], size, mtime)
-            for path, label, number, size, mtime in rows
+            SourceItem(path, label, _SET_NAMES[number], size, mtime) for path, label, number, size, mtime in rows
         ]
         # Paths do not rise from row to row, so they are found by way of their order: 8 bytes an image, a dict has 100.
         self._by_path = array("l", sorted(range(len(self.items)), key=listing.paths.__getitem__))
@@ -83,18 +96,7 @@ class WebDataset:
             raise OSError(problem)
         at = self._by_path[bisect_left(self._by_path, item.path, key=lambda at: self.items[at].path)]
         tar = self._tars[bisect_right(self._starts, at) - 1]
-        check_size(item.size)
-        with open_regular(tar, 0) as file:
-            if os.fstat(file.fileno()).st_mtime_ns != item.mtime_ns:
-                raise OSError("its tar file has changed since it was listed")
-            file.seek(self._offsets[at])
-            data = file.read(item.size)
-            while len(data) < item.size:
-                more = file.read(item.size - len(data))
-                if not more:
-                    raise OSError("the tar file ends in the middle of it")
-                data += more
-        return data
+        return read_part(tar, self._offsets[at], item.size, item.mtime_ns)
 
     def _list(self, tar: str, name: str, listing: "_Listing") -> None:
         """Append the samples of a tar file, and the file itself if it is damaged."""
@@ -103,64 +105,63 @@ class WebDataset:
         except OSError:
             size, mtime = UNKNOWN, UNKNOWN
         members, damage = tar_members(tar, is_label_name, MAX_LABEL_BYTES)
-        set_name = _set_of(name)
-        for sample in tar_samples(members):
+        set_name = set_in_name(name)
+        samples = tar_samples(members)
+        for sample in samples:
             path = f"{name}/{sample.name}"
             if sample.problem:
                 self._problems[path] = sample.problem
             elif damage and not sample.kind:
                 listing.doubtful.append(len(listing.paths))
             self._offsets.append(sample.offset)
-            listing.append(path, sample, sample.set_name or set_name, mtime)
+            listing.append(path, self._class_of(sample), sample.size, sample.set_name or set_name, mtime)
+        self._count(members, {sample.name for sample in samples})
         if damage:
             self._problems[name] = damage
             self._offsets.append(0)
-            listing.append(name, TarSample("", 0, size), "", mtime)
+            listing.append(name, "", size, "", mtime)
+
+    def _class_of(self, sample: TarSample) -> str:
+        if sample.kind != "txt" or not sample.label:
+            return sample.label
+        if self._options.captions_as_classes and is_name(sample.label):
+            return sample.label
+        self._n_captions += 1
+        return ""
+
+    def _count(self, members: Sequence[TarMember], names: set[str]) -> None:
+        """Count the members that are no items."""
+        for member in members:
+            if member.name in names:
+                names.discard(member.name)
+            else:
+                self.account.ignore(_BESIDE if member.is_image else kind_of_file(member.name.rpartition("/")[2]))
 
 
 class _Listing:
-    """Columns of what has been found so far; labels are numbers of texts, because classes are known at the end only."""
+    """Columns of what has been found so far: tuples of a million rows would be most of the memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: LabelColumn) -> None:
         self.paths: list[str] = []
-        self.labels, self.sets, self.sizes = array("l"), array("b"), array("q")
+        self.labels = labels
+        self.sets, self.sizes = array("b"), array("q")
         self.times: list[int] = []
         self.doubtful: list[int] = []
-        self._texts: dict[tuple[bool, str], int] = {}
-        self._n_txt = 0
 
-    def append(self, path: str, sample: TarSample, set_name: str, mtime: int) -> None:
+    def append(self, path: str, label: str, size: int, set_name: str, mtime: int) -> None:
         self.paths.append(path)
-        from_txt = sample.kind == "txt" and bool(sample.label)
-        self._n_txt += from_txt
-        # What is longer is no name, whatever follows.
-        text = (from_txt, sample.label[: MAX_LENGTH + 1])
-        self.labels.append(self._texts.setdefault(text, len(self._texts)))
+        self.labels.append(label, path)
         self.sets.append(_SET_NAMES.index(set_name))
-        self.sizes.append(sample.size)
+        self.sizes.append(size)
         self.times.append(mtime)
 
-    def classes_and_labels(self) -> tuple[list[str], list[int]]:
-        """Return the classes, and the label that each number of a text stands for."""
-        n_different = sum(from_txt for from_txt, _ in self._texts)
-        captions = self._n_txt >= _MIN_CAPTIONS and 2 * n_different > self._n_txt
-        names = ["" if from_txt and (captions or not _is_name(text)) else text for from_txt, text in self._texts]
-        classes = class_order({name for name in names if name})
-        index = {name: label for label, name in enumerate(classes)} | {"": UNLABELLED}
-        return classes, [index[name] for name in names]
+
+def sorted_tars(tars: Sequence[str]) -> list[str]:
+    """Return absolute paths in order, each once."""
+    return sorted({os.path.abspath(tar) for tar in tars})  # noqa: PTH100 (links stay links)
 
 
-def _is_name(text: str) -> bool:
-    try:
-        return bool(class_text(text))
-    except ValueError:
-        return False
-
-
-def _set_of(name: str) -> str:
-    """Return the set that a tar file's relative name speaks of: the last of its parts that holds one such word."""
-    for part in reversed(name.lower().split("/")):
-        found = {known_set(word) for word in re.split(r"[^a-z0-9]+", part)} - {"", None}
-        if len(found) == 1:
-            return found.pop() or ""
-    return ""
+def short_names(tars: Sequence[str]) -> list[str]:
+    """Return the paths of tar files relative to their common folder, with "/"."""
+    top = os.path.commonpath([os.path.dirname(tar) for tar in tars])  # noqa: PTH120
+    return [PurePath(tar).relative_to(top).as_posix() for tar in tars]

@@ -1,0 +1,85 @@
+"""Which words mean train, val and test, in the names of folders and files and in the cells of tables alike."""
+
+import re
+from collections.abc import Iterable
+
+SETS = ("train", "val", "test")
+"""Names of the sets; an image of no set has the name ""."""
+
+_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+# "TrainImages", "seg_train" and "val2017" are made of several words each.
+_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^A-Za-z]+")
+
+
+def known_set(name: str) -> str | None:
+    """Return the set that a whole word stands for, in any case; "" for no word and None for another one.
+
+    Example:
+        >>> known_set("Training"), known_set("dev"), known_set(""), known_set("extra")
+        ('train', 'val', '', None)
+    """
+    name = name.strip()
+    return _WORDS.get(name.lower()) if name else ""
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words that a name is made of, in lower case.
+
+    Example:
+        >>> words_of("seg_train2 TestImages")
+        ['seg', 'train', 'test', 'images']
+    """
+    return [part.lower() for part in _PARTS.findall(name) if part.isalpha()]
+
+
+def set_in_name(path: str) -> str:
+    """Return the set that a path speaks of: the last of its parts that holds words of exactly one set.
+
+    Example:
+        >>> set_in_name("cifar10-train-000.tar"), set_in_name("test/000.tar"), set_in_name("train-test.tar")
+        ('train', 'test', '')
+    """
+    for part in reversed(path.split("/")):
+        found = {_WORDS[word] for word in words_of(part) if word in _WORDS}
+        if len(found) == 1:
+            return found.pop()
+    return ""
+
+
+def set_folders(names: Iterable[str]) -> dict[str, str]:
+    """Find out which of the names of folders that lie side by side mean sets.
+
+    Whole words count in any case. Where there is none, two different words with the same text around them do
+    ("seg_train" beside "seg_test").
+
+    Returns:
+        The set of each name that means one.
+
+    Example:
+        >>> set_folders(["Train", "Dev", "extra"]), set_folders(["val2017", "train2017"])
+        ({'Train': 'train', 'Dev': 'val'}, {'val2017': 'val', 'train2017': 'train'})
+        >>> set_folders(["train_station", "bus_station"])
+        {}
+    """
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for name in names:
+        parts = _PARTS.findall(name.strip())
+        places = [place for place, part in enumerate(parts) if part.lower() in _WORDS]
+        if len(places) == 1:
+            at = places[0]
+            around = "".join(parts[:at]).lower(), "".join(parts[at + 1 :]).lower()
+            groups.setdefault(around, {})[name] = _WORDS[parts[at].lower()]
+    whole = groups.pop(("", ""), {})
+    if whole:
+        return whole
+    shared = [group for group in groups.values() if len(set(group.values())) > 1]
+    return max(shared, key=len, default={})
