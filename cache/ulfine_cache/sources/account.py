@@ -30,7 +30,9 @@ class Account:
 
     def note(self, line: str) -> None:
         """Say how the source was read."""
-        self.notes.append(line)
+        # Several tables may be read in the same way.
+        if line not in self.notes:
+            self.notes.append(line)
 
     def warn(self, line: str) -> None:
         """Say what looks wrong."""

@@ -12,6 +12,8 @@ from ulfine_cache.sources.archives.open_tars import tar_folders
 from ulfine_cache.sources.archives.tar_members import compressed
 from ulfine_cache.sources.archives.tar_tree import TAR
 from ulfine_cache.sources.archives.webdataset import WebDataset
+from ulfine_cache.sources.arrays.array_images import open_arrays
+from ulfine_cache.sources.arrays.column_images import COLUMN_FILES, ColumnImages, column_of_bytes
 from ulfine_cache.sources.open_tree import open_tree
 from ulfine_cache.sources.source import ImageSource
 from ulfine_cache.sources.source_options import SourceOptions
@@ -80,12 +82,18 @@ def _folder(folder: Path, options: SourceOptions) -> ImageSource:
     tars = [str(folder / name) for name in names if extension(name) == TAR]
     if tars and len(names) == len(entries) and not any(map(is_image_name, names)):
         return _tars(tars, str(folder.resolve()), options)
+    tables = [folder / name for name in sorted(names) if extension(name) in TABLES]
+    if options.root is not None and tables:
+        return _files(tables, str(folder.resolve()), options)
     return open_tree(DiskTree(folder), options, Account())
 
 
 def _files(files: Sequence[Path], location: str, options: SourceOptions) -> ImageSource:
     """Open files that are all of one kind."""
     kinds = {extension(file.name) for file in files}
+    if kinds <= set(COLUMN_FILES) and _hold_images(files, options):
+        top = os.path.commonpath([file.absolute().parent for file in files])
+        return ColumnImages([str(file.absolute()) for file in files], top, options, Account(), location=location)
     if kinds <= set(TABLES):
         return open_tables(files, options, location)
     if kinds == {TAR}:
@@ -96,7 +104,13 @@ def _files(files: Sequence[Path], location: str, options: SourceOptions) -> Imag
     if len(files) > 1:
         odd = next((file for file in files if extension(file.name) not in (*TABLES, TAR)), files[0])
         raise UlfineError(f"{location} matches {odd}: patterns are for {TAR} files only, or for tables only")
+    if kinds == {".npz"} and (arrays := open_arrays(files[0], options)) is not None:
+        return arrays
     raise _refused(files[0])
+
+
+def _hold_images(files: Sequence[Path], options: SourceOptions) -> bool:
+    return column_of_bytes(str(files[0]), options.path_column) is not None
 
 
 def _tars(tars: Sequence[str], location: str, options: SourceOptions) -> ImageSource:
@@ -112,7 +126,10 @@ def _refused(path: Path) -> UlfineError:
     if suffix in _PICKLES or _CIFAR.fullmatch(path.name):
         return _pickles(f"{path} is a pickle")
     if suffix == ".npz":
-        return UlfineError(f"{path} holds arrays, no image files: features go through `ulfine import-features`")
+        return UlfineError(
+            f"{path} holds no arrays of images (such as train_images, N x H x W): features go through "
+            "`ulfine import-features`"
+        )
     return UlfineError(f"{path} is no source of images: {_EXPECTED}")
 
 

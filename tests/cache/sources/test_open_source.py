@@ -118,13 +118,12 @@ def test_open_source__pickles_are_not_read(tmp_path):
 
 
 def test_open_source__refusals(tmp_path):
-    touch(tmp_path, "a.tar.gz", "b.tgz", "c.zip", "d.npz", "e.jpg", "flat/1.jpg", "flat/2.tar", "f.csv", "f.tar")
+    touch(tmp_path, "a.tar.gz", "b.tgz", "c.zip", "e.jpg", "flat/1.jpg", "flat/2.tar", "f.csv", "f.tar")
     assert "is compressed, so its images cannot be read one by one: expand it (gunzip)" in refusal(
         tmp_path / "a.tar.gz"
     )
     assert "(gunzip)" in refusal(tmp_path / "b.tgz")
     assert "is no zip file, or it is cut off: download it again" in refusal(tmp_path / "c.zip")
-    assert "ulfine import-features" in refusal(tmp_path / "d.npz")
     assert "is no source of images" in refusal(tmp_path / "e.jpg")
     assert "1 images lie directly in it" in refusal(tmp_path / "flat")
     assert (

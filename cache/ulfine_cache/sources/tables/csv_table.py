@@ -37,8 +37,9 @@ class CsvTable:
             self._encoding = _encoding(sample)
             with self._text() as text:
                 first = text.readline()
-                self._separator = max(_SEPARATORS, key=first.count)
-                text.seek(0)
+            self._separator = max(_SEPARATORS, key=first.count)
+            # Opened again, because what lies in an archive cannot be wound back.
+            with self._text() as text:
                 self.columns: Sequence[str] = [cell.strip() for cell in next(self._reader(text), [])]
         except OSError as error:
             raise UlfineError(f"cannot read {name}: {reason(error)}") from error

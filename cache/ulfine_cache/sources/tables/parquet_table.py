@@ -1,5 +1,6 @@
 """Parquet tables, piece by piece."""
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ class ParquetTable:
     def __init__(self, name: str, opener: Opener) -> None:
         self.name, self._open = name, opener
         parquet = _import_parquet(name)
-        with guarded(name), opener() as file, parquet.ParquetFile(file) as table:
+        with guarded(name), opener() as file, parquet.ParquetFile(_wound_back(file)) as table:
             self.schema: pyarrow.Schema = table.schema_arrow
             self.n_rows: int = table.metadata.num_rows
         self.columns: Sequence[str] = self.schema.names
@@ -44,10 +45,10 @@ class ParquetTable:
         parquet = _import_parquet(self.name)
         names = [self.class_names.get(column) for column in columns]
         number = 0
-        with guarded(self.name), self._open() as file, parquet.ParquetFile(file) as table:
+        with guarded(self.name), self._open() as file, parquet.ParquetFile(_wound_back(file)) as table:
             for batch in table.iter_batches(_BATCH_ROWS, columns=list(columns)):
                 cells = [
-                    _named(batch.column(column).to_pylist(), known)
+                    named_cells(batch.column(column).to_pylist(), known)
                     for column, known in zip(columns, names, strict=True)
                 ]
                 for row in zip(*cells, strict=True):
@@ -81,15 +82,21 @@ def class_labels(schema: "pyarrow.Schema") -> dict[str, list[str]]:
     return {name: [str(each) for each in names] for name, names in found.items() if isinstance(names, list)}
 
 
-def open_parquet(name: str, file: IO[bytes]) -> Any:
+def open_parquet(path: str) -> Any:
     """Open a Parquet file for reading in small pieces."""
-    return _import_parquet(name).ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+    return _import_parquet(path).ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
 
 
-def _named(cells: list[Any], names: list[str] | None) -> list[Any]:
+def named_cells(cells: list[Any], names: list[str] | None) -> list[Any]:
+    """Return the names of classes instead of their numbers, None for -1; all as it is where there are no names."""
     if names is None:
         return cells
     return [names[cell] if isinstance(cell, int) and 0 <= cell < len(names) else None for cell in cells]
+
+
+def _wound_back(file: IO[bytes]) -> IO[bytes]:
+    """Return a file whose end can be read first; of what lies in an archive only a copy can."""
+    return file if file.seekable() else io.BytesIO(file.read())
 
 
 def _import_parquet(name: str) -> Any:

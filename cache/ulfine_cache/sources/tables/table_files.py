@@ -7,7 +7,7 @@ from pathlib import Path
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.source_options import SourceOptions
-from ulfine_cache.sources.tables.beside import found_rows
+from ulfine_cache.sources.tables.base_folder import fitting_bases
 from ulfine_cache.sources.tables.columns import find_columns
 from ulfine_cache.sources.tables.open_table import open_table
 from ulfine_cache.sources.tables.table import Table
@@ -49,13 +49,13 @@ def open_tables(files: Sequence[Path], options: SourceOptions, location: str) ->
 def _base(tree: DiskTree, table: Table, own: str, options: SourceOptions, account: Account) -> str:
     """Return the folder that a table's paths are relative to: its own, or the only one in it that has the files."""
     column = find_columns(table, options).path
-    if found_rows(tree, table, column, options, own):
+    if fitting_bases(tree, table, column, options, [own]):
         return own
     try:
         folders = [f"{own}/{name}".lstrip("/") for name in tree.folder(own).folders]
     except OSError:
         return own
-    fitting = [folder for folder in folders if found_rows(tree, table, column, options, folder)]
+    fitting = fitting_bases(tree, table, column, options, folders)
     if len(fitting) != 1:
         return own
     account.note(f"the paths of {Path(table.name).name} are taken from the folder {fitting[0]}, where the files are")

@@ -154,6 +154,9 @@ class TablePaths:
         Raises:
             ValueError: It is no path below the tree's top.
         """
+        # As `datasets` names an image that it did not embed.
+        if isinstance(value, dict):
+            value = value.get("path")
         if isinstance(value, bytes):
             value = os.fsdecode(value)
         if isinstance(value, int) and not isinstance(value, bool):

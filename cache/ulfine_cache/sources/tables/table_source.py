@@ -14,7 +14,7 @@ from ulfine_cache.sources.tables.rest import count_rest
 from ulfine_cache.sources.tables.table import Table
 from ulfine_cache.sources.tables.table_paths import TablePaths
 from ulfine_cache.sources.trees.tree import FileTree
-from ulfine_cache.sources.words.class_labels import LabelColumn
+from ulfine_cache.sources.words.class_labels import LabelColumn, single_class, warn_of_several
 from ulfine_cache.sources.words.set_names import SETS, known_set, set_folders
 
 _SET_NAMES = ("", *SETS)
@@ -94,8 +94,7 @@ class TableSource:
             )
         self._sets_by_folder()
         self._paths.tell(account)
-        if self._problems:
-            account.warn(f"{len(self._problems)} images have several classes each: they are in skipped.csv")
+        warn_of_several(account, len(self._problems))
         try:
             self.classes, labels = self._labels.finish(account)
         except ValueError as error:
@@ -126,22 +125,16 @@ class TableSource:
                 if name in seen:
                     raise ValueError(f"{name} comes a second time")
                 seen.add(name)
-                self._labels.append(self._single(name, label), where)
+                label, problem = single_class(label)
+                self._labels.append(label, where)
+                if problem:
+                    self._problems[name] = problem
                 self._sets.append(_set_number(set_name) or default)
             except ValueError as error:
                 raise UlfineError(f"{part.table.name}, {where}: {error}") from None
             self._names.append(name)
             self._sizes.append(size)
             self._times.append(mtime)
-
-    def _single(self, name: str, label: object) -> object:
-        """Return the only one of several classes, and note where there are more."""
-        if not isinstance(label, list | tuple):
-            return label
-        if len(label) > 1:
-            self._problems[name] = f"has several classes: {', '.join(map(str, label))}"
-            return None
-        return label[0] if label else None
 
     def _any_there(self) -> bool:
         # What is there but may not be read has no size either.

@@ -143,6 +143,26 @@ class LabelColumn:
             account.note(f"taken for unlabelled: {counted(counts)} (--missing-labels says which words mean that)")
 
 
+def single_class(label: object) -> tuple[object, str]:
+    """Return the only one of a list of classes, or why an image of several cannot be used; other labels as they are.
+
+    Example:
+        >>> single_class(["cat"]), single_class([]), single_class(["cat", "dog"]), single_class(3)
+        (('cat', ''), (None, ''), (None, 'has several classes: cat, dog'), (3, ''))
+    """
+    if not isinstance(label, list | tuple):
+        return label, ""
+    if len(label) > 1:
+        return None, f"has several classes: {', '.join(map(str, label))}"
+    return (label[0] if label else None), ""
+
+
+def warn_of_several(account: Account, count: int) -> None:
+    """Say how many images have several classes."""
+    if count:
+        account.warn(f"{count} images have several classes each: they are in skipped.csv")
+
+
 def class_order(names: Iterable[str]) -> list[str]:
     """Sort class names: whole numbers first, by their value, then texts.
 

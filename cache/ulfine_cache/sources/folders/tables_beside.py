@@ -1,26 +1,22 @@
 """Tables that lie beside images in folders, and whether they say what is on them."""
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.account import Account, listed
 from ulfine_cache.sources.folders.found_folder import FoundFolder
 from ulfine_cache.sources.folders.layout import Layout
-from ulfine_cache.sources.source import UNKNOWN
 from ulfine_cache.sources.source_options import SourceOptions
+from ulfine_cache.sources.tables.base_folder import best_base
 from ulfine_cache.sources.tables.coco_table import is_coco
 from ulfine_cache.sources.tables.columns import find_columns
 from ulfine_cache.sources.tables.open_table import TABLES, open_table
-from ulfine_cache.sources.tables.table import Table
-from ulfine_cache.sources.tables.table_paths import TablePaths
 from ulfine_cache.sources.tables.table_source import TablePart
 from ulfine_cache.sources.trees.tree import FileTree, joined
 from ulfine_cache.sources.words.image_names import extension
 from ulfine_cache.sources.words.set_names import set_folders, set_in_name
 
-_TRIED_ROWS = 50
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
@@ -66,7 +62,8 @@ def tables_beside(
     if not chosen and refusals and (layout.flat_sets or not n_classes):
         raise refusals[0]
     if not chosen and names:
-        account.note(f"not read: {listed(names)}")
+        why = f", because {refusals[0]}" if refusals else ", because no row names a file that is there"
+        account.warn(f"not read: {listed(names)}{why}")
     if chosen and len(chosen) < len(found):
         rest = [candidate.path for candidate in found if candidate not in chosen]
         account.note(f"not read, because of the tables for the sets: {listed(rest)}")
@@ -113,7 +110,7 @@ def _candidates(
             except UlfineError as error:
                 refusals.append(error)
                 continue
-            base = _base(tree, table, columns.path, options, [folder.path, *(bases or ())])
+            base = best_base(tree, table, columns.path, options, [folder.path, *(bases or ())])
             if base is not None:
                 set_name = sets.get(folder.name, "") if only else set_in_name(name)
                 yield _Candidate(path, TablePart(table, base, set_name), bool(columns.label or columns.one_hot))
@@ -121,22 +118,3 @@ def _candidates(
 
 def _shown(tree: FileTree, path: str) -> str:
     return f"{tree.location}/{path}"
-
-
-def _base(tree: FileTree, table: Table, column: str, options: SourceOptions, bases: Sequence[str]) -> str | None:
-    """Return the folder in which most of a table's first files are, None if none is in any."""
-    counts = {base: found_rows(tree, table, column, options, base) for base in dict.fromkeys(bases)}
-    best = max(counts, key=lambda base: counts[base])
-    return best if counts[best] else None
-
-
-def found_rows(tree: FileTree, table: Table, column: str, options: SourceOptions, base: str) -> int:
-    """Count how many of a table's first rows name a file that is below a folder."""
-    paths, found = TablePaths(tree, options.extension), 0
-    for row in islice(table.rows([column]), _TRIED_ROWS):
-        try:
-            _, size, _ = paths.find(row.cells[0], base)
-        except ValueError:
-            continue
-        found += size != UNKNOWN
-    return found
