@@ -1,6 +1,7 @@
 """`ulfine cache-features`: stage one, from images to a cache of CLIP features."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.views import check_views
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.sources.open_source import open_source
+from ulfine_cache.sources.understood import announce, understood
 from ulfine_cache.store.lock import writing
+from ulfine_cache.store.shards import read_skipped
 
 
 class CacheFeaturesConfig(StrictConfig):
@@ -92,7 +95,7 @@ def cache_features(
     Returns:
         Figures: cache, images, rows, skipped, classes, labelled, unlabelled, val, test, views, features, model,
         pretrained, precision, device, batch_size, index, shards, shards_encoded, seconds, images_per_second (of this
-        call).
+        call), and those of `sources.understood.understood`.
 
     Raises:
         UsageError: A parameter is wrong.
@@ -124,6 +127,7 @@ def cache_features(
     lines = load_templates(config.templates)
     _check_apart(config.out, config.source)
     images = open_source(config.source)
+    announce(images, progress)
     texts = load_classes(config.classes, images.classes)
     with writing(config.out):
         encoder = ClipEncoder.load(config.model, config.pretrained, config.device, config.precision, progress=progress)
@@ -151,7 +155,12 @@ def cache_features(
         "shards_encoded": encoded.shards,
         "seconds": round(seconds, 3),
         "images_per_second": round(encoded.images / encoded.seconds, 1) if encoded.images else 0.0,
+        **understood(cache.class_names, cache.labels, cache.set_names, images.account, _reasons(cache)),
     }
+
+
+def _reasons(cache: FeatureCache) -> Iterator[str]:
+    return (why for path in cache.shard_paths for _, why in read_skipped(path))
 
 
 def _check_apart(out: Path, source: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ulfine_cli.command import command
-from ulfine_cli.output import Output
+from ulfine_cli.understood import show
 
 
 def auto_or_number(value: str) -> int | None:
@@ -21,7 +21,7 @@ def auto_or_number(value: str) -> int | None:
 @command(
     "ulfine_cache.stage_one:cache_features",
     example="ulfine cache-features photos --out cache --model ViT-B-16 --pretrained openai",
-    show=Output.show_pairs,
+    show=show,
 )
 def cache_features(
     *,
