@@ -65,6 +65,8 @@ def import_features(
     content = read_feature_file(config.file, text_features=config.text_features)
     if content.ignored:
         progress.note(f"not read from {config.file.name}: {', '.join(content.ignored)}")
+    for line in content.notes:
+        progress.note(line)
     plan = {
         "made by": "import-features",
         "file": file_sha256(config.file),

@@ -1,8 +1,9 @@
 """The images of a cache, read again from where stage one found them."""
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.errors import UlfineError
 
@@ -33,8 +34,9 @@ def source_reader(cache: "FeatureCache", rows: Iterable[int]) -> Callable[[int],
     if any((folder / paths[row]).is_file() for row in rows):
         return lambda row: (folder / paths[row]).read_bytes()
     from ulfine_cache.sources.open_source import open_source
+    from ulfine_cache.sources.source_options import SourceOptions
 
-    source = open_source(folder)
+    source = open_source(folder, SourceOptions.from_request(_request(cache)))
     items = {item.path: item for item in source.items}
 
     def read(row: int) -> bytes:
@@ -43,3 +45,9 @@ def source_reader(cache: "FeatureCache", rows: Iterable[int]) -> Callable[[int],
         return source.read(items[paths[row]])
 
     return read
+
+
+def _request(cache: "FeatureCache") -> dict[str, Any]:
+    """Return the command that made the cache; older caches do not record it."""
+    recorded = cache.attributes.get("request")
+    return json.loads(str(recorded)) if recorded else {}

@@ -82,7 +82,7 @@ def _warnings(class_names: Sequence[str], counts: Mapping[str, npt.NDArray[np.in
     looks = defaultdict(list)
     for name in class_names:
         looks[suspicion(name)].append(name)
-    del looks[""]
+    looks.pop("", None)
     lines += [f"called like {what} and not like a class: {listed(those)}" for what, those in looks.items()]
     empty = list(names[total == 0])
     if empty and total.sum():
