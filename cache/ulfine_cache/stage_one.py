@@ -16,6 +16,7 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.views import check_views
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.sources.open_source import open_source
+from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.understood import announce, understood
 from ulfine_cache.store.lock import writing
 from ulfine_cache.store.shards import read_skipped
@@ -40,6 +41,13 @@ class CacheFeaturesConfig(StrictConfig):
     pre_projection: bool = False
     jpeg_draft: bool = False
     strict: bool = False
+    path_column: str | None = None
+    label_column: str | None = None
+    set_column: str | None = None
+    root: Path | None = None
+    extension: str | None = None
+    missing_labels: str | None = None
+    captions_as_classes: bool = False
 
 
 def cache_features(
@@ -60,6 +68,13 @@ def cache_features(
     pre_projection: bool = False,
     jpeg_draft: bool = False,
     strict: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    set_column: str | None = None,
+    root: Path | None = None,
+    extension: str | None = None,
+    missing_labels: str | None = None,
+    captions_as_classes: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Encode a folder of images with a frozen CLIP into a cache directory.
@@ -69,14 +84,15 @@ def cache_features(
     whole shard. An image that cannot be read is listed in `skipped.csv` with the reason.
 
     Args:
-        source: Folder of `<class>/`, `unlabelled/`, or of `train/`, `val/`, `test/` with these inside; `.csv` or
-            `.parquet` table of path,label,split; or .tar shards: a file, a folder of them, or a pattern
-            (`open_source`).
+        source: Folder of `<class>/`, `unlabelled/`, or of `train/`, `val/`, `test/` with these inside; table (.csv,
+            .tsv, .jsonl, .json, .parquet) of path,label,set; .zip or .npz file; or .tar files: one, a folder of them,
+            or a pattern (`open_source`; docs/sources.md shows each).
         out: The cache directory.
         model: An open_clip model name, "builtin:tiny", "hf-hub:...", "local-dir:..." or, for a timm model without text,
             "timm:...".
         pretrained: A tag or a local checkpoint file.
-        classes: CSV with folder, name and optionally description; None makes names of the folders.
+        classes: CSV with folder, name and optionally description, or a list such as class_to_idx.json or classes.txt;
+            None makes names of the folders.
         templates: "simple", "imagenet" or a file with one template per line.
         views: "center", "five-crop" or "weak-strong:K".
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -90,6 +106,15 @@ def cache_features(
         jpeg_draft: Let libjpeg shrink large JPEG files by 2, 4 or 8 while it decodes them, but not below twice the
             encoder's size: several times faster for photographs of many megapixels, with slightly other pixels.
         strict: Stop at the first image that cannot be read.
+        path_column: Column of a table that names the images, or holds them; None finds it.
+        label_column: Column of a table with the classes, or "none" if it has no such; None finds it.
+        set_column: Column of a table with train, val and test, or "none"; None finds it.
+        root: Folder that the paths of a table are relative to; None is the table's own. Links below it are followed.
+        extension: What is missing at the end of the paths of a table, such as ".jpg"; None finds it where one image
+            fits.
+        missing_labels: Words, with commas between them, that mean unlabelled in tables and shards; None is what other
+            programs write for a value that is not there ("nan", "NA", "null", "None" and the like).
+        captions_as_classes: Take the text beside an image in a tar file for its class.
         progress: Receives stages and notes.
 
     Returns:
@@ -121,12 +146,19 @@ def cache_features(
         pre_projection=pre_projection,
         jpeg_draft=jpeg_draft,
         strict=strict,
+        path_column=path_column,
+        label_column=label_column,
+        set_column=set_column,
+        root=root,
+        extension=extension,
+        missing_labels=missing_labels,
+        captions_as_classes=captions_as_classes,
     )
     started = time.perf_counter()
     check_views(config.views)
     lines = load_templates(config.templates)
     _check_apart(config.out, config.source)
-    images = open_source(config.source)
+    images = open_source(config.source, SourceOptions.from_request(config.model_dump()))
     announce(images, progress)
     texts = load_classes(config.classes, images.classes)
     with writing(config.out):

@@ -155,7 +155,7 @@ class CacheWriter:
     def _request(self) -> str:
         """What was asked for, as JSON: with the cache's directory it is the call that makes the cache again."""
         request = self.config.model_dump(mode="json", exclude={"out", "strict"})
-        files = {name: str(Path(request[name]).resolve()) for name in ("source", "classes") if request[name]}
+        files = {name: str(Path(request[name]).resolve()) for name in ("source", "classes", "root") if request[name]}
         if Path(self.config.templates).is_file():
             files["templates"] = str(Path(self.config.templates).resolve())
         chosen = {"pretrained": self.encoder.pretrained, "precision": self.encoder.precision}

@@ -104,6 +104,7 @@ def _encode_again(
     cache: Path, scratch: Path, damaged: Sequence[Path], request: dict[str, str], progress: Progress
 ) -> str:
     from ulfine_cache.sources.open_source import open_source
+    from ulfine_cache.sources.source_options import SourceOptions
     from ulfine_cache.stage_one import CacheFeaturesConfig, cache_features
 
     values = request | {"out": str(scratch), "index": "none"}
@@ -111,7 +112,7 @@ def _encode_again(
         config = CacheFeaturesConfig.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise UlfineError(f"{cache / CACHE_FILE} records a request that this version does not know") from error
-    items = open_source(config.source).items
+    items = open_source(config.source, SourceOptions.from_request(config.model_dump())).items
     table = read_shard_table(cache)
     size = config.shard_size
     blocks = [items[start : start + size] for start in range(0, len(items), size)]

@@ -29,8 +29,9 @@ def cache_features(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="Folder with one folder of images per class, and unlabelled/, or train/, val/, test/ of these; "
-            "table (.csv, .parquet) of path,label,split; or .tar shards (file, folder, or a pattern in quotes).",
+            help="Folder with one folder of images per class, and unlabelled/, or train/, val/, test/ of these; table "
+            "(.csv, .tsv, .jsonl, .json, .parquet) of path,label,set; .zip or .npz; or .tar files (one, a folder of "
+            "them, or a pattern in quotes).",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory of the cache.")],
@@ -39,7 +40,10 @@ def cache_features(
     ] = "ViT-B-16",
     pretrained: Annotated[str, typer.Option(help="A tag of pretrained weights, or a checkpoint file.")] = "openai",
     classes: Annotated[
-        Path | None, typer.Option(help="CSV with the columns folder, name and, if wanted, description.")
+        Path | None,
+        typer.Option(
+            help="CSV with the columns folder, name and, if wanted, description; or class_to_idx.json, classes.txt."
+        ),
     ] = None,
     templates: Annotated[
         str, typer.Option(help="Prompts: simple, imagenet, or a file with one template a line.")
@@ -71,6 +75,28 @@ def cache_features(
         ),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")] = False,
+    path_column: Annotated[
+        str | None, typer.Option(help="Column of a table that names the images; found if called as usual.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of a table with the classes, or none; found if called as usual.")
+    ] = None,
+    set_column: Annotated[
+        str | None, typer.Option(help="Column of a table with train, val, test, or none; found if called as usual.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that a table's paths are relative to, instead of the table's own.")
+    ] = None,
+    extension: Annotated[
+        str | None, typer.Option(help="What is missing at the end of a table's paths, such as .jpg.")
+    ] = None,
+    missing_labels: Annotated[
+        str | None,
+        typer.Option(help="Words that mean unlabelled, with commas between; by default nan, NA, null, None, ..."),
+    ] = None,
+    captions_as_classes: Annotated[
+        bool, typer.Option("--captions-as-classes", help="Take KEY.txt beside an image in a tar file for its class.")
+    ] = False,
 ) -> None:
     """Encode images with a frozen CLIP into a cache.
 
