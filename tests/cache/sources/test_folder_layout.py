@@ -139,6 +139,19 @@ def test_layout__between_a_set_and_its_classes_may_be_images(tmp_path):
     }
 
 
+def test_layout__the_nested_sets_of_a_well_known_download(tmp_path):
+    touch(tmp_path, "seg_train/seg_train/sea/1.jpg", "seg_train/seg_train/street/2.jpg", "seg_test/seg_test/sea/3.jpg")
+    touch(tmp_path, "seg_pred/seg_pred/4.jpg")
+    source = open_source(tmp_path)
+    assert listed(tmp_path) == {
+        "seg_train/seg_train/sea/1.jpg": ("sea", "train"),
+        "seg_train/seg_train/street/2.jpg": ("street", "train"),
+        "seg_test/seg_test/sea/3.jpg": ("sea", "test"),
+        "seg_pred/seg_pred/4.jpg": (None, ""),
+    }
+    assert source.account.warnings == ["'seg_pred' holds images without class folders: they are unlabelled"]
+
+
 def test_layout__a_single_class_is_not_walked_through(tmp_path):
     touch(tmp_path, "cat/1.jpg", "cat/deep/2.jpg")
     assert set(listed(tmp_path).values()) == {("cat", "")}

@@ -80,8 +80,27 @@ def test_kaggle__flat_sets_with_a_table_for_each(tmp_path):
         "train/8.jpg": ("dog", "train"),
         "test/9.jpg": (None, "test"),
     }
-    assert "not read, because of the tables for the sets: 'sample_submission.csv'" in source.account.notes
+    assert "not read, because of the tables that count: 'sample_submission.csv'" in source.account.notes
     assert source.account.ignored == {".csv": 3}
+
+
+def test_roboflow__one_hot_columns_in_each_set(tmp_path):
+    touch(tmp_path, "train/1.jpg", "train/2.jpg", "valid/3.jpg")
+    write(tmp_path / "train/_classes.csv", "filename, cat, dog", "1.jpg, 1, 0", "2.jpg, 0, 1")
+    write(tmp_path / "valid/_classes.csv", "filename, cat, dog", "3.jpg, 0, 1")
+    assert listed(open_source(tmp_path)) == {
+        "train/1.jpg": ("cat", "train"),
+        "train/2.jpg": ("dog", "train"),
+        "valid/3.jpg": ("dog", "val"),
+    }
+
+
+def test_kaggle__an_unknown_label_column_is_an_error_for_the_folder_too(tmp_path):
+    touch(tmp_path, "train/7.jpg", "train/8.jpg", "test/9.jpg")
+    write(tmp_path / "labels.csv", "id,breed", "7,beagle", "8,pug")
+    with pytest.raises(UlfineError, match="name it with --label-column, one of 'breed'"):
+        open_source(tmp_path)
+    assert open_source(tmp_path, SourceOptions(label_column="breed")).classes == ["beagle", "pug"]
 
 
 def test_kaggle__one_table_for_a_flat_folder(tmp_path):

@@ -108,7 +108,7 @@ class ImageFolder:
             if parts:
                 account.note(f"sets: {', '.join(parts)}")
         unlabelled = [group.folder.name for group in layout.groups if group.class_name is None]
-        flat = [name for name in unlabelled if name in layout.sets]
+        flat = [name for name in unlabelled if name in layout.sets or name in layout.unlabelled]
         if flat:
             account.warn(f"{listed(flat)} holds images without class folders: they are unlabelled")
         if layout.beside:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from ulfine_cache.sources.folders.found_folder import FoundFolder
 from ulfine_cache.sources.words.class_labels import means_unlabelled
-from ulfine_cache.sources.words.set_names import known_set, set_folders
-from ulfine_cache.sources.words.suspicious_names import is_machinery
+from ulfine_cache.sources.words.set_names import is_called_alike, known_set, set_folders
+from ulfine_cache.sources.words.suspicious_names import suspicion
 
 
 class Group(NamedTuple):
@@ -30,6 +30,7 @@ class Layout:
             and nothing says which class these images are of.
         sets: Folder to set, for those that are sets.
         beside: Class folders that lie beside the sets.
+        unlabelled: Folders beside the sets whose images have no class, because they are called like them.
     """
 
     top: FoundFolder
@@ -38,6 +39,7 @@ class Layout:
     flat_sets: list[str] = field(default_factory=list)
     sets: dict[str, str] = field(default_factory=dict)
     beside: list[str] = field(default_factory=list)
+    unlabelled: list[str] = field(default_factory=list)
 
 
 def find_layout(root: FoundFolder) -> Layout:
@@ -47,7 +49,8 @@ def find_layout(root: FoundFolder) -> Layout:
     - Folders called like sets (`words.set_names.set_folders`) are sets if at least one of them holds folders of images
       and no images of its own; where there are several sets, a few of its own do not count. The others of these names
       are sets without classes then.
-    - Every other folder with images is a class, unless its name means that there is none.
+    - Every other folder with images is a class, unless its name means that there is none, or is like those of the sets
+      ("seg_pred" beside "seg_train" and "seg_test").
     """
     layout = Layout(_unwrapped(root))
     layout.strays = [folder for folder in _way(root, layout.top) if folder.images]
@@ -62,6 +65,10 @@ def find_layout(root: FoundFolder) -> Layout:
     for folder in full:
         if folder.name in layout.sets:
             _add_set(layout, folder, layout.sets[folder.name])
+            continue
+        if is_called_alike(folder.name, layout.sets):
+            layout.groups.append(Group(folder, "", None))
+            layout.unlabelled.append(folder.name)
             continue
         layout.groups.append(_group(folder, ""))
         if layout.sets and layout.groups[-1].class_name is not None:
@@ -103,8 +110,8 @@ def _add_set(layout: Layout, folder: FoundFolder, set_name: str) -> None:
     if not inner:
         layout.groups.append(Group(folder, set_name, None))
         return
-    # Between a set and its classes some put one more folder, such as train/images/.
-    if len(inner) == 1 and is_machinery(inner[0].name) and _holds_folders_only(inner[0]):
+    # Between a set and its classes some put one more folder, such as train/images/ or train/train/.
+    if len(inner) == 1 and _holds_folders_only(inner[0]) and suspicion(inner[0].name):
         inner = inner[0].full()
     if folder.images:
         layout.strays.append(folder)

@@ -36,7 +36,8 @@ class CocoTable:
         self, name: str, images: Sequence[_Image], labels: Sequence[Sequence[int]], categories: Sequence[str]
     ) -> None:
         self.name, self._images, self._labels, self._categories = name, images, labels, categories
-        self.columns: Sequence[str] = ("path", "label", "set")
+        has_sets = any(image.set_name is not None for image in images)
+        self.columns: Sequence[str] = ("path", "label", "set") if has_sets else ("path", "label")
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         """Yield the images."""

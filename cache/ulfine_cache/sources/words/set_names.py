@@ -72,14 +72,35 @@ def set_folders(names: Iterable[str]) -> dict[str, str]:
     """
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for name in names:
-        parts = _PARTS.findall(name.strip())
-        places = [place for place, part in enumerate(parts) if part.lower() in _WORDS]
-        if len(places) == 1:
-            at = places[0]
-            around = "".join(parts[:at]).lower(), "".join(parts[at + 1 :]).lower()
-            groups.setdefault(around, {})[name] = _WORDS[parts[at].lower()]
+        if found := _around(name):
+            before, word, behind = found
+            groups.setdefault((before, behind), {})[name] = _WORDS[word]
     whole = groups.pop(("", ""), {})
     if whole:
         return whole
     shared = [group for group in groups.values() if len(set(group.values())) > 1]
     return max(shared, key=len, default={})
+
+
+def is_called_alike(name: str, sets: Iterable[str]) -> bool:
+    """Tell whether a name has the same text around another word as the names of sets.
+
+    Example:
+        >>> is_called_alike("seg_pred", ["seg_train", "seg_test"]), is_called_alike("extra", ["train", "test"])
+        (True, False)
+    """
+    name = name.strip().lower()
+    for before, _, behind in filter(None, map(_around, sets)):
+        if (before or behind) and name.startswith(before) and name.endswith(behind):
+            return True
+    return False
+
+
+def _around(name: str) -> tuple[str, str, str] | None:
+    """Return what stands before the only word of a set, the word, and what stands behind it, in lower case."""
+    parts = [part.lower() for part in _PARTS.findall(name.strip())]
+    places = [place for place, part in enumerate(parts) if part in _WORDS]
+    if len(places) != 1:
+        return None
+    at = places[0]
+    return "".join(parts[:at]), parts[at], "".join(parts[at + 1 :])
