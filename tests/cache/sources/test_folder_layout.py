@@ -42,6 +42,9 @@ def count_files(root):
         (("Training Set", "Testing Set"), ("train", "test")),
         (("data_train_v2", "data_dev_v2"), ("train", "val")),
         (("train", "test", "train_masks", "test_masks"), ("train", "test", None, None)),
+        (("train2014", "val2014", "test2015"), ("train", "val", "test")),
+        (("01_train", "02_dev", "03_test"), ("train", "val", "test")),
+        (("training_set", "test_set"), ("train", "test")),
         (("train_station", "bus_station"), (None, None)),
         (("train_a", "train_b"), (None, None)),
         (("train_val", "test_val"), (None, None)),
@@ -128,6 +131,24 @@ def test_layout__folders_that_only_wrap_are_walked_through(tmp_path):
     }
     assert source.account.notes == ["the folder x/dataset is walked through: it is the only one with images"]
     assert source.account.ignored == {".txt": 1, "in folders of the system": 1}
+
+
+def test_layout__an_image_beside_a_wrapping_folder_does_not_count(tmp_path):
+    touch(tmp_path, "cover.jpg", "photos/cat/1.jpg", "photos/dog/2.jpg")
+    assert listed(tmp_path) == {
+        "cover.jpg": (None, ""),
+        "photos/cat/1.jpg": ("cat", ""),
+        "photos/dog/2.jpg": ("dog", ""),
+    }
+
+
+def test_layout__classes_of_folders_are_said(tmp_path):
+    touch(tmp_path, "plants/rose/1.jpg", "plants/tulip/2.jpg", "animals/cat/3.jpg", "animals/dog/4.jpg")
+    source = open_source(tmp_path)
+    assert source.classes == ["animals", "plants"]
+    assert source.account.warnings == [
+        "all classes hold folders instead of images, such as animals/cat: these are no classes"
+    ]
 
 
 def test_layout__between_a_set_and_its_classes_may_be_images(tmp_path):

@@ -171,6 +171,29 @@ def test_csv__commas_in_quotes_and_at_the_end_of_lines(root):
     assert listed(open_source(path)) == {"a.jpg": ("dog, large", ""), "b.jpg": ('5" pipe', "")}
 
 
+def test_csv__what_spreadsheets_and_pandas_add(root):
+    path = write(root / "t.csv", "sep=;", "path;label", "a.jpg;cat, large", "b.jpg;dog;x")
+    assert "line 4: 3 fields under 2 columns" in refusal(path)
+    assert listed(open_source(write(path, "sep=;", "path;label", "a.jpg;cat, large"))) == {"a.jpg": ("cat, large", "")}
+    # The numbers of the rows are no labels, and do not keep columns of 0 and 1 from being classes.
+    assert listed(open_source(write(path, ",path", "0,a.jpg", "1,b.jpg"))) == {"a.jpg": (None, ""), "b.jpg": (None, "")}
+    hot = open_source(write(path, "Unnamed: 0,path,cat,dog", "0,a.jpg,1,0", "7,b.jpg,0,1"))
+    assert listed(hot) == {"a.jpg": ("cat", ""), "b.jpg": ("dog", "")}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a.jpg": "cat", "b.jpg": "dog"},
+        {"path": {"0": "a.jpg", "1": "b.jpg"}, "label": {"0": "cat", "1": "dog"}},
+        {"path": ["a.jpg", "b.jpg"], "label": ["cat", "dog"]},
+    ],
+)
+def test_json__other_forms(root, content):
+    source = open_source(write(root / "t.json", json.dumps(content)))
+    assert listed(source) == {"a.jpg": ("cat", ""), "b.jpg": ("dog", "")}
+
+
 def test_json__a_list_of_objects(root):
     rows = [{"id": 1, "file_name": "a.jpg", "label": "cat"}, {"id": 2, "file_name": "b.jpg"}]
     assert listed(open_source(write(root / "t.json", json.dumps(rows)))) == {"a.jpg": ("cat", ""), "b.jpg": (None, "")}

@@ -134,7 +134,7 @@ def test_tables__names_that_are_not_utf8(table, tmp_path):
             ", line 2: the set 'later' is none of train, val, test, and not empty: --set-column none leaves the column "
             "out",
         ),
-        (["path,label", "a.jpg,1", "./a.jpg,1"], ", line 3: a.jpg comes a second time"),
+        (["path,label", "a.jpg,1", "./a.jpg,1"], ", line 3: a.jpg comes a second time: leave one row for each image"),
         (
             ["path", "/etc/passwd"],
             ", line 2: /etc/passwd is absolute and not below FOLDER: say --root with the folder that it begins with, "

@@ -111,6 +111,13 @@ class ImageFolder:
         flat = [name for name in unlabelled if name in layout.sets or name in layout.unlabelled]
         if flat:
             account.warn(f"{listed(flat)} holds images without class folders: they are unlabelled")
+        classes = [group.folder for group in layout.groups if group.class_name is not None]
+        nested = [folder for folder in classes if not folder.images and len(folder.full()) > 1]
+        if nested and len(nested) == len(classes):
+            inner = f"{nested[0].path}/{nested[0].full()[0].name}"
+            account.warn(
+                f"all classes hold folders instead of images, such as {inner}: these are not taken for classes"
+            )
         if layout.beside:
             account.warn(f"{listed(layout.beside)} beside the sets {listed(list(layout.sets))} are classes of no set")
 

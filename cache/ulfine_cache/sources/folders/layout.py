@@ -45,7 +45,8 @@ class Layout:
 def find_layout(root: FoundFolder) -> Layout:
     """Decide how a tree of folders is read.
 
-    - A single folder with images that holds nothing but folders of images is walked through, as often as there is one.
+    - A single folder with images that holds nothing but folders of images is walked through, as often as there is one;
+      a few images beside it do not count.
     - Folders called like sets (`words.set_names.set_folders`) are sets if at least one of them holds folders of images
       and no images of its own; where there are several sets, a few of its own do not count. The others of these names
       are sets without classes then.
@@ -78,7 +79,7 @@ def find_layout(root: FoundFolder) -> Layout:
 
 def _unwrapped(root: FoundFolder) -> FoundFolder:
     top = root
-    while not top.images:
+    while _holds_more_below(top):
         full = top.full()
         if len(full) != 1 or not _holds_folders_only(full[0]):
             break
@@ -102,7 +103,11 @@ def _holds_folders_only(folder: FoundFolder) -> bool:
 
 
 def _holds_classes(folder: FoundFolder, *, strays: bool) -> bool:
-    return _holds_folders_only(folder) or (strays and 2 * len(folder.images) < folder.n_images)
+    return _holds_folders_only(folder) or (strays and _holds_more_below(folder))
+
+
+def _holds_more_below(folder: FoundFolder) -> bool:
+    return 2 * len(folder.images) < folder.n_images
 
 
 def _add_set(layout: Layout, folder: FoundFolder, set_name: str) -> None:

@@ -9,6 +9,7 @@ from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.tables.json_table import RecordsTable
 from ulfine_cache.sources.tables.table import Opener, Row, Table
+from ulfine_cache.sources.words.image_names import is_image_name
 
 
 class _Image(NamedTuple):
@@ -64,6 +65,10 @@ def json_table(name: str, opener: Opener) -> Table:
         raise UlfineError(f"{name}: no JSON: {reason(error)}") from error
     if isinstance(content, dict) and isinstance(content.get("images"), list):
         return _coco(name, content)
+    if isinstance(content, dict) and content:
+        records = _columns(content) or _mapping(content)
+        if records:
+            return RecordsTable(name, records)
     if isinstance(content, list) and content and all(isinstance(each, dict | _Image) for each in content):
         return RecordsTable(name, (each if isinstance(each, dict) else _record(each) for each in content))
     raise UlfineError(
@@ -90,6 +95,26 @@ def _needed(pairs: list[tuple[str, Any]]) -> Any:
     if "id" in values and isinstance(values.get("file_name"), str) and not {"label", "class", "category"} & set(values):
         return _Image(values["id"], values["file_name"], values.get("set", values.get("split")))
     return values
+
+
+def _mapping(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read {"a.jpg": "cat", ...}; [] for anything else."""
+    plain = all(value is None or isinstance(value, str | int | float) for value in content.values())
+    if plain and all(map(is_image_name, content)):
+        return [{"path": path, "label": label} for path, label in content.items()]
+    return []
+
+
+def _columns(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read {"path": {"0": "a.jpg", ...}, ...}, as pandas writes it, or with lists; [] for anything else."""
+    columns = list(content.values())
+    if all(isinstance(column, dict) for column in columns):
+        keys = list(columns[0])
+        if keys and all(list(column) == keys for column in columns):
+            return [{name: column[key] for name, column in content.items()} for key in keys]
+    if all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        return [dict(zip(content, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    return []
 
 
 def _record(image: _Image) -> dict[str, Any]:

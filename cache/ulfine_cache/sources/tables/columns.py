@@ -13,7 +13,20 @@ from ulfine_cache.sources.words.image_names import is_image_name
 
 _PATHS = (
     *("path", "file_name", "filename", "filepath", "file_path", "image_path", "img_path", "image_file", "image_name"),
-    *("image_filename", "img_name", "img_file", "paths", "file", "image", "img", "images", "image_id", "img_id", "id"),
+    *(
+        "image_filename",
+        "img_name",
+        "img_file",
+        "fname",
+        "paths",
+        "file",
+        "image",
+        "img",
+        "images",
+        "image_id",
+        "img_id",
+    ),
+    *("id", "name"),
 )
 """What a column of paths may be called, the surest name first."""
 _LABELS = (
@@ -21,6 +34,8 @@ _LABELS = (
     *("category", "category_name", "target", "y"),
 )
 _SETS = ("set", "split", "sets", "splits", "subset", "partition", "data_set", "dataset_split")
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+"""What pandas calls the numbers of the rows."""
 _TRUE, _FALSE = ("1", "1.0", "true"), ("0", "0.0", "false", "")
 
 
@@ -82,7 +97,7 @@ def find_columns(table: Table, options: SourceOptions) -> Columns:
     label = None
     if options.label_column != NO_COLUMN or NO_COLUMN in names:
         label = _given(table, options.label_column, "--label-column") or _known_label(table, [path, set_name])
-    rest = [name for name in names if name not in (path, label, set_name)]
+    rest = [name for name in names if name not in (path, label, set_name) and not _INDEX.fullmatch(name)]
     one_hot: Sequence[str] = ()
     if rest and label is None and options.label_column is None:
         if not is_one_hot(table, rest):

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
@@ -37,7 +38,11 @@ class CsvTable:
             self._encoding = _encoding(sample)
             with self._text() as text:
                 first = text.readline()
-            self._separator = max(_SEPARATORS, key=first.count)
+                # How spreadsheets are told, in a line of its own.
+                said = re.fullmatch(r"\s*\"?sep=(.)\"?\s*", first, re.IGNORECASE)
+                first = text.readline() if said else first
+            self._skipped = bool(said)
+            self._separator = said[1] if said else max(_SEPARATORS, key=first.count)
             # Opened again, because what lies in an archive cannot be wound back.
             with self._text() as text:
                 self.columns: Sequence[str] = [cell.strip() for cell in next(self._reader(text), [])]
@@ -61,7 +66,7 @@ class CsvTable:
                 reader = self._reader(file)
                 next(reader, None)
                 for cells in reader:
-                    number = reader.line_num
+                    number = reader.line_num + self._skipped
                     if not any(cells):
                         continue
                     if len(cells) > len(self.columns) and any(cells[len(self.columns) :]):
@@ -82,6 +87,8 @@ class CsvTable:
         return io.TextIOWrapper(self._open(), self._encoding, errors="surrogateescape", newline="")
 
     def _reader(self, file: TextIO) -> Any:
+        if self._skipped:
+            file.readline()
         return csv.reader(file, strict=True, delimiter=self._separator, skipinitialspace=True)
 
 

@@ -123,7 +123,7 @@ class TableSource:
             try:
                 name, size, mtime = self._paths.find(path, part.base)
                 if name in seen:
-                    raise ValueError(f"{name} comes a second time")
+                    raise ValueError(f"{name} comes a second time: leave one row for each image")
                 seen.add(name)
                 label, problem = single_class(label)
                 self._labels.append(label, where)

@@ -58,8 +58,8 @@ def set_in_name(path: str) -> str:
 def set_folders(names: Iterable[str]) -> dict[str, str]:
     """Find out which of the names of folders that lie side by side mean sets.
 
-    Whole words count in any case. Where there is none, two different words with the same text around them do
-    ("seg_train" beside "seg_test").
+    Whole words count in any case. Where there is none, two different words with the same letters around them do
+    ("seg_train" beside "seg_test", "train2014" beside "test2015").
 
     Returns:
         The set of each name that means one.
@@ -70,12 +70,13 @@ def set_folders(names: Iterable[str]) -> dict[str, str]:
         >>> set_folders(["train_station", "bus_station"])
         {}
     """
-    groups: dict[tuple[str, str], dict[str, str]] = {}
+    groups: dict[tuple[str, str, bool], dict[str, str]] = {}
     for name in names:
         if found := _around(name):
             before, word, behind = found
-            groups.setdefault((before, behind), {})[name] = _WORDS[word]
-    whole = groups.pop(("", ""), {})
+            key = _letters(before), _letters(behind), bool(before + behind)
+            groups.setdefault(key, {})[name] = _WORDS[word]
+    whole = groups.pop(("", "", False), {})
     if whole:
         return whole
     shared = [group for group in groups.values() if len(set(group.values())) > 1]
@@ -94,6 +95,10 @@ def is_called_alike(name: str, sets: Iterable[str]) -> bool:
         if (before or behind) and name.startswith(before) and name.endswith(behind):
             return True
     return False
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalpha, text))
 
 
 def _around(name: str) -> tuple[str, str, str] | None:
