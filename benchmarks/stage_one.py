@@ -37,7 +37,7 @@ from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.encoding.decoding import PixelRecipe, decode_item
 from ulfine_cache.encoding.lanes import Lanes
 from ulfine_cache.progress import Silent
-from ulfine_cache.sources.image_folder import ImageFolder
+from ulfine_cache.sources.open_source import open_source
 
 CORES = os.cpu_count() or 1
 
@@ -55,7 +55,7 @@ def photographs(folder: Path, count: int) -> Path:
 
 def some_of(images: Path, folder: Path, count: int) -> Path:
     """A folder of links to `count` images spread over a source."""
-    items = ImageFolder(images).items
+    items = open_source(images).items
     root = folder / "some" / "unlabelled"
     root.mkdir(parents=True)
     for number, item in enumerate(items[:: max(1, len(items) // count)][:count]):
@@ -87,7 +87,7 @@ class PlainImages(torch.utils.data.Dataset):
     """What a feature extraction script does with each image."""
 
     def __init__(self, images: Path, transform: Callable[[Image.Image], torch.Tensor]) -> None:
-        self.paths = [images / item.path for item in ImageFolder(images).items]
+        self.paths = [images / item.path for item in open_source(images).items]
         self.transform = transform
 
     def __len__(self) -> int:
@@ -126,7 +126,7 @@ def clip_retrieval(command: str, images: Path, folder: Path, model: str, weights
 
 
 def decode_alone(images: Path, encoder: ClipEncoder) -> tuple[float, np.ndarray]:
-    source, recipe = ImageFolder(images), PixelRecipe(encoder.preprocess)
+    source, recipe = open_source(images), PixelRecipe(encoder.preprocess)
     started = time.perf_counter()
     with ThreadPoolExecutor(CORES) as pool:
         decoded = list(pool.map(lambda item: decode_item(source, recipe, item), source.items))

@@ -12,7 +12,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from ulfine_cache.sources.feature_file import FeatureFile
+    from ulfine_cache.sources.features.feature_file import FeatureFile
     from ulfine_cache.store.shards import Shard
 
 SHARD_ROWS = 8192
@@ -50,7 +50,7 @@ def import_features(
         80
     """
     from ulfine_cache.feature_cache import FeatureCache
-    from ulfine_cache.sources.feature_file import read_feature_file
+    from ulfine_cache.sources.features.feature_file import read_feature_file
     from ulfine_cache.store.digest_file import file_sha256
     from ulfine_cache.store.lock import writing
     from ulfine_cache.store.plan import refuse_other_plan
@@ -58,6 +58,8 @@ def import_features(
     content = read_feature_file(file, text_features=text_features)
     if content.ignored:
         progress.note(f"not read from {file.name}: {', '.join(content.ignored)}")
+    for line in content.notes:
+        progress.note(line)
     plan = {
         "made by": "import-features",
         "file": file_sha256(file),

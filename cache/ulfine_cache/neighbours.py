@@ -100,7 +100,7 @@ def _meanings(cache: FeatureCache, queries: Sequence[str]) -> list[_Query]:
 
 
 def _picture_or_words(cache: FeatureCache, text: str) -> _Query:
-    from ulfine_cache.sources.image_folder import EXTENSIONS
+    from ulfine_cache.sources.words.image_names import EXTENSIONS
 
     path = Path(text)
     try:

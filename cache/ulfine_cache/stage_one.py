@@ -30,6 +30,13 @@ def cache_features(
     pre_projection: bool = False,
     jpeg_draft: bool = False,
     strict: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    set_column: str | None = None,
+    root: Path | None = None,
+    extension: str | None = None,
+    missing_labels: str | None = None,
+    captions_as_classes: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Encode images with a frozen CLIP into a cache.
@@ -40,13 +47,14 @@ def cache_features(
 
     Args:
         source: Folder with one folder of images per class, and ``unlabelled/``, or ``train/``, ``val/``, ``test/`` of
-            these; table (``.csv``, ``.parquet``) of path,label,split; or ``.tar`` shards (a file, a folder of them, or
-            a pattern, in quotes).
+            these; table (``.csv``, ``.tsv``, ``.jsonl``, ``.json``, ``.parquet``) of path,label,set; ``.zip`` or
+            ``.npz`` file; or ``.tar`` files (one, a folder of them, or a pattern, in quotes). See docs/sources.md.
         out: Directory of the cache.
         model: An open_clip model name, ``timm:NAME`` (without text), ``builtin:tiny``, ``hf-hub:NAME`` or
             ``local-dir:FOLDER``.
         pretrained: A tag of pretrained weights, or a checkpoint file.
-        classes: CSV with the columns folder, name and, if wanted, description; without it the folders' names.
+        classes: CSV with the columns folder, name and, if wanted, description; or a list such as
+            ``class_to_idx.json`` or ``classes.txt``; without it the folders' names.
         templates: Prompts: ``simple``, ``imagenet``, or a file with one template a line.
         views: What is encoded of an image: its centre, five crops, or one weak and K strong distortions.
         device: Where the encoder runs.
@@ -60,12 +68,20 @@ def cache_features(
         jpeg_draft: Let the JPEG decoder shrink large photographs, but not below twice the encoder's size: several times
             faster, slightly other pixels.
         strict: Stop at the first image that cannot be read.
+        path_column: Column of a table that names the images, or holds them; found where it is called as usual.
+        label_column: Column of a table with the classes, or ``none``; found where it is called as usual.
+        set_column: Column of a table with train, val and test, or ``none``; found where it is called as usual.
+        root: Folder that the paths of a table are relative to, instead of the table's own. Links below it are followed.
+        extension: What is missing at the end of the paths of a table, such as ``.jpg``; found where one image fits.
+        missing_labels: Words, with commas between them, that mean unlabelled in tables and shards; by default what
+            other programs write for a value that is not there (``nan``, ``NA``, ``null``, ``None`` and the like).
+        captions_as_classes: Take the text beside an image in a tar file for its class.
         progress: Receives stages and notes.
 
     Returns:
         Figures: cache, images, rows, skipped, classes, labelled, unlabelled, val, test, views, features, model,
         pretrained, precision, device, batch_size, index, shards, shards_encoded, seconds, images_per_second (of this
-        call).
+        call), and those of `sources.understood.understood`.
 
     Raises:
         UsageError: A parameter is wrong.
@@ -83,19 +99,24 @@ def cache_features(
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.pictures.views import check_views
     from ulfine_cache.sources.open_source import open_source
+    from ulfine_cache.sources.source_options import SourceOptions
+    from ulfine_cache.sources.understood import announce, understood
     from ulfine_cache.store.lock import writing
+    from ulfine_cache.store.shards import read_skipped
 
     started = time.perf_counter()
     check_views(views)
     lines = load_templates(templates)
     _check_apart(out, source)
-    images = open_source(source)
+    images = open_source(source, SourceOptions.from_request(arguments))
+    announce(images, progress)
     texts = load_classes(classes, images.classes)
     with writing(out):
         encoder = ClipEncoder.load(model, pretrained, device, precision, progress=progress)
         request = Request(arguments, encoder, lines, texts)
         encoded = CacheWriter(request, images, texts, lines, encoder, progress).run()
     cache = FeatureCache.open(out)
+    reasons = (why for path in cache.shard_paths for _, why in read_skipped(path))
     own = cache.read_split(None)
     seconds = time.perf_counter() - started
     return {
@@ -117,6 +138,7 @@ def cache_features(
         "shards_encoded": encoded.shards,
         "seconds": round(seconds, 3),
         "images_per_second": round(encoded.images / encoded.seconds, 1) if encoded.images else 0.0,
+        **understood(cache.class_names, cache.labels, cache.set_names, images.account, reasons),
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.sources.words.class_list import LISTS, read_class_list
 
 SIMPLE = ("a photo of a {}.",)
 
@@ -82,15 +83,15 @@ def load_classes(classes: Path | None, folders: Sequence[str]) -> list[ClassText
     """Return how each class is spoken of.
 
     Args:
-        classes: CSV with the columns folder, name and optionally description; None cleans the folders' names. Folders
-            that it leaves out keep their own name. Where the source has no class folders at all, the file's order
-            gives the classes.
+        classes: CSV with the columns folder, name and optionally description, or a list as data sets bring it
+            (`sources.words.class_list`); None cleans the folders' names. Folders that it leaves out keep their own
+            name. Where the source has no class folders at all, the file's order gives the classes.
         folders: The source's classes.
 
     Raises:
         UlfineError: The file cannot be read, names a folder that is not there, or a name is used twice.
     """
-    given = {} if classes is None else {text.folder: text for text in _read_classes(classes)}
+    given = {} if classes is None else {text.folder: text for text in _read_classes(classes, folders)}
     folders = folders or list(given)
     for folder in given:
         if folder not in folders:
@@ -107,7 +108,10 @@ def load_classes(classes: Path | None, folders: Sequence[str]) -> list[ClassText
     return texts
 
 
-def _read_classes(path: Path) -> list[ClassText]:
+def _read_classes(path: Path, folders: Sequence[str]) -> list[ClassText]:
+    if path.suffix.lower() in LISTS:
+        text = _read(path, "--classes takes a CSV file or a list of names")
+        return [ClassText(folder, name) for folder, name in read_class_list(path, text, folders).items()]
     columns = "expected the columns folder,name and, if wanted, description"
     rows = csv.DictReader(io.StringIO(_read(path, "--classes takes a CSV file"), newline=""))
     texts: dict[str, ClassText] = {}

@@ -67,7 +67,7 @@ class Request:
             for name, value in self.arguments.items()
             if name not in _OF_THE_CALL
         }
-        files = {name: str(Path(asked[name]).resolve()) for name in ("source", "classes") if asked[name]}
+        files = {name: str(Path(asked[name]).resolve()) for name in ("source", "classes", "root") if asked[name]}
         if Path(asked["templates"]).is_file():
             files["templates"] = str(Path(asked["templates"]).resolve())
         chosen = {"pretrained": self._encoder.pretrained, "precision": self._encoder.precision}

@@ -101,6 +101,7 @@ def _encode_again(
     cache: Path, scratch: Path, damaged: Sequence[Path], request: dict[str, str], progress: Progress
 ) -> str:
     from ulfine_cache.sources.open_source import open_source
+    from ulfine_cache.sources.source_options import SourceOptions
     from ulfine_cache.stage_one import cache_features
 
     recorded = json.dumps(request | {"out": str(scratch), "index": "none"})
@@ -108,7 +109,7 @@ def _encode_again(
         arguments = config_of(cache_features).model_validate_json(recorded).model_dump()
     except ValidationError as error:
         raise UlfineError(f"{cache / CACHE_FILE} records a request that this version does not know") from error
-    items = open_source(arguments["source"]).items
+    items = open_source(arguments["source"], SourceOptions.from_request(arguments)).items
     table = read_shard_table(cache)
     blocks = blocks_of(items, arguments["shard_size"])
     sound = [(number, path) for number, path in enumerate(table.paths) if path not in damaged]

@@ -1,11 +1,13 @@
 """The images of a cache, read again from where stage one found them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.open_source import open_reader
+from ulfine_cache.sources.open_source import open_source
+from ulfine_cache.sources.source_options import SourceOptions
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -26,5 +28,19 @@ def cached_images(cache: "FeatureCache") -> Callable[[int], bytes]:
     location = str(cache.attributes.get("source") or "")
     if not location or not cache.attributes.get("weights_hash"):
         raise UlfineError(f"the cache {cache.path} was not made from images")
-    read, paths = open_reader(Path(location)), cache.paths
-    return lambda row: read(paths[row])
+    paths = cache.paths
+    listed = open_source(Path(location), SourceOptions.from_request(_request(cache)))
+    items = {item.path: item for item in listed.items}
+
+    def read(row: int) -> bytes:
+        if paths[row] not in items:
+            raise FileNotFoundError(paths[row])
+        return listed.read(items[paths[row]])
+
+    return read
+
+
+def _request(cache: "FeatureCache") -> dict[str, Any]:
+    """Return the command that made the cache; older caches do not record it."""
+    recorded = cache.attributes.get("request")
+    return json.loads(str(recorded)) if recorded else {}

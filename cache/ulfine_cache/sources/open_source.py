@@ -2,23 +2,32 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.file_pattern import is_pattern, matching_files
-from ulfine_cache.sources.image_folder import ImageFolder, is_image_name
-from ulfine_cache.sources.manifest import MANIFESTS, Manifest
-from ulfine_cache.sources.regular_file import read_regular
+from ulfine_cache.sources.account import Account
+from ulfine_cache.sources.archives.open_tars import tar_folders
+from ulfine_cache.sources.archives.tar_members import compressed
+from ulfine_cache.sources.archives.tar_tree import TAR
+from ulfine_cache.sources.archives.webdataset import WebDataset
+from ulfine_cache.sources.arrays.array_images import open_arrays
+from ulfine_cache.sources.arrays.column_images import COLUMN_FILES, ColumnImages, column_of_bytes
+from ulfine_cache.sources.open_tree import open_tree
 from ulfine_cache.sources.source import ImageSource
-from ulfine_cache.sources.tar_members import compressed
-from ulfine_cache.sources.webdataset import WebDataset
+from ulfine_cache.sources.source_options import SourceOptions
+from ulfine_cache.sources.tables.open_table import TABLES
+from ulfine_cache.sources.tables.table_files import open_tables
+from ulfine_cache.sources.trees.disk_tree import DiskTree
+from ulfine_cache.sources.trees.file_pattern import is_pattern, matching_files
+from ulfine_cache.sources.trees.zip_tree import ZipTree
+from ulfine_cache.sources.words.image_names import extension, is_image_name
 
-TAR = ".tar"
+ZIP = ".zip"
 _EXPECTED = (
-    "expected a folder with one folder per class, a table (.csv, .parquet) of path,label,split, or .tar shards "
-    "(a file, a folder of them, or a quoted pattern)"
+    "expected a folder with one folder per class, a table (.csv, .tsv, .jsonl, .json, .parquet) of path,label,set, a "
+    ".zip file, or .tar files (one, a folder of them, or a quoted pattern); docs/sources.md shows each"
 )
 _COMPRESSED = {
     ".gz": "gunzip",
@@ -33,69 +42,36 @@ _PICKLES = (".pkl", ".pickle", ".p")
 _CIFAR = re.compile(r"data_batch_\d+|test_batch|batches\.meta")
 
 
-def open_source(source: Path) -> ImageSource:
+def open_source(source: Path, options: SourceOptions = SourceOptions()) -> ImageSource:  # noqa: B008 (frozen)
     """List a collection of images.
 
     Args:
-        source: A folder (`ImageFolder`; `WebDataset` if it holds .tar files and neither folders nor images), a `.csv`
-            or `.parquet` file (`Manifest`), a `.tar` file or a pattern of .tar files (`WebDataset`) such as
-            `train-{000..012}.tar`, `{train,val}-*.tar` or `shards/**/*.tar`. What exists under the very name is no
-            pattern.
+        source: A folder (`open_tree`; `WebDataset` if it holds .tar files and neither folders nor images), a table
+            (`TableSource`), a `.tar` file, or a pattern of tables or .tar files such as `train-{000..012}.tar`,
+            `{train,val}.csv` or `shards/**/*.tar`. What exists under the very name is no pattern.
+        options: What is to be known about it beyond its own names.
 
     Raises:
         UlfineError: There is no such thing, it is of no known kind, or the kind refuses it.
 
     Example:
-        >>> open_source(Path("shards/train-{000..001}.tar")).classes
-        ['seven', 'three']
+        >>> open_source(Path("shards/train-{000..012}.tar")).classes  # doctest: +SKIP
+        ['beagle', 'pug']
     """
     text = str(source)
     try:
         source.stat()
     except (OSError, ValueError) as error:
         if is_pattern(text):
-            return _pattern(text)
+            return _files([Path(file) for file in matching_files(text)], str(source.absolute()), options)
         raise _missing(text, error) from None
     if source.is_dir():
-        return _folder(source)
-    return _file(source)
+        return _folder(source, options)
+    # A table may be reached by a link; the folder of an archive's name does not matter.
+    return _files([source], str(source.resolve() if extension(source.name) in TABLES else source.absolute()), options)
 
 
-def open_reader(source: Path) -> Callable[[str], bytes]:
-    """Give a function from the name of one image of a collection to its bytes.
-
-    Names in a folder say where the files are, so that a folder is not walked for them. Tables and shards are listed.
-
-    Args:
-        source: As for `open_source`.
-
-    Returns:
-        The function. It takes the `path` of a `SourceItem` and raises OSError where there is no such image, or where it
-        cannot be read.
-
-    Raises:
-        UlfineError: As for `open_source`; for a folder of images only that there is none.
-    """
-    if source.is_dir() and not _shards_in(source):
-        return lambda name: read_regular(os.path.join(source, name))  # noqa: PTH118 (surrogates)
-    listed = open_source(source)
-    items = {item.path: item for item in listed.items}
-
-    def read(name: str) -> bytes:
-        if name not in items:
-            raise FileNotFoundError(name)
-        return listed.read(items[name])
-
-    return read
-
-
-def _folder(folder: Path) -> ImageSource:
-    tars = _shards_in(folder)
-    return WebDataset(tars, str(folder.resolve())) if tars else ImageFolder(folder)
-
-
-def _shards_in(folder: Path) -> list[str]:
-    """The .tar files of a folder that holds neither folders nor images beside them; of any other none."""
+def _folder(folder: Path, options: SourceOptions) -> ImageSource:
     try:
         entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
         names = {entry.name for entry in entries if not entry.is_dir()}
@@ -103,31 +79,58 @@ def _shards_in(folder: Path) -> list[str]:
         raise UlfineError(f"cannot read the folder {folder}: {reason(error)}") from error
     if {"train", "meta"} <= names or any(map(_CIFAR.fullmatch, names)):
         raise _pickles(f"{folder} holds CIFAR's pickle files")
-    tars = [str(folder / name) for name in names if name.lower().endswith(TAR)]
-    return [] if len(names) < len(entries) or any(map(is_image_name, names)) else tars
+    tars = [str(folder / name) for name in names if extension(name) == TAR]
+    if tars and len(names) == len(entries) and not any(map(is_image_name, names)):
+        return _tars(tars, str(folder.resolve()), options)
+    tables = [folder / name for name in sorted(names) if extension(name) in TABLES]
+    if options.root is not None and tables:
+        return _files(tables, str(folder.resolve()), options)
+    return open_tree(DiskTree(folder), options, Account())
 
 
-def _file(path: Path) -> ImageSource:
-    suffix = path.suffix.lower()
-    if suffix in MANIFESTS:
-        return Manifest(path)
-    if suffix == TAR:
-        return WebDataset([str(path)], str(path.absolute()))
+def _files(files: Sequence[Path], location: str, options: SourceOptions) -> ImageSource:
+    """Open files that are all of one kind."""
+    kinds = {extension(file.name) for file in files}
+    if kinds <= set(COLUMN_FILES) and _hold_images(files, options):
+        top = os.path.commonpath([file.absolute().parent for file in files])
+        return ColumnImages([str(file.absolute()) for file in files], top, options, Account(), location=location)
+    if kinds <= set(TABLES):
+        return open_tables(files, options, location)
+    if kinds == {TAR}:
+        return _tars([str(file) for file in files], location, options)
+    if kinds == {ZIP} and len(files) == 1:
+        account = Account()
+        return open_tree(ZipTree(files[0], account), options, account)
+    if len(files) > 1:
+        odd = next((file for file in files if extension(file.name) not in (*TABLES, TAR)), files[0])
+        raise UlfineError(f"{location} matches {odd}: patterns are for {TAR} files only, or for tables only")
+    if kinds == {".npz"} and (arrays := open_arrays(files[0], options)) is not None:
+        return arrays
+    raise _refused(files[0])
+
+
+def _hold_images(files: Sequence[Path], options: SourceOptions) -> bool:
+    return column_of_bytes(str(files[0]), options.path_column) is not None
+
+
+def _tars(tars: Sequence[str], location: str, options: SourceOptions) -> ImageSource:
+    account = Account()
+    folders = tar_folders(tars, location, account)
+    return WebDataset(tars, location, options) if folders is None else open_tree(folders, options, account)
+
+
+def _refused(path: Path) -> UlfineError:
+    suffix = extension(path.name)
     if suffix in _COMPRESSED:
-        raise compressed(str(path), _COMPRESSED[suffix])
+        return compressed(str(path), _COMPRESSED[suffix])
     if suffix in _PICKLES or _CIFAR.fullmatch(path.name):
-        raise _pickles(f"{path} is a pickle")
+        return _pickles(f"{path} is a pickle")
     if suffix == ".npz":
-        raise UlfineError(f"{path} holds arrays, no image files: features go through `ulfine import-features`")
-    raise UlfineError(f"{path} is no source of images: {_EXPECTED}")
-
-
-def _pattern(pattern: str) -> ImageSource:
-    files = matching_files(pattern)
-    for file in files:
-        if not file.lower().endswith(TAR):
-            raise UlfineError(f"{pattern} matches {file}: patterns are for {TAR} files only")
-    return WebDataset(files, str(Path(pattern).absolute()))
+        return UlfineError(
+            f"{path} holds no arrays of images (such as train_images, N x H x W): features go through "
+            "`ulfine import-features`"
+        )
+    return UlfineError(f"{path} is no source of images: {_EXPECTED}")
 
 
 def _missing(text: str, error: Exception) -> UlfineError:
@@ -135,7 +138,7 @@ def _missing(text: str, error: Exception) -> UlfineError:
         return UlfineError(f"{text} is not on this machine: download it first; only local files are read")
     if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | NotADirectoryError):
         return UlfineError(f"cannot read {text}: {reason(error)}")
-    kind = "file" if Path(text).suffix.lower() in (*MANIFESTS, TAR) else "folder"
+    kind = "file" if Path(text).suffix.lower() in (*TABLES, TAR) else "folder"
     return UlfineError(f"no {kind} {text}: {_EXPECTED}")
 
 

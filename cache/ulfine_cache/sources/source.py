@@ -1,22 +1,20 @@
 """What stage one needs to know about a collection of images: a listing that can be cut into blocks, and bytes.
 
-A new kind of source is one file that offers this protocol, and a line in `open_source.py`.
+A new kind of source is one file that offers this protocol, and a line in `open_source.py`. What a folder, a table and a
+set are called is the same in all of them: see `words/`.
 """
 
 import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from ulfine_cache.sources.account import Account
+
 UNLABELLED = -1
 """Label of an image whose class is unknown."""
 
-SETS = ("train", "val", "test")
-"""Names of the sets; an image of no set has the name ""."""
-
 UNKNOWN = -1
 """Size and time of change of an input that cannot be read."""
-
-_SYNONYMS = {"validation": "val", "valid": "val"}
 
 
 class SourceItem(NamedTuple):
@@ -61,6 +59,11 @@ class ImageSource(Protocol):
         ...
 
     @property
+    def account(self) -> Account:
+        """What it holds besides the images, and how it was read."""
+        ...
+
+    @property
     def items(self) -> Sequence[SourceItem]:
         """All images in a fixed order."""
         ...
@@ -75,17 +78,6 @@ class ImageSource(Protocol):
             OSError: It cannot be read; its number, or else its text, becomes the reason in `skipped.csv`.
         """
         ...
-
-
-def known_set(name: str) -> str | None:
-    """Return the set that a name stands for, or None; "validation" and "valid" are other words for "val".
-
-    Example:
-        >>> known_set("valid"), known_set(""), known_set("dev")
-        ('val', '', None)
-    """
-    name = _SYNONYMS.get(name, name)
-    return name if name in ("", *SETS) else None
 
 
 def blocks_of(items: Sequence[SourceItem], shard_size: int) -> list[Sequence[SourceItem]]:

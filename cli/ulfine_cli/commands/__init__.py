@@ -3,6 +3,7 @@
 Figures that need no table are shown name by name; a file in this folder is for those that do.
 """
 
+from ulfine_cli import understood
 from ulfine_cli.command import Command
 from ulfine_cli.commands import compare, evaluate, export, fit, neighbours, predict, quickstart, split, verify
 
@@ -12,6 +13,7 @@ COMMANDS = (
         "ulfine_cache.stage_one:cache_features",
         "ulfine cache-features photos --out cache --model ViT-B-16 --pretrained openai",
         ("source",),
+        show=understood.show,
     ),
     Command(
         "ulfine_cache.import_features:import_features",

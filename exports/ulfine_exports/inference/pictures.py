@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ulfine_cache.sources.image_folder import EXTENSIONS
+from ulfine_cache.sources.words.image_names import EXTENSIONS
 
 if TYPE_CHECKING:
     from PIL.Image import Image

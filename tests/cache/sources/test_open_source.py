@@ -7,11 +7,11 @@ from itertools import islice
 import pytest
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.file_pattern import expand_braces, matching_files
-from ulfine_cache.sources.image_folder import ImageFolder
-from ulfine_cache.sources.manifest import Manifest
-from ulfine_cache.sources.open_source import open_reader, open_source
-from ulfine_cache.sources.webdataset import WebDataset
+from ulfine_cache.sources.archives.webdataset import WebDataset
+from ulfine_cache.sources.folders.image_folder import ImageFolder
+from ulfine_cache.sources.open_source import open_source
+from ulfine_cache.sources.tables.table_source import TableSource
+from ulfine_cache.sources.trees.file_pattern import expand_braces, matching_files
 
 
 def write_tar(path):
@@ -81,7 +81,7 @@ def test_open_source__kinds(tmp_path):
     kinds = {
         "folder": ImageFolder,
         "beside": ImageFolder,
-        "list.csv": Manifest,
+        "list.csv": TableSource,
         "one.tar": WebDataset,
         "shards": WebDataset,
         "shards/*.[tT][aA][rR]": WebDataset,
@@ -118,49 +118,21 @@ def test_open_source__pickles_are_not_read(tmp_path):
 
 
 def test_open_source__refusals(tmp_path):
-    touch(tmp_path, "a.tar.gz", "b.tgz", "c.zip", "d.npz", "e.jpg", "flat/1.jpg", "flat/2.tar", "f.csv", "f.tar")
+    touch(tmp_path, "a.tar.gz", "b.tgz", "c.zip", "e.jpg", "flat/1.jpg", "flat/2.tar", "f.csv", "f.tar")
     assert "is compressed, so its images cannot be read one by one: expand it (gunzip)" in refusal(
         tmp_path / "a.tar.gz"
     )
     assert "(gunzip)" in refusal(tmp_path / "b.tgz")
-    assert "is no source of images: expected a folder" in refusal(tmp_path / "c.zip")
-    assert "ulfine import-features" in refusal(tmp_path / "d.npz")
+    assert "is no zip file, or it is cut off: download it again" in refusal(tmp_path / "c.zip")
     assert "is no source of images" in refusal(tmp_path / "e.jpg")
     assert "1 images lie directly in it" in refusal(tmp_path / "flat")
-    assert refusal(tmp_path / "f.*") == f"{tmp_path}/f.* matches {tmp_path}/f.csv: patterns are for .tar files only"
+    assert (
+        refusal(tmp_path / "f.*")
+        == f"{tmp_path}/f.* matches {tmp_path}/f.csv: patterns are for .tar files only, or for tables only"
+    )
     assert refusal(tmp_path / "no").startswith(f"no folder {tmp_path}/no: expected a folder with one folder per class")
     assert refusal(tmp_path / "no.csv").startswith(f"no file {tmp_path}/no.csv: ")
     assert refusal(tmp_path / "c.zip" / "x").startswith("no folder ")
     assert "only local files are read" in refusal(type(tmp_path)("https://example.org/x.tar"))
     assert "file name too long" in refusal(tmp_path / ("x" * 300))
     assert "no file matches" in refusal(tmp_path / ("x" * 300 + "*"))
-
-
-def test_open_reader__a_folder_is_not_walked(tmp_path, monkeypatch):
-    touch(tmp_path / "photos", "a/1.jpg", "b/deep/2.jpg")
-    names = [item.path for item in ImageFolder(tmp_path / "photos").items]
-    monkeypatch.setattr("ulfine_cache.sources.open_source.ImageFolder", None)
-    read = open_reader(tmp_path / "photos")
-    assert [read(name) for name in names] == [b"x", b"x"]
-    with pytest.raises(FileNotFoundError):
-        read("a/3.jpg")
-
-
-@pytest.mark.parametrize("kind", ["table.csv", "one.tar", "shards", "part-{0..1}.tar"])
-def test_open_reader__names_are_those_of_the_items(tmp_path, kind):
-    touch(tmp_path, "a/1.jpg")
-    (tmp_path / "table.csv").write_text("path,label\na/1.jpg,a\n", "utf-8")
-    for shard in ("one.tar", "shards/s-0.tar", "part-0.tar", "part-1.tar"):
-        write_tar(tmp_path / shard)
-    source = open_source(tmp_path / kind)
-    read = open_reader(tmp_path / kind)
-    assert [read(item.path) for item in source.items] == [b"x"] * len(source.items)
-    with pytest.raises(FileNotFoundError):
-        read("nowhere.jpg")
-
-
-def test_open_reader__a_source_that_is_gone(tmp_path):
-    with pytest.raises(UlfineError, match="no folder"):
-        open_reader(tmp_path / "photos")
-    with pytest.raises(UlfineError, match="no file"):
-        open_reader(tmp_path / "table.csv")

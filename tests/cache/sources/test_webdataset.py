@@ -20,7 +20,10 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.sources.open_source import open_source
 from ulfine_cache.sources.source import listing_digest
+from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.stage_one import cache_features
+
+JPEG = b"\xff\xd8\xff"
 
 
 def write_tar(path, *members, format=tarfile.PAX_FORMAT):
@@ -93,13 +96,13 @@ def test_webdataset__labels_of_every_kind(tmp_path):
         "s.tar/d.jpeg": "fire engine",
         "s.tar/e.jpg": "3",
         "s.tar/f.jpg": "cat",
-        "s.tar/g.jpg": "a dog",
+        "s.tar/g.jpg": None,
         "s.tar/deep/h.jpg": None,
         "s.tar/i.jpg": None,
         "s.tar/j.jpg": None,
     }
     source = open_source(tmp_path / "s.tar")
-    assert source.classes == ["3", "10", "a dog", "cat", "fire engine"]
+    assert source.classes == ["3", "10", "cat", "fire engine"]
     assert list(read_all(source).values()) == [letter.encode() for letter in "ABCDEFGHIJ"]
     status = (tmp_path / "s.tar").stat()
     assert source.items[0][3:] == (1, status.st_mtime_ns)
@@ -135,7 +138,7 @@ def test_webdataset__samples_that_cannot_be_used_say_why(tmp_path):
         *(("json.jpg", b""), ("json.json", "{")),
         *(("list.jpg", b""), ("list.json", "[1]")),
         *(("float.jpg", b""), ("float.json", {"label": 1.5})),
-        *(("split.jpg", b""), ("split.json", {"split": "dev"})),
+        *(("split.jpg", b""), ("split.json", {"split": "later"})),
         *(("bytes.jpg", b""), ("bytes.cls", b"\xff")),
         *(("large.jpg", b""), ("large.txt", b"x" * (1 << 20) + b"x")),
         *(("linked.jpg", b""), ("linked.cls", link.replace(name="x", deep=True))),
@@ -154,7 +157,7 @@ def test_webdataset__samples_that_cannot_be_used_say_why(tmp_path):
         "s.tar/json.jpg": "its label json.json: not JSON",
         "s.tar/list.jpg": "its label list.json: not a JSON object",
         "s.tar/float.jpg": "its label float.json: a label is a class name or a whole number",
-        "s.tar/split.jpg": "its label split.json: the split 'dev' is none of train, val, test",
+        "s.tar/split.jpg": "its label split.json: the set 'later' is none of train, val, test",
         "s.tar/bytes.jpg": "its label bytes.cls: not UTF-8",
         "s.tar/large.jpg": "its label large.txt: larger than 1048576 bytes",
         "s.tar/linked.jpg": "its label linked.cls: a link in the tar file",
@@ -247,20 +250,112 @@ def test_webdataset__sets_by_json_then_by_name(tmp_path):
     }
 
 
-def test_webdataset__texts_that_all_differ_are_captions(tmp_path):
-    def texts(*, n, different):
-        members = []
-        for number in range(n):
-            members += [(f"{number}.jpg", b""), (f"{number}.txt", f"photo {number % different}")]
-        return open_source(write_tar(tmp_path / "s.tar", *members)).classes
+def test_webdataset__captions_are_classes_only_when_asked(tmp_path):
+    # As img2dataset writes it, with few captions.
+    members = []
+    for number, text in enumerate(["a dog on a lawn", "cat", "cat", "word " * 100]):
+        members += [(f"{number}.jpg", b""), (f"{number}.txt", text), (f"{number}.json", {"caption": text, "width": 9})]
+    path = write_tar(tmp_path / "00000.tar", *members)
+    source = open_source(path)
+    assert (source.classes, {item.label for item in source.items}) == ([], {-1})
+    assert source.account.notes == ["4 texts (.txt) are taken for captions, not for classes: see --captions-as-classes"]
+    asked = open_source(path, SourceOptions(captions_as_classes=True))
+    assert [label for label, _ in listed(asked).values()] == ["a dog on a lawn", "cat", "cat", None]
 
-    assert len(texts(n=99, different=99)) == 99
-    assert texts(n=100, different=51) == []
-    assert len(texts(n=100, different=50)) == 50
-    assert labels(tmp_path, ("a.jpg", b""), ("a.txt", "word " * 100), ("b.jpg", b""), ("b.txt", "cat")) == {
-        "s.tar/a.jpg": None,
-        "s.tar/b.jpg": "cat",
+
+def test_webdataset__everything_is_an_item_or_counted(tmp_path):
+    members = [
+        *(("a.jpg_large", b"1"), ("b", JPEG), ("c.heic", b"3"), ("d.v2", JPEG), ("d.cls", "3"), ("e.xyz", b"no image")),
+        *(("f.jpg", JPEG), ("f.mask.png", b"mask"), ("f.cls", "4"), ("g", b"text"), ("._f.jpg", b"Finder")),
+    ]
+    source = open_source(write_tar(tmp_path / "s.tar", *members))
+    assert listed(source) == {
+        "s.tar/a.jpg_large": (None, ""),
+        "s.tar/b": (None, ""),
+        "s.tar/c.heic": (None, ""),
+        "s.tar/d.v2": ("3", ""),
+        "s.tar/f.jpg": ("4", ""),
     }
+    assert source.account.ignored == {
+        ".cls": 2,
+        ".xyz": 1,
+        "images beside another of the same key": 1,
+        "without extension": 1,
+        "hidden": 1,
+    }
+    assert len(source.items) + sum(source.account.ignored.values()) == len(members)
+
+
+def test_webdataset__labels_by_the_rule_of_tables(tmp_path):
+    assert labels(
+        tmp_path,
+        *(
+            ("a.jpg", b""),
+            ("a.cls", "10.0"),
+            ("b.jpg", b""),
+            ("b.cls", "-1.0"),
+            ("c.jpg", b""),
+            ("c.json", {"cls": 9.0}),
+        ),
+        *(("d.jpg", b""), ("d.cls", "nan")),
+    ) == {"s.tar/a.jpg": "10", "s.tar/b.jpg": None, "s.tar/c.jpg": "9", "s.tar/d.jpg": None}
+
+
+def test_tar__folders_are_classes_where_no_image_has_a_label(tmp_path):
+    tar = write_tar(
+        tmp_path / "pets.tar",
+        *(("pets/train/cat/1.v2.jpg", JPEG), ("pets/train/dog/2.jpg", JPEG), ("pets/test/cat/3.jpg", JPEG)),
+        *(("pets/readme.md", "text"), ("pets/train/cat/._1.jpg", b"Finder")),
+    )
+    source = open_source(tar)
+    assert listed(source) == {
+        "pets.tar/pets/train/cat/1.v2.jpg": ("cat", "train"),
+        "pets.tar/pets/train/dog/2.jpg": ("dog", "train"),
+        "pets.tar/pets/test/cat/3.jpg": ("cat", "test"),
+    }
+    assert set(read_all(source).values()) == {JPEG}
+    assert source.account.ignored == {".md": 1, "hidden": 1}
+    assert source.account.notes[0] == "the folder pets.tar/pets is walked through: it is the only one with images"
+    os.utime(tar, ns=(1, 1))
+    with pytest.raises(OSError, match="its tar file has changed since it was listed"):
+        source.read(source.items[0])
+
+
+def test_tar__one_a_set(tmp_path):
+    write_tar(tmp_path / "train.tar", ("cat/1.jpg", JPEG), ("dog/2.jpg", JPEG))
+    write_tar(tmp_path / "val.tar", ("cat/3.jpg", JPEG))
+    assert listed(open_source(tmp_path)) == {
+        "train.tar/cat/1.jpg": ("cat", "train"),
+        "train.tar/dog/2.jpg": ("dog", "train"),
+        "val.tar/cat/3.jpg": ("cat", "val"),
+    }
+
+
+def test_tar__of_tars_as_imagenet_has_it(tmp_path):
+    inner = {}
+    for name in ("n01440764", "n02102040"):
+        path = write_tar(
+            tmp_path / "inner" / f"{name}.tar", *((f"{name}_{n}.JPEG", JPEG + name.encode()) for n in (1, 20))
+        )
+        inner[name] = path.read_bytes()
+    cut = inner["n02102040"][: 512 + 5]
+    members = [*((f"{name}.tar", data) for name, data in inner.items()), ("n09.tar", cut), ("n10.tar", b"no tar")]
+    source = open_source(write_tar(tmp_path / "ILSVRC2012_img_train.tar", *members))
+    top = "ILSVRC2012_img_train.tar"
+    assert {path: label for path, (label, _) in listed(source).items()} == {
+        f"{top}/n01440764/n01440764_1.JPEG": "n01440764",
+        f"{top}/n01440764/n01440764_20.JPEG": "n01440764",
+        f"{top}/n02102040/n02102040_1.JPEG": "n02102040",
+        f"{top}/n02102040/n02102040_20.JPEG": "n02102040",
+        f"{top}/n09/n02102040_1.JPEG": None,
+        f"{top}/n09.tar": None,
+        f"{top}/n10.tar": None,
+    }
+    found = read_all(source)
+    assert found[f"{top}/n02102040/n02102040_20.JPEG"] == JPEG + b"n02102040"
+    assert found[f"{top}/n10.tar"] == "truncated file"
+    assert found[f"{top}/n09.tar"] == "truncated: it ends inside n02102040_1.JPEG"
+    assert found[f"{top}/n09/n02102040_1.JPEG"] == "the tar file ends in the middle of it"
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ulfine_cache.convert import convert
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
-from ulfine_cache.sources.image_folder import ImageFolder
+from ulfine_cache.sources.folders.image_folder import ImageFolder
 from ulfine_cache.splits import make_split
 from ulfine_cache.stage_one import cache_features
 from ulfine_cache.verify import verify

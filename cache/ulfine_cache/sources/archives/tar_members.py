@@ -2,12 +2,14 @@
 
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO, NamedTuple
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.regular_file import open_regular
+from ulfine_cache.sources.trees.archive_tree import safe_path
+from ulfine_cache.sources.trees.regular_file import open_regular
+from ulfine_cache.sources.words.image_names import HEAD_BYTES, is_hidden, is_image_head, is_image_name
 
 _BUFFER = 1 << 16
 _BLOCK = tarfile.BLOCKSIZE
@@ -33,6 +35,7 @@ class TarMember(NamedTuple):
         size: Bytes.
         problem: Why it cannot be read, or "".
         text: Its bytes, for members that the caller wanted at once.
+        is_image: Whether it is one, by its name or its first bytes; hidden files are none.
     """
 
     name: str
@@ -40,18 +43,22 @@ class TarMember(NamedTuple):
     size: int
     problem: str = ""
     text: bytes | None = None
+    is_image: bool | None = False
 
 
-def tar_members(path: str, wanted: Callable[[str], bool], max_text: int) -> tuple[list[TarMember], str]:
+def tar_members(
+    path: str, wanted: Callable[[str], bool], max_text: int, *, stop: Callable[[TarMember], bool] | None = None
+) -> tuple[list[TarMember], str]:
     """List the files in a tar file by its headers, seeking over what lies between.
 
     Nothing is extracted. Names in PAX and GNU headers are followed; links, devices and sparse files are listed with a
-    problem, folders not at all.
+    problem, folders not at all. What a name does not say, whether it is an image, is looked up in its first bytes.
 
     Args:
         path: The tar file.
         wanted: Tells by its name whether a member's bytes are read at once.
         max_text: Largest size of such a member.
+        stop: Tells after each member whether that is enough; None for all.
 
     Returns:
         The members in front of the first damage, in the order of the file, and what is wrong with the file, or "".
@@ -63,11 +70,19 @@ def tar_members(path: str, wanted: Callable[[str], bool], max_text: int) -> tupl
     try:
         with open_regular(path, _BUFFER) as file:
             _refuse_compressed(path, file.read(8))
-            file.seek(0)
             end = os.fstat(file.fileno()).st_size
-            problem = "" if end else "empty file"
-            if end:
-                problem = _walk(file, end, wanted, max_text, members)
+            problem = _walk(file, 0, end, wanted, max_text, members, stop) if end else "empty file"
+    except OSError as error:
+        problem = f"cannot be read: {reason(error)}"
+    return members, problem
+
+
+def inner_members(path: str, offset: int, size: int) -> tuple[list[TarMember], str]:
+    """List the files of a tar file that is itself a member of a tar file; offsets are those in the outer one."""
+    members: list[TarMember] = []
+    try:
+        with open_regular(path, _BUFFER) as file:
+            problem = _walk(file, offset, offset + size, lambda _: False, 0, members, None) if size else "empty file"
     except OSError as error:
         problem = f"cannot be read: {reason(error)}"
     return members, problem
@@ -97,9 +112,18 @@ class _LeanInfo(tarfile.TarInfo):
         return info
 
 
-def _walk(file: IO[bytes], end: int, wanted: Callable[[str], bool], max_text: int, members: list[TarMember]) -> str:
-    """Append all members and return what is wrong with the file, or ""."""
-    position = 0
+def _walk(
+    file: IO[bytes],
+    start: int,
+    end: int,
+    wanted: Callable[[str], bool],
+    max_text: int,
+    members: list[TarMember],
+    stop: Callable[[TarMember], bool] | None,
+) -> str:
+    """Append the members between two bytes of a file and return what is wrong with them, or ""."""
+    position = start
+    file.seek(start)
     try:
         with tarfile.TarFile(fileobj=file, tarinfo=_LeanInfo, encoding="utf-8", errors="surrogateescape") as tar:
             while (info := tar.next()) is not None:
@@ -107,39 +131,64 @@ def _walk(file: IO[bytes], end: int, wanted: Callable[[str], bool], max_text: in
                 tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
                 # Headers that lead backwards would keep it busy for ever.
                 if info.size < 0 or tar.offset <= position:
-                    return f"damaged header at byte {position}: what follows is not read"
+                    return f"damaged header at byte {position - start}: what follows is not read"
+                if info.offset_data > end:
+                    return _cut_off(position, end, members)
                 position = tar.offset
                 if info.isdir():
                     continue
-                member = TarMember(_safe_name(info.name), info.offset_data, info.size, _problem(info, end))
-                if not member.problem and wanted(member.name):
-                    if member.size > max_text:
-                        member = member._replace(problem=f"larger than {max_text} bytes")
-                    else:
-                        file.seek(member.offset)
-                        member = member._replace(text=file.read(member.size))
+                member = _read_now(file, _member(info, end), wanted, max_text)
                 members.append(member)
-            return _ending(file, tar.offset, end)
+                if stop is not None and stop(member):
+                    return ""
+            return _ending(file, tar.offset, start, end)
     except _DAMAGED:
-        if not position:
+        if position == start:
             return "not a tar file"
         if position > end:
-            return f"truncated: it ends inside {members[-1].name}" if members else "truncated file"
-        return f"damaged header at byte {position}: what follows is not read"
+            return _cut_off(position, end, members)
+        return f"damaged header at byte {position - start}: what follows is not read"
 
 
-def _ending(file: IO[bytes], position: int, end: int) -> str:
+def _cut_off(position: int, end: int, members: Sequence[TarMember]) -> str:
+    if position <= end:
+        return "no end mark: it may be cut off"
+    return f"truncated: it ends inside {members[-1].name}" if members else "truncated file"
+
+
+def _member(info: tarfile.TarInfo, end: int) -> TarMember:
+    name = safe_path(info.name)
+    image = False if is_hidden(name.rpartition("/")[2]) else is_image_name(name)
+    return TarMember(name, info.offset_data, info.size, _problem(info, end), None, image)
+
+
+def _read_now(file: IO[bytes], member: TarMember, wanted: Callable[[str], bool], max_text: int) -> TarMember:
+    """Read what is needed of a member while the tar file is open: a label's text, or whether it is an image."""
+    if member.is_image is None:
+        if member.problem:
+            return member._replace(is_image=False)
+        file.seek(member.offset)
+        return member._replace(is_image=is_image_head(file.read(min(member.size, HEAD_BYTES))))
+    if member.problem or member.is_image or not wanted(member.name):
+        return member
+    if member.size > max_text:
+        return member._replace(problem=f"larger than {max_text} bytes")
+    file.seek(member.offset)
+    return member._replace(text=file.read(member.size))
+
+
+def _ending(file: IO[bytes], position: int, start: int, end: int) -> str:
     """Say whether the tar file ends as it should: tarfile takes a damaged header for the end."""
     file.seek(position)
-    block = file.read(_BLOCK)
+    block = file.read(max(0, min(_BLOCK, end - position)))
     if not block:
         return "no end mark: it may be cut off"
     if len(block) < _BLOCK:
         return "truncated file"
     if any(block):
-        return f"damaged header at byte {position}: what follows is not read"
+        return f"damaged header at byte {position - start}: what follows is not read"
     # Tar pads with zeros, as does whoever joins tar files with cat.
-    if any(file.read(_BUFFER)):
+    if any(file.read(max(0, min(_BUFFER, end - file.tell())))):
         return "more follows behind its end mark (joined tar files?), which is not read"
     return ""
 
@@ -154,13 +203,6 @@ def _problem(info: tarfile.TarInfo, end: int) -> str:
     if not info.isreg():
         return "is a device"
     return "the tar file ends in the middle of it" if info.offset_data + info.size > end else ""
-
-
-def _safe_name(name: str) -> str:
-    parts = [part for part in name.replace("\0", "").split("/") if part not in ("", ".")]
-    if ".." in parts:
-        parts = parts[len(parts) - parts[::-1].index("..") :]
-    return "/".join(parts)
 
 
 def _refuse_compressed(path: str, start: bytes) -> None:

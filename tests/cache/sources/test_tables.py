@@ -9,9 +9,10 @@ from pyarrow import parquet
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.class_labels import class_order, class_text
-from ulfine_cache.sources.manifest import Manifest
+from ulfine_cache.sources.open_source import open_source
 from ulfine_cache.sources.source import listing_digest
+from ulfine_cache.sources.source_options import SourceOptions
+from ulfine_cache.sources.words.class_labels import class_order, class_text
 
 
 @pytest.fixture
@@ -37,13 +38,13 @@ def listed(source):
 
 def refusal(path):
     with pytest.raises(UlfineError) as caught:
-        Manifest(path)
+        open_source(path)
     assert "\n" not in str(caught.value)
     return str(caught.value).removeprefix(str(path))
 
 
-def test_manifest__rows_in_their_order(table, tmp_path):
-    source = Manifest(table("path,label,split", "c.jpg,zebra,test", "a.jpg,,", "", "./deep//b.png, cat ,train"))
+def test_tables__rows_in_their_order(table, tmp_path):
+    source = open_source(table("path,label,split", "c.jpg,zebra,test", "a.jpg,,", "", "./deep//b.png, cat ,train"))
     assert source.classes == ["cat", "zebra"]
     assert listed(source) == [("c.jpg", "zebra", "test"), ("a.jpg", None, ""), ("deep/b.png", "cat", "train")]
     assert [source.read(item) for item in source.items] == [b"c.jpg", b"a.jpg", b"deep/b.png"]
@@ -52,21 +53,21 @@ def test_manifest__rows_in_their_order(table, tmp_path):
     assert source.items[2][3:] == (status.st_size, status.st_mtime_ns)
 
 
-def test_manifest__only_path_is_needed(table):
-    assert listed(Manifest(table("path", "a.jpg"))) == [("a.jpg", None, "")]
-    assert listed(Manifest(table("note,split,path", 'x,"val",a.jpg', '"1, 2",validation,c.jpg'))) == [
-        ("a.jpg", None, "val"),
-        ("c.jpg", None, "val"),
-    ]
+def test_tables__only_path_is_needed(table):
+    assert listed(open_source(table("path", "a.jpg"))) == [("a.jpg", None, "")]
+    path = table("note,split,path", 'x,"val",a.jpg', '"1, 2",validation,c.jpg')
+    source = open_source(path, SourceOptions(label_column="none"))
+    assert listed(source) == [("a.jpg", None, "val"), ("c.jpg", None, "val")]
+    assert source.account.notes == ["images.csv: paths in 'path', no labels, sets in 'split'; not read: 'note'"]
 
 
-def test_manifest__byte_order_mark_windows_lines_and_short_rows(table):
-    source = Manifest(table("\ufeffpath,label,split\r", "a.jpg,Käfer\r", "c.jpg\r"))
+def test_tables__byte_order_mark_windows_lines_and_short_rows(table):
+    source = open_source(table("\ufeffpath,label,split\r", "a.jpg,Käfer\r", "c.jpg\r"))
     assert listed(source) == [("a.jpg", "Käfer", ""), ("c.jpg", None, "")]
 
 
-def test_manifest__numbers_are_sorted_by_value(table):
-    source = Manifest(table("path,label", "a.jpg,10", "c.jpg,9", "deep/b.png,-1"))
+def test_tables__numbers_are_sorted_by_value(table):
+    source = open_source(table("path,label", "a.jpg,10", "c.jpg,9", "deep/b.png,-1"))
     assert source.classes == ["9", "10"]
     assert listed(source) == [("a.jpg", "10", ""), ("c.jpg", "9", ""), ("deep/b.png", None, "")]
 
@@ -82,12 +83,12 @@ def test_class_text__refuses_what_is_no_name(value):
         class_text(value)
 
 
-def test_manifest__missing_and_unreadable_files_are_items(table, tmp_path):
+def test_tables__missing_and_unreadable_files_are_items(table, tmp_path):
     (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
     (tmp_path / "folder.jpg").mkdir()
     os.mkfifo(tmp_path / "pipe.jpg")
     path = table("path", "gone/x.jpg", "loop.jpg", "folder.jpg", "pipe.jpg", "deep", "a.jpg")
-    source = Manifest(path)
+    source = open_source(path)
     reasons = []
     for item in source.items[:-1]:
         assert (item.size, item.mtime_ns) == (-1, -1)
@@ -104,14 +105,14 @@ def test_manifest__missing_and_unreadable_files_are_items(table, tmp_path):
     before = listing_digest(source.items)
     (tmp_path / "gone").mkdir()
     (tmp_path / "gone" / "x.jpg").write_text("x")
-    assert listing_digest(Manifest(path).items) != before
+    assert listing_digest(open_source(path).items) != before
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are text there")
-def test_manifest__names_that_are_not_utf8(table, tmp_path):
+def test_tables__names_that_are_not_utf8(table, tmp_path):
     name = os.fsdecode(b"\xe4.jpg")
     (tmp_path / name).write_bytes(b"x")
-    source = Manifest(table("path", name))
+    source = open_source(table("path", name))
     assert source.items[0].path == name
     assert source.read(source.items[0]) == b"x"
 
@@ -119,38 +120,49 @@ def test_manifest__names_that_are_not_utf8(table, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], ", line 1: no column 'path' (found none); expected path,label,split"),
-        (["image;label", "a.jpg;1"], ", line 1: no column 'path' (found 'image;label'); expected path,label,split"),
-        (["filename,label", "a.jpg,1"], ", line 1: call the column 'filename' 'path'"),
-        (["path,Class", "a.jpg,1"], ", line 1: call the column 'Class' 'label'"),
-        (["path,label,path", "a.jpg,1,a.jpg"], ", line 1: the column 'path' comes twice"),
-        (["path,label"], " names no image: expected rows of path,label,split below the header"),
+        ([], " has no column of paths among nothing: name it with --path-column (usual are path, label, set)"),
+        (
+            ["a.jpg,cat", "c.jpg,dog"],
+            " has no column of paths among 'a.jpg', 'cat'; is its first line the header?: name it with --path-column "
+            "(usual are path, label, set)",
+        ),
+        (["path,label,path", "a.jpg,1,a.jpg"], ": the column 'path' comes twice"),
+        (["path,label"], " names no image: expected rows of path,label,set below the header"),
         (["path,label", "a.jpg,1", "", ",2"], ", line 4: no path"),
-        (["path,split", "a.jpg,dev"], ", line 2: the split 'dev' is none of train, val, test, and not empty"),
-        (["path,label", "a.jpg,1", "./a.jpg,1"], ", line 3: a.jpg comes a second time"),
+        (
+            ["path,split", "a.jpg,later"],
+            ", line 2: the set 'later' is none of train, val, test, and not empty: --set-column none leaves the column "
+            "out",
+        ),
+        (["path,label", "a.jpg,1", "./a.jpg,1"], ", line 3: a.jpg comes a second time: leave one row for each image"),
         (
             ["path", "/etc/passwd"],
-            ", line 2: /etc/passwd is absolute: paths are relative to the table's folder",
+            ", line 2: /etc/passwd is absolute and not below FOLDER: say --root with the folder that it begins with, "
+            "or write paths relative to it",
         ),
         (
             ["path", "deep/../../x.jpg"],
-            ", line 2: deep/../../x.jpg leaves the table's folder: put the table into a folder that holds the images",
+            ", line 2: deep/../../x.jpg leaves the table's folder: put the table into a folder that holds the images, "
+            "or say --root and write paths relative to that",
         ),
-        (["path,label", "a.jpg,cat, dog"], ", line 2: 3 fields under 2 columns: put text with commas in quotes"),
-        (["path,label", 'a.jpg,"cat'], ", line 2: no CSV: unexpected end of data"),
+        (["path,label", "a.jpg,cat, dog"], ", line 2: 3 fields under 2 columns: put text with ',' in quotes"),
+        (["path,label", 'a.jpg,"cat'], ", line 2: no table: unexpected end of data"),
         (["path,label", "a.jpg," + "x" * 300], ", line 2: a label has at most 256 characters"),
         (["path,label", 'a.jpg,"a\nb"'], ", line 3: a label has one line and no control characters"),
     ],
 )
-def test_manifest__refuses_a_line(table, lines, message):
-    assert refusal(table(*lines)) == message
+def test_tables__refuses_a_line(table, lines, message, tmp_path):
+    assert refusal(table(*lines)) == message.replace("FOLDER", str(tmp_path))
 
 
-def test_manifest__refuses_other_encodings_of_labels(table):
-    assert refusal(table("path,label", "a.jpg,Käfer", encoding="latin-1")) == ", line 2: a label is UTF-8 text"
+def test_tables__refuses_other_encodings_of_labels(table):
+    assert (
+        refusal(table("path,label", "a.jpg,Käfer", encoding="latin-1"))
+        == ", line 2: a label is UTF-8 text: save the table as UTF-8"
+    )
 
 
-def test_manifest__refuses_links_out_of_its_folder(table, tmp_path, tmp_path_factory):
+def test_tables__refuses_links_out_of_its_folder(table, tmp_path, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside")
     (outside / "secret.jpg").write_bytes(b"secret")
     (tmp_path / "file.jpg").symlink_to(outside / "secret.jpg")
@@ -163,7 +175,7 @@ def test_manifest__refuses_links_out_of_its_folder(table, tmp_path, tmp_path_fac
     (tmp_path / "near").symlink_to("deep")
     table("path", "inside.jpg", "near/b.png")
     (outside / "link").symlink_to(tmp_path)
-    source = Manifest(outside / "link" / "images.csv")
+    source = open_source(outside / "link" / "images.csv")
     assert [source.read(item) for item in source.items] == [b"a.jpg", b"deep/b.png"]
 
 
@@ -177,24 +189,27 @@ def test_manifest__refuses_links_out_of_its_folder(table, tmp_path, tmp_path_fac
         (pa.nulls(3), [None, None, None]),
     ],
 )
-def test_manifest__parquet(table, tmp_path, labels, names):
+def test_tables__parquet(table, tmp_path, labels, names):
     table()
     paths = pa.array(["c.jpg", "a.jpg", "deep/b.png"], pa.large_string())
     columns = {"extra": pa.nulls(3), "split": pa.array(["train", None, ""]), "label": labels, "path": paths}
     parquet.write_table(pa.table(columns), tmp_path / "images.parquet")
-    assert listed(Manifest(tmp_path / "images.parquet")) == [
+    assert listed(open_source(tmp_path / "images.parquet")) == [
         ("c.jpg", names[0], "train"),
         ("a.jpg", names[1], ""),
         ("deep/b.png", names[2], ""),
     ]
 
 
-def test_manifest__parquet_refusals(tmp_path):
+def test_tables__parquet_refusals(tmp_path):
     path = tmp_path / "images.parquet"
     path.write_bytes(b"no parquet")
     assert refusal(path).startswith("cannot read")
     parquet.write_table(pa.table({"label": ["cat"]}), path)
-    assert refusal(path) == ", its schema: no column 'path' (found 'label'); expected path,label,split"
+    assert (
+        refusal(path)
+        == " has no column of paths among 'label': name it with --path-column (usual are path, label, set)"
+    )
     parquet.write_table(pa.table({"path": ["a.jpg", None]}), path)
     assert refusal(path) == ", row 2: no path"
     parquet.write_table(pa.table({"path": ["a.jpg", "b.jpg"], "label": [0.0, 0.5]}), path)
@@ -203,13 +218,8 @@ def test_manifest__parquet_refusals(tmp_path):
     assert "names no image" in refusal(path)
 
 
-def test_manifest__parquet_needs_pyarrow(tmp_path, monkeypatch):
+def test_tables__parquet_needs_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "images.parquet").write_bytes(b"")
     with pytest.raises(UlfineError, match=r"needs pyarrow: pip install 'ulfine-fast\[parquet\]'"):
-        Manifest(tmp_path / "images.parquet")
-
-
-def test_manifest__missing_file(tmp_path):
-    with pytest.raises(UlfineError, match=r"cannot read .*gone.csv: no such file"):
-        Manifest(tmp_path / "gone.csv")
+        open_source(tmp_path / "images.parquet")

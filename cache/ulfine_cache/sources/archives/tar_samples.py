@@ -4,10 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ulfine_cache.sources.class_labels import class_text
-from ulfine_cache.sources.image_folder import EXTENSIONS
-from ulfine_cache.sources.source import known_set
-from ulfine_cache.sources.tar_members import TarMember
+from ulfine_cache.sources.archives.tar_members import TarMember
+from ulfine_cache.sources.words.class_labels import class_text
+from ulfine_cache.sources.words.set_names import known_set
 
 MAX_LABEL_BYTES = 1 << 20
 _LABELS = ("cls", "json", "txt")
@@ -48,6 +47,11 @@ def is_label_name(name: str) -> bool:
     return _split(name)[1] in _LABELS
 
 
+def sample_key(name: str) -> str:
+    """Return what the members of a sample share: their name up to the first dot behind the last slash."""
+    return _split(name)[0]
+
+
 def tar_samples(members: Sequence[TarMember]) -> list[TarSample]:
     """Put the members of one tar file together to samples, in the order of the images.
 
@@ -56,15 +60,11 @@ def tar_samples(members: Sequence[TarMember]) -> list[TarSample]:
     groups: dict[str, _Group] = {}
     for member in members:
         key, ending = _split(member.name)
-        if not ending:
-            continue
         group = groups.setdefault(key, _Group([], {}, []))
-        if f".{ending}" in EXTENSIONS:
-            group.images.append(member)
+        if member.is_image:
+            (group.others if "." in ending else group.images).append(member)
         elif ending in _LABELS:
             group.labels.setdefault(ending, []).append(member)
-        elif f".{ending.rpartition('.')[2]}" in EXTENSIONS:
-            group.others.append(member)
     samples = [sample for group in groups.values() for sample in _samples(group)]
     return sorted(samples, key=lambda sample: sample.offset)
 
@@ -152,8 +152,8 @@ def _json_label(data: bytes) -> tuple[list[tuple[str, str]], str]:
     if not isinstance(content, dict):
         raise ValueError("not a JSON object")
     values = [(name, class_text(content[name])) for name in _JSON_LABELS if content.get(name) is not None]
-    split = content.get("split") or ""
-    set_name = known_set(split) if isinstance(split, str) else None
+    said = content.get("set") or content.get("split") or ""
+    set_name = known_set(said) if isinstance(said, str) else None
     if set_name is None:
-        raise ValueError(f"the split {split!r} is none of train, val, test")
+        raise ValueError(f"the set {said!r} is none of train, val, test")
     return values, set_name

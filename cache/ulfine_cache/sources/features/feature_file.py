@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.sources.features.label_array import index_labels
+from ulfine_cache.sources.words.set_names import known_set
 from ulfine_cache.store.unit_norm import unit_norm
 
 TEXT_FEATURES = "text_features"
 """The array of text prototypes that is read unless another is named."""
 _POOL = ("pool_features", "pool_labels", "eval_features", "eval_labels")
-_READ = {"features", "image_features", "labels", "class_names", "split", "paths", "views", *_POOL}
-_SETS = ("", "train", "val", "test")
+_SETS = ("set", "split")
+_READ = {"features", "image_features", "labels", "class_names", "paths", "views", *_SETS, *_POOL}
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class FeatureFile:
         text_features: float32 (C, D) of unit norm, or None.
         views: Recipe of the views as in `ulfine_cache.pictures.views`, or "imported" for several of unknown recipe.
         ignored: Names of arrays in the file that were not read.
+        notes: What was made of labels that are not 0 to C - 1.
     """
 
     features: npt.NDArray[np.floating[Any]]
@@ -42,6 +45,7 @@ class FeatureFile:
     text_features: npt.NDArray[np.float32] | None
     views: str
     ignored: Sequence[str]
+    notes: Sequence[str] = ()
 
 
 def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> FeatureFile:
@@ -49,8 +53,9 @@ def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> Feat
 
     Arrays: `features` (or `image_features`) (N, D) or (N, views, D) and `labels` (N,), -1 = unlabelled; or, for a pool
     and a test set, `pool_features`, `pool_labels`, `eval_features`, `eval_labels`. Optional: `text_features` (C, D),
-    `class_names` (C,), `split` (N,) of "train", "val", "test" or "", `paths` (N,), and `views`, one string,
-    "five-crop" or "weak-strong:K", which says what the views of each row are.
+    `class_names` (C,), `set` or `split` (N,) of "train", "val", "test" (or other words for them) or "", `paths` (N,),
+    and `views`, one string, "five-crop" or "weak-strong:K", which says what the views of each row are. Labels may be
+    names as well (`label_array.index_labels`).
 
     Args:
         path: The file.
@@ -67,22 +72,19 @@ def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> Feat
     features, labels, set_names = _rows(arrays, fail)
     features = _checked_features(features, "features", fail)
     n_rows, n_views, width = features.shape
-    labels = _checked_labels(labels, n_rows, fail)
-    set_names = _strings(arrays, "split", n_rows, fail) if "split" in arrays else set_names
-    for row, name in enumerate(set_names):
-        if name not in _SETS:
-            raise fail(f"split of row {row} is {name!r}: use train, val, test or an empty string")
+    given = [name for name in _SETS if name in arrays]
+    set_names = _strings(arrays, given[0], n_rows, fail) if given else set_names
+    set_names = [_set(name, row, given, fail) for row, name in enumerate(set_names)]
     text = _text(arrays, text_features, width, fail)
-    class_names = _class_names(arrays, labels, text, fail)
-    if labels.max(initial=-1) >= len(class_names):
-        row = int(np.argmax(labels >= len(class_names)))
-        raise fail(f"label of row {row} is {labels[row]}, but there are {len(class_names)} classes (0 to C - 1)")
-    if text is not None and len(text) != len(class_names):
-        raise fail(f"{text_features} has {len(text)} rows for {len(class_names)} classes")
+    names = _class_names(arrays, fail)
+    if text is not None and names is not None and len(text) != len(names):
+        raise fail(f"{text_features} has {len(text)} rows for {len(names)} classes")
+    n_classes = len(text) if text is not None else None
+    labels, class_names, notes = index_labels(labels, n_rows, names, n_classes, fail)
     paths = _strings(arrays, "paths", n_rows, fail) if "paths" in arrays else [f"row {row}" for row in range(n_rows)]
     ignored = sorted(set(arrays) - _READ - {text_features})
     views = _views(arrays, n_views, fail)
-    return FeatureFile(features, labels, set_names, paths, class_names, text, views, ignored)
+    return FeatureFile(features, labels, set_names, paths, class_names, text, views, ignored, notes)
 
 
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -151,16 +153,11 @@ def _checked_features(features: npt.NDArray[Any], name: str, fail: Any) -> npt.N
     return features
 
 
-def _checked_labels(labels: npt.NDArray[Any], n_rows: int, fail: Any) -> npt.NDArray[np.int64]:
-    if labels.shape != (n_rows,):
-        raise fail(f"labels has shape {labels.shape}, expected ({n_rows},) like the rows of features")
-    if labels.dtype.kind not in "iu":
-        raise fail(f"labels has type {labels.dtype}, expected integers (class index, -1 for unlabelled)")
-    labels = labels.astype(np.int64)
-    if labels.min() < -1:
-        row = int(np.argmax(labels < -1))
-        raise fail(f"label of row {row} is {labels[row]}: use a class index, or -1 for unlabelled")
-    return labels
+def _set(name: str, row: int, given: Sequence[str], fail: Any) -> str:
+    known = known_set(name)
+    if known is None:
+        raise fail(f"{given[0]} of row {row} is {name!r}: use train, val, test or an empty string")
+    return known
 
 
 def _views(arrays: Mapping[str, npt.NDArray[Any]], n_views: int, fail: Any) -> str:
@@ -194,24 +191,18 @@ def _text(arrays: Mapping[str, npt.NDArray[Any]], name: str, width: int, fail: A
     return unit_norm(text).astype(np.float32)
 
 
-def _class_names(
-    arrays: Mapping[str, npt.NDArray[Any]],
-    labels: npt.NDArray[np.int64],
-    text: npt.NDArray[np.float32] | None,
-    fail: Any,
-) -> list[str]:
-    if "class_names" in arrays:
-        names = _strings(arrays, "class_names", None, fail)
-        for index, name in enumerate(names):
-            if not name.strip():
-                raise fail(f"class_names has an empty name at {index}")
-            if name in names[:index]:
-                raise fail(f"class_names holds {name!r} twice, at {names.index(name)} and {index}")
-        return names
-    n_classes = len(text) if text is not None else int(labels.max(initial=-1)) + 1
-    if n_classes == 0:
-        raise fail("all labels are -1 and there are no class_names: at least the classes must be known")
-    return [f"class {index}" for index in range(n_classes)]
+def _class_names(arrays: Mapping[str, npt.NDArray[Any]], fail: Any) -> list[str] | None:
+    if "class_names" not in arrays:
+        return None
+    names = _strings(arrays, "class_names", None, fail)
+    place: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if not name.strip():
+            raise fail(f"class_names has an empty name at {index}")
+        if name in place:
+            raise fail(f"class_names holds {name!r} twice, at {place[name]} and {index}")
+        place[name] = index
+    return names
 
 
 def _strings(arrays: Mapping[str, npt.NDArray[Any]], name: str, length: int | None, fail: Any) -> list[str]:

@@ -74,6 +74,32 @@ def read_regular(path: str) -> bytes:
         return file.read()
 
 
+def read_part(path: str, offset: int, size: int, mtime_ns: int) -> bytes:
+    """Return a part of a tar file that was listed before.
+
+    Args:
+        path: The tar file.
+        offset: Of the part's first byte.
+        size: Bytes.
+        mtime_ns: The file's time of change when it was listed.
+
+    Raises:
+        OSError: The file has vanished or changed since, ends too early, or the part is larger than `MAX_BYTES`.
+    """
+    check_size(size)
+    with open_regular(path, 0) as file:
+        if os.fstat(file.fileno()).st_mtime_ns != mtime_ns:
+            raise OSError("its tar file has changed since it was listed")
+        file.seek(offset)
+        data = file.read(size)
+        while len(data) < size:
+            more = file.read(size - len(data))
+            if not more:
+                raise OSError("the tar file ends in the middle of it")
+            data += more
+    return data
+
+
 def check_size(size: int) -> None:
     """Refuse what is too large to be read into memory.
 

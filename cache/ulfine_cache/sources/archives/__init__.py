@@ -1,0 +1,1 @@
+"""Tar files with labels beside the images."""

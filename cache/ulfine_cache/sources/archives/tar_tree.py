@@ -1,0 +1,100 @@
+"""Tar files as a tree of folders: each is a folder, and so is a tar file in a tar file, as ImageNet has them."""
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from ulfine_cache.sources.account import Account
+from ulfine_cache.sources.archives.tar_members import TarMember, inner_members, tar_members
+from ulfine_cache.sources.source import UNKNOWN
+from ulfine_cache.sources.trees.archive_tree import ArchiveFile, ArchiveFolders
+from ulfine_cache.sources.trees.regular_file import read_part, stamp
+from ulfine_cache.sources.trees.tree import Folder, joined
+from ulfine_cache.sources.words.image_names import extension
+
+TAR = ".tar"
+
+
+class TarTree:
+    """Files in tar files; nothing is extracted.
+
+    A tar file is a folder of its own name, and one within another is a folder of its name without `.tar`. What lies in
+    front of the damage of a tar file is used, and the file itself is listed with what is wrong.
+
+    Args:
+        tars: The tar files, absolute.
+        names: What they are called in the tree.
+        location: What the user named them by.
+        account: Receives how many names come again.
+
+    Raises:
+        UlfineError: A file is compressed.
+    """
+
+    def __init__(self, tars: Sequence[str], names: Sequence[str], location: str, account: Account) -> None:
+        self.location = location
+        self._tars: list[str] = []
+        self._offsets: list[int] = []
+        self._files: list[ArchiveFile] = []
+        for tar, name in zip(tars, names, strict=True):
+            self._list(tar, name)
+        self._folders = ArchiveFolders(self._files, account)
+
+    def folder(self, path: str) -> Folder:
+        """List a folder.
+
+        Raises:
+            OSError: There is none of that name.
+        """
+        return self._folders.folder(path)
+
+    def open(self, path: str) -> IO[bytes]:
+        """Open a file for reading.
+
+        Raises:
+            OSError: There is none of that name, or its tar file has changed since.
+        """
+        return io.BytesIO(self.read(path))
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            OSError: There is none of that name, or its tar file has vanished or changed since.
+        """
+        place = self._folders.place.get(path)
+        if place is None:
+            raise FileNotFoundError(2, "no such file or directory", path)
+        file = self._files[place]
+        return read_part(self._tars[place], self._offsets[place], file.size, file.mtime_ns)
+
+    def _list(self, tar: str, name: str) -> None:
+        try:
+            size, mtime = stamp(tar, Path(tar).stat())
+        except OSError:
+            size, mtime = UNKNOWN, UNKNOWN
+        members, damage = tar_members(tar, lambda _: False, 0)
+        for path, member, problem in _expanded(tar, name, members):
+            self._append(tar, path, member.offset, ArchiveFile(path, member.size, mtime, problem))
+        if damage:
+            self._append(tar, name, 0, ArchiveFile(name, size, mtime, damage))
+
+    def _append(self, tar: str, path: str, offset: int, file: ArchiveFile) -> None:
+        self._tars.append(tar)
+        self._offsets.append(offset)
+        self._files.append(file)
+
+
+def _expanded(tar: str, name: str, members: Sequence[TarMember]) -> Iterator[tuple[str, TarMember, str]]:
+    """Yield (path, member, problem) of all members, those of tar files within it instead of these."""
+    for member in members:
+        path = joined(name, member.name)
+        if extension(member.name) != TAR or member.problem:
+            yield path, member, member.problem
+            continue
+        inner, damage = inner_members(tar, member.offset, member.size)
+        for each in inner:
+            yield joined(path[: -len(TAR)], each.name), each, each.problem
+        if damage:
+            yield path, member, damage

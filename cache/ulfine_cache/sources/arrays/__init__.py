@@ -1,0 +1,1 @@
+"""Images in columns and arrays instead of files."""

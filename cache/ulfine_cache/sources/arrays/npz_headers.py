@@ -1,0 +1,82 @@
+"""What arrays an `.npz` file holds, without reading them, and which of them are images with labels."""
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ulfine_cache.atomic import reason
+from ulfine_cache.errors import UlfineError
+
+_IMAGES = re.compile(r"(?<![a-z])(images|image|imgs|x|data)(?![a-z])")
+_LABELS = re.compile(r"(?<![a-z])(labels|label|y|targets|target)(?![a-z])")
+_CHANNELS = (1, 3, 4)
+
+
+class Header(NamedTuple):
+    """Shape and type of an array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class ImageArray(NamedTuple):
+    """An array of images and the one of their labels, None where there is none."""
+
+    images: str
+    labels: str | None
+
+
+def npz_headers(path: Path) -> dict[str, Header]:
+    """Read the headers of all arrays in an `.npz` file.
+
+    Raises:
+        UlfineError: It cannot be read, or holds Python objects.
+    """
+    headers = {}
+    try:
+        with zipfile.ZipFile(path) as file:
+            for info in file.infolist():
+                with file.open(info) as member:
+                    version = np.lib.format.read_magic(member)
+                    lib = np.lib.format
+                    read = lib.read_array_header_1_0 if version == (1, 0) else lib.read_array_header_2_0
+                    shape, _, dtype = read(member)
+                headers[info.filename.removesuffix(".npy")] = Header(shape, dtype)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UlfineError(f"{path} cannot be read as an .npz file: {reason(error)}") from error
+    return headers
+
+
+def image_arrays(headers: Mapping[str, Header]) -> list[ImageArray]:
+    """Find the arrays of images, (N, H, W) or (N, H, W, channels) of whole numbers, and their labels.
+
+    They belong together if their names are the same but for the words images and labels (or x and y, data and target)
+    and they are of the same length: `train_images` and `train_labels`, `x_test` and `y_test`.
+    """
+    labels = {
+        (_LABELS.sub("", name.lower()), header.shape[0]): name
+        for name, header in headers.items()
+        if _are_labels(header) and _LABELS.search(name.lower())
+    }
+    found = []
+    for name, header in headers.items():
+        if _are_images(header) and _IMAGES.search(name.lower()):
+            stem = _IMAGES.sub("", name.lower())
+            found.append(ImageArray(name, labels.get((stem, header.shape[0]))))
+    return found
+
+
+def _are_images(header: Header) -> bool:
+    if header.dtype.kind not in "ub" or 0 in header.shape or header.dtype.itemsize > 2:
+        return False
+    if len(header.shape) == 3:
+        return min(header.shape[1:]) > 1
+    return len(header.shape) == 4 and (header.shape[-1] in _CHANNELS or header.shape[1] in _CHANNELS)
+
+
+def _are_labels(header: Header) -> bool:
+    return len(header.shape) in (1, 2) and header.dtype.kind in "iufUSb"

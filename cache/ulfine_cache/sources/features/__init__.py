@@ -1,0 +1,1 @@
+"""Features that were made elsewhere."""

@@ -1,0 +1,1 @@
+"""Folders whose names are classes and sets."""

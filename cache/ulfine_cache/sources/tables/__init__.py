@@ -1,0 +1,1 @@
+"""Tables that name one image a row."""

@@ -1,0 +1,62 @@
+"""Tables that the user has named, and where the images they speak of are."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.sources.account import Account
+from ulfine_cache.sources.source_options import SourceOptions
+from ulfine_cache.sources.tables.base_folder import fitting_bases
+from ulfine_cache.sources.tables.columns import find_columns
+from ulfine_cache.sources.tables.open_table import open_table
+from ulfine_cache.sources.tables.table import Table
+from ulfine_cache.sources.tables.table_source import TablePart, TableSource
+from ulfine_cache.sources.trees.disk_tree import DiskTree
+from ulfine_cache.sources.words.set_names import set_in_name
+
+
+def open_tables(files: Sequence[Path], options: SourceOptions, location: str) -> TableSource:
+    """List the images of tables.
+
+    Paths are relative to the table's folder, or to `options.root`. Where none of the first files is there, but all are
+    in one of the folders beside the table, they are taken from there.
+
+    Args:
+        files: The tables; where there are several, the word of a set in a file's name is the set of its rows.
+        options: What the user says about them.
+        location: What the user named them by.
+
+    Raises:
+        UlfineError: A table cannot be read, a row is wrong, or the images are not there.
+    """
+    root = options.root
+    if root is not None and not root.is_dir():
+        raise UlfineError(f"--root {root} is no folder")
+    top = Path(os.path.commonpath([file.absolute().parent for file in files])) if root is None else root.absolute()
+    # Links in a folder that the user has named are the user's own.
+    tree = DiskTree(top, stays_inside=root is None)
+    account = Account()
+    parts = []
+    for file in files:
+        table = open_table(str(file), lambda file=file: file.open("rb"))
+        own = "" if root is not None else file.absolute().parent.relative_to(top).as_posix().removeprefix(".")
+        base = _base(tree, table, own, options, account)
+        parts.append(TablePart(table, base, set_in_name(file.name) if len(files) > 1 else ""))
+    return TableSource(tree, parts, options, account, location=location, tops=(str(top), tree.location))
+
+
+def _base(tree: DiskTree, table: Table, own: str, options: SourceOptions, account: Account) -> str:
+    """Return the folder that a table's paths are relative to: its own, or the only one in it that has the files."""
+    column = find_columns(table, options).path
+    if fitting_bases(tree, table, column, options, [own]):
+        return own
+    try:
+        folders = [f"{own}/{name}".lstrip("/") for name in tree.folder(own).folders]
+    except OSError:
+        return own
+    fitting = fitting_bases(tree, table, column, options, folders)
+    if len(fitting) != 1:
+        return own
+    account.note(f"the paths of {Path(table.name).name} are taken from the folder {fitting[0]}, where the files are")
+    return fitting[0]

@@ -1,0 +1,105 @@
+"""What a command has understood of a source: its classes, sets and what looks wrong, for the last lines of a run."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ulfine_cache.progress import Progress
+from ulfine_cache.sources.account import Account, counted, listed
+from ulfine_cache.sources.source import UNLABELLED, ImageSource
+from ulfine_cache.sources.words.set_names import SETS
+from ulfine_cache.sources.words.suspicious_names import suspicion
+
+_NO_SET = "no set"
+_FEW_IMAGES = 20
+_MOST_REASONS = 8
+
+
+def announce(source: ImageSource, progress: Progress) -> None:
+    """Say how a source was read before hours of work begin."""
+    account = source.account
+    for line in account.notes:
+        progress.note(line)
+    unlabelled = sum(item.label == UNLABELLED for item in source.items)
+    ignored = f"; not images: {counted(account.ignored)}" if account.ignored else ""
+    progress.note(
+        f"found {len(source.items)} images, {len(source.classes)} classes, {unlabelled} without a label{ignored}"
+    )
+    for line in account.warnings:
+        progress.note(f"warning: {line}")
+
+
+def understood(
+    class_names: Sequence[str],
+    labels: npt.NDArray[np.int64],
+    set_names: npt.NDArray[np.str_],
+    account: Account,
+    reasons: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Return the figures that let a person see whether a source was understood.
+
+    Args:
+        class_names: C names, as people spell them.
+        labels: int64 (n,), -1 = unlabelled.
+        set_names: (n,) of "", "train", "val" or "test".
+        account: What the source holds besides its images.
+        reasons: Why images have no row, once for each.
+
+    Returns:
+        `sets` (images of each), `class_counts` (labelled images of each class in each set), `skipped_reasons` and
+        `ignored` (files that are no images, by extension or reason), the most frequent first, and `warnings`.
+    """
+    kinds = [_NO_SET if name == "" else name for name in ("", *SETS)]
+    by_set = {kind: set_names == name for kind, name in zip(kinds, ("", *SETS), strict=True)}
+    by_set = {kind: rows for kind, rows in by_set.items() if rows.any()}
+    counts = {
+        kind: np.bincount(labels[rows & (labels >= 0)], minlength=len(class_names)) for kind, rows in by_set.items()
+    }
+    return {
+        "sets": {kind: int(rows.sum()) for kind, rows in by_set.items()},
+        "class_counts": {
+            name: {kind: int(count[label]) for kind, count in counts.items()} for label, name in enumerate(class_names)
+        },
+        "skipped_reasons": dict(Counter(reasons).most_common(_MOST_REASONS)),
+        "ignored": dict(account.ignored.most_common()),
+        "warnings": [*account.warnings, *_warnings(class_names, counts)],
+    }
+
+
+def _warnings(class_names: Sequence[str], counts: Mapping[str, npt.NDArray[np.int64]]) -> list[str]:
+    total = sum(counts.values(), np.zeros(len(class_names), np.int64))
+    learnable = sum((count for kind, count in counts.items() if kind in (_NO_SET, "train")), np.zeros_like(total))
+    names = np.array(class_names, object)
+    lines = []
+    if not total.sum():
+        lines.append("no image has a label")
+    elif len(class_names) == 1:
+        lines.append(f"there is only one class, {class_names[0]!r}: a classifier needs at least two")
+    looks = defaultdict(list)
+    for name in class_names:
+        looks[suspicion(name)].append(name)
+    looks.pop("", None)
+    lines += [f"called like {what} and not like a class: {listed(those)}" for what, those in looks.items()]
+    empty = list(names[total == 0])
+    if empty and total.sum():
+        lines.append(f"classes without a readable image: {listed(empty)}")
+    if total.sum() and not learnable.sum():
+        lines.append("all labelled images are of the sets val or test: there is none to learn from")
+    elif unseen := list(names[(total > 0) & (learnable == 0)]):
+        lines.append(f"classes whose images are all of the sets val or test: {listed(unseen)}")
+    if len(class_names) > 2 and _FEW_IMAGES < total.sum() < 2 * len(class_names):
+        lines.append(f"{len(class_names)} classes for {total.sum()} labelled images: are these names of single images?")
+    return lines + _alike(class_names)
+
+
+def _alike(class_names: Sequence[str]) -> list[str]:
+    same = defaultdict(list)
+    for name in class_names:
+        same[re.sub(r"[\W_]+", "", name).casefold() or name].append(name)
+    alike = [" and ".join(map(repr, names)) for names in same.values() if len(names) > 1]
+    shown = f"{'; '.join(alike[:3])}{' and more' if len(alike) > 3 else ''}"
+    return [f"classes that differ in capitals or blanks only: {shown}"] if alike else []

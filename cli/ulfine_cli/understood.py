@@ -1,0 +1,50 @@
+"""The last lines of a command that reads a source: classes, sets, what was left out, and what looks wrong."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from ulfine_cli.output import Output
+
+_APART = ("sets", "class_counts", "skipped_reasons", "ignored", "warnings")
+_MOST_CLASSES = 20
+_RAREST = 5
+
+
+def show(figures: Mapping[str, Any], output: Output) -> None:
+    """Print the figures, then a table of the classes, the sets, the files that are no images, and the warnings."""
+    output.pairs({name: value for name, value in figures.items() if name not in _APART})
+    classes: Mapping[str, Mapping[str, int]] = figures["class_counts"]
+    if len(classes) > _MOST_CLASSES:
+        output.line(_summary(classes))
+    elif classes:
+        kinds = list(next(iter(classes.values())))
+        rows = [[name, *(str(counts[kind]) for kind in kinds)] for name, counts in classes.items()]
+        output.table(["labelled images", *kinds], rows)
+    if figures["sets"]:
+        output.line(f"sets: {_listed(figures['sets'])}; without a label: {_unlabelled(figures)}")
+    if figures["skipped_reasons"]:
+        output.line(f"skipped: {_listed(figures['skipped_reasons'])} (skipped.csv names them)")
+    if figures["ignored"]:
+        output.line(f"not images: {_listed(figures['ignored'])}")
+    for line in figures["warnings"]:
+        output.line(f"warning: {line}")
+
+
+def _summary(classes: Mapping[str, Mapping[str, int]]) -> str:
+    totals = {name: sum(counts.values()) for name, counts in classes.items()}
+    rarest = sorted(totals, key=lambda name: totals[name])[:_RAREST]
+    few = ", ".join(f"{name!r} {totals[name]}" for name in rarest)
+    return (
+        f"{len(totals)} classes of {min(totals.values())} to {max(totals.values())} labelled images, "
+        f"median {median(totals.values()):g}; the fewest: {few}"
+    )
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _unlabelled(figures: Mapping[str, Any]) -> int:
+    labelled: Sequence[int] = [count for counts in figures["class_counts"].values() for count in counts.values()]
+    return sum(figures["sets"].values()) - sum(labelled)

@@ -1,0 +1,77 @@
+"""What a run says at its end about the source that it read."""
+
+import numpy as np
+import pytest
+
+from ulfine_cache.sources.account import Account
+from ulfine_cache.sources.understood import understood
+
+
+def figures(class_names, rows, account=None):
+    """Understand rows of (label, set)."""
+    labels = np.array([label for label, _ in rows], np.int64)
+    return understood(class_names, labels, np.array([name for _, name in rows], "U5"), account or Account())
+
+
+def test_understood__counts_classes_by_set():
+    account = Account()
+    account.ignore(".txt", 2)
+    account.ignore("hidden", 3)
+    account.warn("odd")
+    rows = [(0, "train"), (0, "train"), (1, "train"), (-1, "train"), (0, "test"), (1, ""), (1, "test")]
+    found = understood(
+        ["cat", "dog"],
+        np.array([label for label, _ in rows]),
+        np.array([name for _, name in rows]),
+        account,
+        ["not an image", "truncated file", "not an image"],
+    )
+    assert found == {
+        "sets": {"no set": 1, "train": 4, "test": 2},
+        "class_counts": {
+            "cat": {"no set": 0, "train": 2, "test": 1},
+            "dog": {"no set": 1, "train": 1, "test": 1},
+        },
+        "skipped_reasons": {"not an image": 2, "truncated file": 1},
+        "ignored": {"hidden": 3, ".txt": 2},
+        "warnings": ["odd"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "rows", "warnings"),
+    [
+        (["cat", "dog"], [(0, ""), (1, "train")], []),
+        ([], [(-1, "")], ["no image has a label"]),
+        (["cat"], [(0, "")], ["there is only one class, 'cat': a classifier needs at least two"]),
+        (
+            ["images"],
+            [(0, "")],
+            [
+                "there is only one class, 'images': a classifier needs at least two",
+                "called like a folder of files and not like a class: 'images'",
+            ],
+        ),
+        (["cat", "valid"], [(0, ""), (1, "")], ["called like a set and not like a class: 'valid'"]),
+        (["cat", "unknown"], [(0, ""), (1, "")], ["called like no class at all and not like a class: 'unknown'"]),
+        (["cat", "dog"], [(0, "")], ["classes without a readable image: 'dog'"]),
+        (["cat", "dog"], [(0, ""), (1, "test")], ["classes whose images are all of the sets val or test: 'dog'"]),
+        (
+            ["cat", "dog"],
+            [(0, "test"), (1, "val")],
+            ["all labelled images are of the sets val or test: there is none to learn from"],
+        ),
+        (
+            ["Red fox", "red-fox"],
+            [(0, ""), (1, "")],
+            ["classes that differ in capitals or blanks only: 'Red fox' and 'red-fox'"],
+        ),
+        (
+            [f"{number}x" for number in range(30)],
+            [(number, "") for number in range(30)],
+            ["30 classes for 30 labelled images: are these names of single images?"],
+        ),
+    ],
+)
+def test_understood__warns_of_what_looks_wrong(names, rows, warnings):
+    assert figures(names, rows)["warnings"] == warnings
