@@ -74,14 +74,15 @@ def cache_features(
         root: Folder that the paths of a table are relative to, instead of the table's own. Links below it are followed.
         extension: What is missing at the end of the paths of a table, such as ``.jpg``; found where one image fits.
         missing_labels: Words, with commas between them, that mean unlabelled in tables and shards; by default what
-            other programs write for a value that is not there (``nan``, ``NA``, ``null``, ``None`` and the like).
+            other programs write for a value that is not there, such as ``nan``, ``NA`` and ``null``.
         captions_as_classes: Take the text beside an image in a tar file for its class.
         progress: Receives stages and notes.
 
     Returns:
         Figures: cache, images, rows, skipped, classes, labelled, unlabelled, val, test, views, features, model,
         pretrained, precision, device, batch_size, index, shards, shards_encoded, seconds, images_per_second (of this
-        call), and those of `sources.understood.understood`.
+        call), sets, class_counts, skipped_reasons, ignored and warnings
+        (`ulfine_cache.sources.understood.understood`).
 
     Raises:
         UsageError: A parameter is wrong.

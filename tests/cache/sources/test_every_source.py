@@ -13,7 +13,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.sources.cached_images import source_reader
+from ulfine_cache.sources.cached_images import cached_images
 from ulfine_cache.stage_one import cache_features
 from ulfine_cache.verify import verify
 
@@ -131,7 +131,7 @@ def test_source__rows_skipped_and_ignored_are_all_files(make, tmp_path, random_m
     assert sum(figures["skipped_reasons"].values()) == 1
     # What was asked is recorded, so that the same images can be read again, and a damaged shard be made again.
     cache = FeatureCache.open(tmp_path / "cache")
-    read = source_reader(cache, range(cache.n_rows))
+    read = cached_images(cache)
     assert all(len(read(row)) > 60 for row in range(cache.n_rows))
     (tmp_path / "cache" / "shards" / "00001.h5").unlink()
     verify(cache=tmp_path / "cache", repair=True)

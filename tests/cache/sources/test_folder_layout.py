@@ -147,7 +147,7 @@ def test_layout__classes_of_folders_are_said(tmp_path):
     source = open_source(tmp_path)
     assert source.classes == ["animals", "plants"]
     assert source.account.warnings == [
-        "all classes hold folders instead of images, such as animals/cat: these are no classes"
+        "all classes hold folders instead of images, such as animals/cat: these are not taken for classes"
     ]
 
 

@@ -2,7 +2,7 @@
 
 from tests.cache.conftest import write_picture
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.sources.cached_images import source_reader
+from ulfine_cache.sources.cached_images import cached_images
 from ulfine_cache.stage_one import cache_features
 from ulfine_cache.verify import verify
 
@@ -20,7 +20,7 @@ def test_options__are_recorded_with_the_cache(tmp_path, random_model):
     )
     assert (figures["rows"], figures["classes"]) == (6, 2)
     cache = FeatureCache.open(tmp_path / "cache")
-    assert source_reader(cache, [0])(0) == (tmp_path / "elsewhere" / cache.paths[0]).read_bytes()
+    assert cached_images(cache)(0) == (tmp_path / "elsewhere" / cache.paths[0]).read_bytes()
     (tmp_path / "cache" / "shards" / "00000.h5").unlink()
     verify(cache=tmp_path / "cache", repair=True)
     assert (tmp_path / "cache" / "shards" / "00000.h5").is_file()
