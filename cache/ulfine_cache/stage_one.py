@@ -50,8 +50,8 @@ def cache_features(
             these; table (``.csv``, ``.tsv``, ``.jsonl``, ``.json``, ``.parquet``) of path,label,set; ``.zip`` or
             ``.npz`` file; or ``.tar`` files (one, a folder of them, or a pattern, in quotes). See docs/sources.md.
         out: Directory of the cache.
-        model: An open_clip model name, ``timm:NAME`` (without text), ``builtin:tiny``, ``hf-hub:NAME`` or
-            ``local-dir:FOLDER``.
+        model: An open_clip model name, ``timm:NAME`` (without text), ``builtin:tiny``, ``builtin:lite0`` (for
+            photographs, without text), ``hf-hub:NAME`` or ``local-dir:FOLDER``.
         pretrained: A tag of pretrained weights, or a checkpoint file.
         classes: CSV with the columns folder, name and, if wanted, description; or a list such as
             ``class_to_idx.json`` or ``classes.txt``; without it the folders' names.

@@ -79,7 +79,7 @@ def load_timm(model: str, pretrained: str, *, progress: Progress) -> tuple[TimmI
                 f"{file.name}: pictures are preprocessed as for {name}.{assumed}; where these are other weights, name "
                 f"them: --model {PREFIX}{name}.TAG ({', '.join(tags)})"
             )
-        return _with_config(trunk), str(file.resolve())
+        return with_config(trunk), str(file.resolve())
     if tag and pretrained not in (*_UNSAID, tag):
         raise UsageError(f"{model} already says which weights: --pretrained takes a checkpoint file here")
     wanted = tag or pretrained
@@ -94,7 +94,7 @@ def load_timm(model: str, pretrained: str, *, progress: Progress) -> tuple[TimmI
             f"the weights {wanted} of {PREFIX}{name} are not on this machine and cannot be downloaded: fetch "
             f"{_location(f'{name}.{wanted}')} elsewhere and give --model {PREFIX}{name}.{wanted} --pretrained FILE"
         ) from error
-    return _with_config(trunk), "" if tag else wanted
+    return with_config(trunk), "" if tag else wanted
 
 
 def data_config_as_open_clip(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +137,8 @@ def _trunk(name: str, *, pretrained: bool) -> nn.Module:
         return timm.create_model(name, pretrained=pretrained, num_classes=0)
 
 
-def _with_config(trunk: nn.Module) -> TimmImageModel:
+def with_config(trunk: nn.Module) -> TimmImageModel:
+    """Give a timm model that has no classifier the face of an open_clip model, with its own preprocessing."""
     from timm.data.config import resolve_model_data_config
 
     return TimmImageModel(trunk, data_config_as_open_clip(resolve_model_data_config(trunk)))

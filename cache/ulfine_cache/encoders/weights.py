@@ -6,11 +6,13 @@ from typing import Any
 
 from torch import nn
 
+from ulfine_cache.encoders.lite0 import LITE0, load_lite0
 from ulfine_cache.encoders.model_libraries import first_line, nearest, quiet, without_waiting
+from ulfine_cache.encoders.timm_model import PREFIX, load_timm
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress
 
-BUILTIN = "builtin:tiny"
+TINY = "builtin:tiny"
 _SCHEMAS = ("hf-hub:", "local-dir:")
 
 
@@ -21,7 +23,7 @@ def load_model(model: str, pretrained: str, *, progress: Progress) -> tuple[nn.M
     open_clip itself only warns and computes other features.
 
     Args:
-        model: "builtin:tiny", an open_clip model name, "hf-hub:...", "local-dir:..." or "timm:...".
+        model: "builtin:tiny", "builtin:lite0", an open_clip model name, "hf-hub:...", "local-dir:..." or "timm:...".
         pretrained: An open_clip tag or a local checkpoint file; not looked at where `model` brings its weights.
         progress: Receives notes.
 
@@ -34,19 +36,19 @@ def load_model(model: str, pretrained: str, *, progress: Progress) -> tuple[nn.M
     """
     import open_clip
 
-    if model == BUILTIN:
+    if model == TINY:
         from ulfine_cache import tiny
 
         return _create(tiny.register(), pretrained=str(tiny.WEIGHTS_FILE)), ""
-    if model.startswith("timm:"):
-        from ulfine_cache.encoders.timm_model import load_timm
-
+    if model == LITE0:
+        return load_lite0(progress=progress), ""
+    if model.startswith(PREFIX):
         return load_timm(model, pretrained, progress=progress)
     if model.startswith(_SCHEMAS):
         return _create(model), ""
     name = model.replace("/", "-")
     if name not in open_clip.list_models():
-        raise UsageError(f"no model {model!r}: {_advice(name, [BUILTIN, *open_clip.list_models()])}")
+        raise UsageError(f"no model {model!r}: {_advice(name, [TINY, LITE0, *open_clip.list_models()])}")
     if not pretrained:
         raise UsageError(f"{model} needs weights: give --pretrained a tag or a checkpoint file")
     tag = open_clip.get_pretrained_cfg(name, pretrained)
@@ -84,7 +86,7 @@ def load_tokenizer(model: str) -> Any:
     """
     import open_clip
 
-    if model == BUILTIN:
+    if model == TINY:
         from ulfine_cache import tiny
 
         model = tiny.register()
