@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.pictures.structure.check import objection
 
 MAX_PIXELS: Final = 100_000_000
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA")
@@ -55,7 +56,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, draft: tuple[int, int] 
         An RGB image, upright, over white where the file is transparent.
 
     Raises:
-        UndecodableImage: The file is empty, truncated, no image, or too large.
+        UndecodableImage: The file is empty, truncated, no image, too large, or made of too many pieces.
 
     Example:
         >>> decode(Path("photos/seven/0001.png").read_bytes()).mode
@@ -63,6 +64,8 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, draft: tuple[int, int] 
     """
     if not data:
         raise UndecodableImage("empty file")
+    if reason := objection(data):
+        raise UndecodableImage(reason)
     try:
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
             width, height = image.size
