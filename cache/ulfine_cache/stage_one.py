@@ -110,8 +110,8 @@ def cache_features(
     lines = load_templates(templates)
     _check_apart(out, source)
     images = open_source(source, SourceOptions.from_request(arguments))
-    announce(images, progress)
     texts = load_classes(classes, images.classes)
+    announce(images, [text.name for text in texts], progress)
     with writing(out):
         encoder = ClipEncoder.load(model, pretrained, device, precision, progress=progress)
         request = Request(arguments, encoder, lines, texts)

@@ -19,17 +19,25 @@ _FEW_IMAGES = 20
 _MOST_REASONS = 8
 
 
-def announce(source: ImageSource, progress: Progress) -> None:
-    """Say how a source was read before hours of work begin."""
+def announce(source: ImageSource, class_names: Sequence[str], progress: Progress) -> None:
+    """Say how a source was read before hours of work begin.
+
+    Args:
+        source: Listed.
+        class_names: Its classes, as people spell them.
+        progress: Receives the lines.
+    """
     account = source.account
     for line in account.notes:
         progress.note(line)
-    unlabelled = sum(item.label == UNLABELLED for item in source.items)
+    labels = np.array([item.label for item in source.items], np.int64)
+    sets = np.array([item.set_name for item in source.items], "U5")
+    unlabelled = int((labels == UNLABELLED).sum())
     ignored = f"; not images: {counted(account.ignored)}" if account.ignored else ""
     progress.note(
         f"found {len(source.items)} images, {len(source.classes)} classes, {unlabelled} without a label{ignored}"
     )
-    for line in account.warnings:
+    for line in understood(class_names, labels, sets, account)["warnings"]:
         progress.note(f"warning: {line}")
 
 
@@ -83,7 +91,7 @@ def _warnings(class_names: Sequence[str], counts: Mapping[str, npt.NDArray[np.in
     for name in class_names:
         looks[suspicion(name)].append(name)
     looks.pop("", None)
-    lines += [f"called like {what} and not like a class: {listed(those)}" for what, those in looks.items()]
+    lines += [f"classes called like {what}: {listed(those)}" for what, those in looks.items()]
     empty = list(names[total == 0])
     if empty and total.sum():
         lines.append(f"classes without a readable image: {listed(empty)}")

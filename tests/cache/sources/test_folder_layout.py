@@ -5,7 +5,7 @@ import pytest
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.open_source import open_source
 from ulfine_cache.sources.words.set_names import known_set, set_folders, set_in_name
-from ulfine_cache.sources.words.suspicious_names import suspicion
+from ulfine_cache.sources.words.suspicious_names import NO_CLASS, suspicion
 
 JPEG = b"\xff\xd8\xff"
 
@@ -147,7 +147,7 @@ def test_layout__classes_of_folders_are_said(tmp_path):
     source = open_source(tmp_path)
     assert source.classes == ["animals", "plants"]
     assert source.account.warnings == [
-        "all classes hold folders instead of images, such as animals/cat: these are not taken for classes"
+        "all classes hold folders instead of images, such as animals/cat: these are no classes"
     ]
 
 
@@ -235,7 +235,7 @@ def test_layout__the_same_class_in_both_unicode_forms(tmp_path):
     [
         *(("train", "a set"), ("VAL", "a set"), ("val_2", "a set"), ("TestImages", "a set"), ("01_train", "a set")),
         *(("img", "a folder of files"), ("JPEGImages", "a folder of files"), ("segmentations", "a folder of files")),
-        *(("unknown", "no class at all"), ("nan", "no class at all"), ("1.jpg", "a file")),
+        *(("unknown", NO_CLASS), ("nan", NO_CLASS), ("1.jpg", "a file")),
         *(("beagle", ""), ("test tube", ""), ("train station", ""), ("valley", ""), ("7", ""), ("", "")),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.understood import understood
+from ulfine_cache.sources.words.suspicious_names import NO_CLASS
 
 
 def figures(class_names, rows, account=None):
@@ -49,11 +50,11 @@ def test_understood__counts_classes_by_set():
             [(0, "")],
             [
                 "there is only one class, 'images': a classifier needs at least two",
-                "called like a folder of files and not like a class: 'images'",
+                "classes called like a folder of files: 'images'",
             ],
         ),
-        (["cat", "valid"], [(0, ""), (1, "")], ["called like a set and not like a class: 'valid'"]),
-        (["cat", "unknown"], [(0, ""), (1, "")], ["called like no class at all and not like a class: 'unknown'"]),
+        (["cat", "valid"], [(0, ""), (1, "")], ["classes called like a set: 'valid'"]),
+        (["cat", "unknown"], [(0, ""), (1, "")], [f"classes called like {NO_CLASS}: 'unknown'"]),
         (["cat", "dog"], [(0, "")], ["classes without a readable image: 'dog'"]),
         (["cat", "dog"], [(0, ""), (1, "test")], ["classes whose images are all of the sets val or test: 'dog'"]),
         (

@@ -115,9 +115,7 @@ class ImageFolder:
         nested = [folder for folder in classes if not folder.images and len(folder.full()) > 1]
         if nested and len(nested) == len(classes):
             inner = f"{nested[0].path}/{nested[0].full()[0].name}"
-            account.warn(
-                f"all classes hold folders instead of images, such as {inner}: these are not taken for classes"
-            )
+            account.warn(f"all classes hold folders instead of images, such as {inner}: these are no classes")
         if layout.beside:
             account.warn(f"{listed(layout.beside)} beside the sets {listed(list(layout.sets))} are classes of no set")
 

@@ -13,7 +13,8 @@ _MACHINERY = frozenset(
         *("misc", "all", "new folder", "untitled folder", "sets", "splits"),
     )
 )
-_NO_CLASS = frozenset(
+NO_CLASS = "images without a class, which belong into unlabelled/ or to an empty label"
+_NO_CLASS_NAMES = frozenset(
     (
         *("unknown", "unknowns", "unlabelled", "unlabeled", "unsorted", "unclassified", "uncategorized", "todo"),
         *("uncategorised", "unassigned", "unidentified", "unsup", "unsupervised", "undefined"),
@@ -38,8 +39,8 @@ def suspicion(name: str) -> str:
     """Return what a class's name looks like instead, "" where it looks like a class.
 
     Example:
-        >>> suspicion("val_2"), suspicion("images"), suspicion("unknown"), suspicion("beagle")
-        ('a set', 'a folder of files', 'no class at all', '')
+        >>> suspicion("val_2"), suspicion("images"), suspicion("beagle"), suspicion("unknown") == NO_CLASS
+        ('a set', 'a folder of files', '', True)
     """
     words = words_of(name)
     beside = [word for word in words if not known_set(word)]
@@ -47,6 +48,6 @@ def suspicion(name: str) -> str:
         return "a set"
     if is_machinery(name):
         return "a folder of files"
-    if name.strip().lower() in _NO_CLASS:
-        return "no class at all"
+    if name.strip().lower() in _NO_CLASS_NAMES:
+        return NO_CLASS
     return "a file" if is_image_name(name) else ""
