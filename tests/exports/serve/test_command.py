@@ -118,7 +118,7 @@ def test_start__address_that_is_taken(colours_onnx):
         (["--port", "99999", "FILE"], 2, "port=99999 cannot be used"),
         (["--max-batch", "0", "FILE"], 2, "max_batch=0"),
         (["--timeout", "0", "FILE"], 2, "timeout=0"),
-        (["--device", "tpu", "FILE"], 2, "unknown device 'tpu'"),
+        (["--device", "tpu", "FILE"], 2, "device='tpu' cannot be used: choose auto, cpu or cuda"),
         (["--host", "no.such.host.invalid", "FILE"], 1, "cannot listen at no.such.host.invalid"),
         (["TEXT"], 1, "is no ONNX model"),
         (["BARE"], 1, "carries no 'ulfine_format' metadata"),

@@ -144,17 +144,15 @@ def test_early_stopping__left_out_rows_are_judged_by_models_that_never_saw_them(
 def test_early_stopping__waits_a_hundred_steps_for_a_lower_loss(data):
     """A training may stand still for a while and go on: only a hundred steps (five records) without gain end it."""
     stopping = EarlyStopping(data, [0], 3)
-    model = get_method("lp").fit(data, get_method("lp").config(steps=1), 0, Silent()).model
-    stacked = stack_models([model] * 4, stopping.axes)
     truth = torch.nn.functional.one_hot(data.labels, 4).float().expand(4, -1, -1)
     best, worse = 2 * truth, truth
-    assert not stopping.look(0, stacked, worse)[1]
-    assert not stopping.look(99, stacked, worse)[1]
-    assert not stopping.look(99, stacked, best)[1]
+    assert not stopping.look(0, worse, lambda: ["start"])[1]
+    assert not stopping.look(99, worse, lambda: ["stands still"])[1]
+    assert not stopping.look(99, best, lambda: ["best"])[1]
     assert stopping.best_step == [99]
-    assert not stopping.look(198, stacked, worse)[1]
-    assert stopping.look(199, stacked, worse)[1]
-    assert stopping.best_step == [99]
+    assert not stopping.look(198, worse, lambda: ["worse"])[1]
+    assert stopping.look(199, worse, lambda: ["worse"])[1]
+    assert (stopping.best_step, stopping.kept) == ([99], {0: "best"})
 
 
 @pytest.mark.parametrize("name", ["lp-la", "ulfine-paper"])
