@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -24,7 +24,7 @@ class Interruption:
 
 
 @contextmanager
-def first_interrupt_noted() -> Iterator[Interruption]:
+def first_interrupt_noted() -> Generator[Interruption]:
     """Turn the first SIGINT or SIGTERM in the body into a flag, for loops that have a state worth keeping.
 
     The handlers that were there come back with that first signal, so that a second one does what it always did, and at

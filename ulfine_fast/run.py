@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +125,7 @@ class Run:
 
 
 @contextmanager
-def new_run_directory(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_run_directory(out: Path, *, overwrite: bool = False) -> Generator[Path]:
     """Write a run in a hidden directory next to where it will stand and move it there in one step.
 
     So a run directory that exists is complete; when the body raises, nothing is left behind.

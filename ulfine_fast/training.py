@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -120,7 +120,7 @@ def _finished(method: Method, result: FitResult) -> FitResult:
 
 
 @contextmanager
-def _deterministic(device_type: str) -> Iterator[None]:
+def _deterministic(device_type: str) -> Generator[None]:
     """Forbid the GPU kernels whose sums depend on the order of threads; the CPU has none that are used here."""
     if device_type != "cuda":
         yield

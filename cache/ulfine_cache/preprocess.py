@@ -136,7 +136,7 @@ class Preprocess:
             mean=_triple(cfg["mean"]),
             std=_triple(cfg["std"]),
             interpolation=cast("Interpolation", interpolation),
-            resize_mode=cast("ResizeMode", resize_mode),
+            resize_mode=resize_mode,
             fill_color=int(cfg.get("fill_color") or 0),
             resize=None if resize is None else (int(resize[0]), int(resize[1])),
         )

@@ -122,7 +122,7 @@ class Command:
         for earlier, name in self.renamed.items():
             declared.append(replace(self.parameters[name], name=earlier).declared("", hidden=True))
         declared += _OWN_OPTIONS
-        call.__signature__ = inspect.Signature(declared)  # pyright: ignore[reportFunctionMemberAccess]
+        call.__signature__ = inspect.Signature(declared)
         call.__annotations__ = {item.name: item.annotation for item in declared}
         text = self.words(f"{self.docstring.summary}\n\n{self.docstring.description}")
         app.command(self.name, help=text, epilog=f"\b\nExample:\n  {self.example}")(call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ def check_predictions_path(path: Path) -> None:
         raise UsageError(f"cannot tell the format of {path}: the name must end in .csv or .parquet")
     if suffix == ".parquet":
         try:
-            import pyarrow.parquet  # noqa: F401
+            importlib.import_module("pyarrow.parquet")
         except ImportError as error:
             raise UlfineError(
                 f"{path} needs pyarrow: pip install 'ulfine-fast[parquet]' or write a .csv instead"

@@ -37,5 +37,5 @@ def lean_tower(tower: ImageTower) -> ImageTower:
     if rewritten is visual:
         return tower
     leaner = copy.copy(tower)
-    leaner._modules = {**tower._modules, "visual": rewritten}
+    leaner._modules = {**tower._modules, "visual": rewritten}  # pyright: ignore[reportPrivateUsage]
     return leaner

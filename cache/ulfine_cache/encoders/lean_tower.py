@@ -70,12 +70,13 @@ class LeanTransformer(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode (n, 3, H, W) to (n, D)."""
-        tokens = self.ends._embeds(pixels)
+        tokens = self.ends._embeds(pixels)  # pyright: ignore[reportPrivateUsage]
         batch, length, width = tokens.shape
         rows = tokens.reshape(batch * length, width)
         for block in self.blocks:
             rows = block(rows, batch, length)
-        pooled, _ = self.ends._pool(rows.reshape(batch, 1 if self.class_only else length, width))
+        kept = rows.reshape(batch, 1 if self.class_only else length, width)
+        pooled, _ = self.ends._pool(kept)  # pyright: ignore[reportPrivateUsage]
         return pooled if self.proj is None else pooled @ self.proj
 
 
@@ -142,8 +143,8 @@ def _is_plain(visual: nn.Module) -> bool:
             type(block) is ResidualAttentionBlock
             and not hasattr(block, "ln_1_kv")
             and type(block.attn) is nn.MultiheadAttention
-            and block.attn.in_proj_weight is not None
-            and block.attn.in_proj_bias is not None
+            and getattr(block.attn, "in_proj_weight", None) is not None
+            and getattr(block.attn, "in_proj_bias", None) is not None
             and block.attn.bias_k is None
             and not block.attn.add_zero_attn
             for block in visual.transformer.resblocks

@@ -5,13 +5,13 @@ import logging
 import socket
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 
 @contextmanager
-def without_waiting() -> Iterator[None]:
+def without_waiting() -> Generator[None]:
     """Let the hub's client fail at once inside the body if there is no network.
 
     Left alone it tries again for most of a minute. What was downloaded before is found in its cache either way.
@@ -38,7 +38,7 @@ def _has_address(endpoint: str) -> bool:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None]:
     """Keep the log lines and warnings of open_clip and timm to themselves: what matters is said in errors and notes."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)

@@ -60,7 +60,7 @@ def load_model(model: str, pretrained: str, *, progress: Progress) -> tuple[nn.M
             return _create(name, pretrained=pretrained, force_quick_gelu=quick), pretrained
         except UlfineError as error:
             advised = f"{name}-quickgelu" if quick and f"{name}-quickgelu" in open_clip.list_models() else name
-            source = f"https://huggingface.co/{tag['hf_hub'].strip('/')}" if tag.get("hf_hub") else tag.get("url")
+            source = f"https://huggingface.co/{str(tag['hf_hub']).strip('/')}" if tag.get("hf_hub") else tag.get("url")
             raise UlfineError(
                 f"the weights {pretrained} of {model} are not on this machine and cannot be downloaded: fetch them "
                 f"from {source} elsewhere and give --model {advised} --pretrained FILE"

@@ -4,7 +4,7 @@ Text is fixed-length UTF-8: checksummed with the data, byte-reproducible, and re
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeE
 
 
 @contextmanager
-def replacing_file(path: Path, *, start: Path | None = None, digest: bool = False) -> Iterator[h5py.File]:
+def replacing_file(path: Path, *, start: Path | None = None, digest: bool = False) -> Generator[h5py.File]:
     """Write an HDF5 file atomically: it is built in memory and reaches the disk as bytes when the body has ended.
 
     HDF5 does not write to the disk itself: on a full one it goes on failing while it closes the file, with tracebacks

@@ -1,7 +1,7 @@
 """One writer per cache directory."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def writing(cache: Path) -> Iterator[None]:
+def writing(cache: Path) -> Generator[None]:
     """Create a cache directory and hold it for writing.
 
     The lock is the operating system's (flock): it ends with the process that holds it, even by SIGKILL.

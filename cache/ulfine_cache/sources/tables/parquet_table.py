@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ class ParquetTable:
 
 
 @contextmanager
-def guarded(name: str) -> Iterator[None]:
+def guarded(name: str) -> Generator[None]:
     """Turn what pyarrow raises into one line.
 
     Raises:
