@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= quickstart
 
-.PHONY: help quickstart test lint format bench clean hooks packages release
+.PHONY: help quickstart test lint format bench clean hooks mutants packages release
 
 help:
 	@echo "make quickstart   install into $(VENV) and go the whole way once, offline"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint         ruff check, ruff format --check, basedpyright (strict; standard for the tests)"
 	@echo "make format       ruff format and the fixes ruff is sure of"
 	@echo "make bench        run every benchmark in its quick mode and print its figures"
+	@echo "make mutants      put small faults into the numeric code and see whether the tests notice (long)"
 	@echo "make hooks        let every commit pass the quick checks first (pre-commit)"
 	@echo "make release      lint, test, build and check dist/ twice over; uploads nothing"
 	@echo "make clean        remove $(VENV) and $(OUT)/"
@@ -22,7 +23,7 @@ quickstart: $(VENV)/installed
 	$(BIN)/ulfine quickstart --out $(OUT)
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
@@ -38,6 +39,10 @@ bench: $(VENV)/installed-test
 	@for benchmark in benchmarks/*.py; do \
 		echo "== $$benchmark"; $(BIN)/python $$benchmark --quick || echo "$$benchmark: a bar does not hold"; \
 	done
+
+# Small faults in the numeric code, one at a time: do the tests notice? Takes long; not part of the CI.
+mutants: $(VENV)/installed-test
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 hooks: $(VENV)/installed-dev
 	$(BIN)/pre-commit install

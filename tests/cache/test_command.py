@@ -12,7 +12,7 @@ from ulfine_cache.command import Written, arguments_of, command, config_of, para
 from ulfine_cache.errors import UsageError
 
 if TYPE_CHECKING:
-    from nowhere import Unknown
+    from nowhere import Unknown  # pyright: ignore[reportMissingImports]
 
 WALLS = (Path("a"), Path("b"))
 

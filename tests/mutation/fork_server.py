@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -33,7 +34,7 @@ class Mutated(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
     def __init__(self, module: str, path: str, source: str) -> None:
         self._module, self._path, self._source = module, path, source
 
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> object:
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if fullname != self._module:
             return None
         return importlib.machinery.ModuleSpec(fullname, self, origin=self._path)
