@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +63,7 @@ def check_predictions_path(path: Path) -> None:
         raise UsageError(f"cannot tell the format of {path}: the name must end in .csv or .parquet")
     if suffix == ".parquet":
         try:
-            importlib.import_module("pyarrow.parquet")
+            import pyarrow.parquet  # noqa: F401  # pyright: ignore[reportUnusedImport]
         except ImportError as error:
             raise UlfineError(
                 f"{path} needs pyarrow: pip install 'ulfine-fast[parquet]' or write a .csv instead"
