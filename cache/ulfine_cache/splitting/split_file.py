@@ -3,13 +3,12 @@
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from ulfine_cache.atomic import make_directory
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.splitting.split_draw import Split
-from ulfine_cache.store.datasets import UNREADABLE, dataset, read_array, replacing_file
+from ulfine_cache.store.datasets import UNREADABLE, dataset, open_for_reading, read_array, replacing_file
 from ulfine_cache.store.digest_file import digest_problem
 from ulfine_cache.store.layout import SPLITS
 
@@ -72,7 +71,7 @@ def read_split(folder: Path, name: str, fingerprint: str, n_rows: int) -> Split:
         problem = digest_problem(path)
         if problem is not None and problem.path == path:
             raise OSError(problem.reason)
-        with h5py.File(path, "r") as file:
+        with open_for_reading(path) as file:
             drawn_from = str(file.attrs["fingerprint"])
             protocol = json.loads(dataset(file, "protocol")[()])
             parts = [read_array(file, part).astype(np.int64) for part in _PARTS]
