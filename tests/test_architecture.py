@@ -122,6 +122,8 @@ def test_code__is_safe_and_silent(room: str, path: Path):
         assert name != "print"
         if name == "torch.load":
             assert keywords.get("weights_only") == "True"
+        # Whoever opens one with a lock cannot read a finished cache where the file system has none.
+        assert not name.endswith("h5py.File") or (room, path.name) == ("ulfine_cache", "datasets.py")
         if name in ("np.load", "numpy.load"):
             assert keywords.get("allow_pickle", "False") == "False"
         assert name not in ("np.random.seed", "random.seed", "eval", "exec", "yaml.load")

@@ -13,7 +13,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.splitting.split_draw import Split, own_sets
 from ulfine_cache.splitting.split_file import read_split, split_names
 from ulfine_cache.store.cache_file import ShardTable, read_shard_table
-from ulfine_cache.store.datasets import UNREADABLE, dataset, decode, read_array, read_texts
+from ulfine_cache.store.datasets import UNREADABLE, dataset, decode, open_for_reading, read_array, read_texts
 from ulfine_cache.store.layout import CACHE_FILE
 from ulfine_cache.store.shards import damaged, read_features, read_labels, read_paths
 from ulfine_cache.store.unit_norm import unit_norm
@@ -85,7 +85,7 @@ class FeatureCache:
             if shard.stat().st_size != size:
                 raise damaged(shard)
         try:
-            with h5py.File(path / CACHE_FILE, "r") as file:
+            with open_for_reading(path / CACHE_FILE) as file:
                 cache._load_own(file)
                 cache._load_rows(file)
         except UNREADABLE as error:

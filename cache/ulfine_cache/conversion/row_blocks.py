@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.store.datasets import UNREADABLE, dataset, decode
+from ulfine_cache.store.datasets import UNREADABLE, dataset, decode, open_for_reading
 from ulfine_cache.store.shards import damaged
 from ulfine_cache.store.versions import set_dataset
 
@@ -55,7 +54,7 @@ def row_blocks(
     """
     for path in cache.shard_paths:
         try:
-            with h5py.File(path, "r") as file:
+            with open_for_reading(path) as file:
                 if not dataset(file, "label").shape[0]:
                     continue  # a shard without rows has no dataset of features before the projection
                 names = ("features_pre" if pre_projection else "features", "label", "path", set_dataset(file))

@@ -5,7 +5,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
-import h5py
 import numpy as np
 
 from ulfine_cache.atomic import reason
@@ -15,7 +14,7 @@ from ulfine_cache.progress import Progress
 from ulfine_cache.search.index import read_index
 from ulfine_cache.splitting.split_file import split_names, split_path
 from ulfine_cache.store.cache_file import ShardTable, damaged_cache_file, read_shard_table
-from ulfine_cache.store.datasets import UNREADABLE
+from ulfine_cache.store.datasets import UNREADABLE, open_for_reading
 from ulfine_cache.store.digest_file import DIGEST, digest_path, digest_problem, file_sha256
 from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, LOCK_FILE, SKIPPED_FILE
 from ulfine_cache.store.shards import read_shard, read_skipped
@@ -88,7 +87,7 @@ def read_attributes(cache: Path) -> dict[str, str]:
         UlfineError: It cannot be read.
     """
     try:
-        with h5py.File(cache / CACHE_FILE, "r") as file:
+        with open_for_reading(cache / CACHE_FILE) as file:
             return {name: value for name, value in file.attrs.items() if isinstance(value, str)}
     except UNREADABLE as error:
         raise damaged_cache_file(cache) from error

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 from pydantic import ValidationError
 
 from ulfine_cache.atomic import make_directory, reason, sync_directory
@@ -16,6 +15,7 @@ from ulfine_cache.import_features import import_features
 from ulfine_cache.progress import Progress
 from ulfine_cache.sources.source import blocks_of, listing_digest
 from ulfine_cache.store.cache_file import library_versions, read_shard_table
+from ulfine_cache.store.datasets import open_for_reading
 from ulfine_cache.store.digest_file import file_sha256
 from ulfine_cache.store.layout import CACHE_FILE, SCHEMA_VERSION, SCRATCH, SHARDS
 from ulfine_cache.store.shards import read_header
@@ -40,7 +40,7 @@ def rebuild_shards(cache: Path, damaged: Sequence[Path], *, progress: Progress) 
         UlfineError: The request is not recorded, the source is gone or has changed, or the bytes are not the same; the
             damaged shards are still there then.
     """
-    with h5py.File(cache / CACHE_FILE, "r") as file:
+    with open_for_reading(cache / CACHE_FILE) as file:
         version = version_of(file, cache / CACHE_FILE)
         request = call_of(dict(file.attrs))
         versions = json.loads(str(file.attrs["versions"]))

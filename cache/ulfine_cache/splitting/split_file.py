@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ulfine_cache.atomic import make_directory
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.splitting.split_draw import Split
-from ulfine_cache.store.datasets import UNREADABLE, dataset, read_array, replacing_file
+from ulfine_cache.store.datasets import UNREADABLE, dataset, open_for_reading, read_array, replacing_file
 from ulfine_cache.store.digest_file import digest_problem
 from ulfine_cache.store.layout import SCHEMA_VERSION, SPLITS
 from ulfine_cache.store.versions import version_of
@@ -105,7 +104,7 @@ def _read(folder: Path, name: str) -> tuple[str, Split]:
         problem = digest_problem(path)
         if problem is not None and problem.path == path:
             raise OSError(problem.reason)
-        with h5py.File(path, "r") as file:
+        with open_for_reading(path) as file:
             version_of(file, path)
             drawn_from = str(file.attrs["fingerprint"])
             protocol = json.loads(dataset(file, "protocol")[()])

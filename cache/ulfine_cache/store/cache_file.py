@@ -24,8 +24,10 @@ from ulfine_cache.store.datasets import (
     UNREADABLE,
     dataset,
     encode,
+    open_for_reading,
     read_array,
     read_texts,
+    refuse_for_the_system,
     replacing_file,
     write_array,
     write_texts,
@@ -165,7 +167,7 @@ def read_shard_table(cache: Path) -> ShardTable:
         problem = digest_problem(path)
         if problem is not None and problem.path == path:
             raise damaged_cache_file(cache)
-        with h5py.File(path, "r") as file:
+        with open_for_reading(path) as file:
             version_of(file, path)
             table = ShardTable(
                 [cache / name for name in read_texts(file, "shard_path")],
@@ -175,6 +177,7 @@ def read_shard_table(cache: Path) -> ShardTable:
             )
             n_rows = dataset(file, "features").shape[0]
     except UNREADABLE as error:
+        refuse_for_the_system(path, error)
         raise damaged_cache_file(cache) from error
     if not len(table.paths) == len(table.rows) == len(table.sizes) == len(table.sha256) or table.rows.sum() != n_rows:
         raise damaged_cache_file(cache)
@@ -254,7 +257,7 @@ def _write_view(
     for path, count in zip(shards, rows, strict=True):
         if count:
             # The source's own dtype: fixed-length text of another length is converted by HDF5 when it is read.
-            with h5py.File(path, "r") as shard:
+            with open_for_reading(path) as shard:
                 in_shard = set_dataset(shard) if name == "set" else name
                 if in_shard not in shard:
                     raise damaged(path)

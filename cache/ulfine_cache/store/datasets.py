@@ -3,6 +3,7 @@
 Text is fixed-length UTF-8: checksummed with the data, byte-reproducible, and readable by every HDF5 tool.
 """
 
+import errno
 import hashlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -13,14 +14,55 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ulfine_cache.atomic import replacing
+from ulfine_cache.atomic import reason, replacing
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.store.digest_file import write_digest
 
 CHUNK_ROWS = 256
 """Rows in one HDF5 chunk: the size with the fastest sequential reads that random reads can still afford."""
 
+_SYSTEM_REMEDIES = {
+    errno.EACCES: "let its owner change its permissions",
+    errno.EPERM: "let its owner change its permissions",
+    errno.EMFILE: "raise the limit with `ulimit -n`",
+    errno.ENFILE: "end other programs",
+    errno.EIO: "its device may be failing",
+    errno.ESTALE: "try again when the network file system is back",
+}
+
 UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
 """What reading a damaged or foreign HDF5 file may raise."""
+
+
+def refuse_for_the_system(path: Path, error: BaseException) -> None:
+    """Raise where it is the system that keeps a file from being read, which therefore is not damaged.
+
+    Raises:
+        UlfineError: It is; the line says why and what to do.
+    """
+    remedy = _SYSTEM_REMEDIES.get(getattr(error, "errno", None) or 0)
+    if remedy is not None:
+        raise UlfineError(f"cannot read {path}: {reason(error)}; {remedy}") from error
+
+
+def open_for_reading(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading: the one door to all of them, and it asks for no lock.
+
+    HDF5 locks what it reads unless it is told not to, and some file systems have no locks. Files of a cache are
+    complete whenever they exist, so a reader needs none.
+
+    Raises:
+        UlfineError: The system refuses it, whatever is inside.
+        OSError, RuntimeError: There is no such file, or it is not HDF5.
+    """
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        refuse_for_the_system(path, error)
+        # HDF5 opens a file once in a process, and whoever uses this package may have it open with a lock already.
+        if "file locking" not in str(error):
+            raise
+        return h5py.File(path, "r")
 
 
 @contextmanager
@@ -42,7 +84,9 @@ def replacing_file(path: Path, *, start: Path | None = None, digest: bool = Fals
         UlfineError: The directory cannot be written or the disk is full.
     """
     with replacing(path) as partial:
-        with h5py.File(start or partial, "r+" if start else "w", driver="core", backing_store=False) as file:
+        mode = "r+" if start else "w"
+        # Nothing is written to `start`, so no lock is needed either.
+        with h5py.File(start or partial, mode, driver="core", backing_store=False, locking=False) as file:
             yield file
             file.flush()
             image = file.id.get_file_image()

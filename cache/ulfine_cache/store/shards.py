@@ -20,6 +20,7 @@ from ulfine_cache.store.datasets import (
     CHUNK_ROWS,
     UNREADABLE,
     dataset,
+    open_for_reading,
     read_array,
     read_texts,
     replacing_file,
@@ -244,7 +245,7 @@ def _open(path: Path) -> h5py.File:
     if not path.is_file():
         raise UlfineError(f"{path} is missing: run the command that made the cache again (the other shards are kept)")
     try:
-        file = h5py.File(path, "r")
+        file = open_for_reading(path)
     except (OSError, RuntimeError) as error:
         raise damaged(path) from error
     try:
