@@ -200,6 +200,11 @@ class FeatureCache:
         self.n_rows, self.n_views, self.n_features = (int(size) for size in dataset(file, "features").shape)
         self.n_features_pre = int(dataset(file, "features_pre").shape[2]) if "features_pre" in file else 0
         self._ends = np.cumsum(self._table.rows)
+        if not dataset(file, "label").is_virtual:
+            self.labels = read_array(file, "label").astype(np.int64)
+            self.set_names = read_array(file, "set").astype("U5")
+            return
+        # Version 1.
         self.labels = np.empty(self.n_rows, np.int64)
         self.set_names = np.empty(self.n_rows, "U5")
         # HDF5's view over many shards takes half as long again and holds on to several times as much memory.

@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.store.datasets import UNREADABLE, dataset, decode, open_for_reading
-from ulfine_cache.store.shards import damaged
+from ulfine_cache.store.datasets import UNREADABLE, dataset, decode
+from ulfine_cache.store.shards import damaged, open_shard
 from ulfine_cache.store.versions import set_dataset
 
 BLOCK_ROWS = 8192
@@ -54,7 +53,7 @@ def row_blocks(
     """
     for path in cache.shard_paths:
         try:
-            with open_for_reading(path) as file:
+            with open_shard(path) as file:
                 if not dataset(file, "label").shape[0]:
                     continue  # a shard without rows has no dataset of features before the projection
                 names = ("features_pre" if pre_projection else "features", "label", "path", set_dataset(file))
@@ -64,6 +63,4 @@ def row_blocks(
                     features, labels = parts[0][part, view], parts[1][part]
                     yield RowBlock(features, labels, decode(parts[2][part]), decode(parts[3][part]))
         except UNREADABLE as error:
-            if isinstance(error, FileNotFoundError):
-                raise UlfineError(f"{path} is missing: run the command that made the cache again") from error
             raise damaged(path) from error

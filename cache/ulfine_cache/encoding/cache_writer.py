@@ -26,6 +26,7 @@ from ulfine_cache.search.index import check_index, has_index, index_cache
 from ulfine_cache.sources.source import ImageSource, SourceItem, blocks_of, listing_digest, stamp
 from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
 from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
+from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import CACHE_FILE, FORMER, SHARDS, SKIPPED_FILE
 from ulfine_cache.store.same_request import refuse_other_request, same_words
 from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
@@ -118,6 +119,7 @@ class CacheWriter:
         """Return the numbers of the shards to write, and the files among them whose images changed."""
         there, damaged = 0, 0
         todo: list[int] = []
+        kept: list[int] = []
         outdated: list[Path] = []
         for number, (path, listing) in enumerate(zip(self.paths, self.listings, strict=True)):
             if not path.exists():
@@ -125,9 +127,11 @@ class CacheWriter:
                 continue
             there += 1
             try:
-                header = read_header(path)
+                header = read_header(path, checked=False)
                 current = header.listing == listing and same_words(header.request, self.record)
-                current = current and not readable_again(self.source, self.blocks[number], read_skipped(path))
+                current = current and not readable_again(
+                    self.source, self.blocks[number], read_skipped(path, checked=False)
+                )
             except UlfineError:
                 damaged += 1
                 todo.append(number)
@@ -135,6 +139,17 @@ class CacheWriter:
             if not current:
                 outdated.append(path)
                 todo.append(number)
+                continue
+            kept.append(number)
+        if todo or not (self.out / CACHE_FILE).is_file():
+            # What a new cache.h5 will vouch for.
+            for number in kept:
+                try:
+                    check_once(self.paths[number])
+                except OSError:
+                    damaged += 1
+                    todo.append(number)
+            todo.sort()
         if damaged:
             self.progress.note(f"{damaged} shards are damaged: their images are encoded again")
         if outdated:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ulfine_cache.atomic import make_directory, reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.source import SourceItem, stamp
+from ulfine_cache.store.digest_file import check_once, digest_path
 from ulfine_cache.store.layout import FORMER
 from ulfine_cache.store.shards import read_features, read_hashes, read_header
 
@@ -87,7 +88,7 @@ class FormerRows:
 
 
 def put_aside(cache: Path, shards: Sequence[Path]) -> None:
-    """Move shards to where `FormerRows` looks, behind those that are there.
+    """Move sound shards to where `FormerRows` looks, behind those that are there.
 
     Raises:
         UlfineError: The directory cannot be written.
@@ -98,9 +99,14 @@ def put_aside(cache: Path, shards: Sequence[Path]) -> None:
     make_directory(folder)
     number = max((int(path.stem) for path in folder.glob("*.h5")), default=-1)
     for path in shards:
+        try:
+            check_once(path)
+        except OSError:
+            continue  # damaged: it will be written over
         number += 1
         try:
             path.replace(folder / f"{number:05d}.h5")
+            digest_path(path).unlink(missing_ok=True)
         except OSError as error:
             raise UlfineError(f"cannot move {path} to {folder}: {reason(error)}") from error
 

@@ -15,7 +15,7 @@ from ulfine_cache.search.index import read_index
 from ulfine_cache.splitting.split_file import split_names, split_path
 from ulfine_cache.store.cache_file import ShardTable, damaged_cache_file, read_shard_table
 from ulfine_cache.store.datasets import UNREADABLE, open_for_reading
-from ulfine_cache.store.digest_file import DIGEST, digest_path, digest_problem, file_sha256
+from ulfine_cache.store.digest_file import DIGEST, digest_path, digest_problem, file_sha256, recorded_sha256, remember
 from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, LOCK_FILE, SKIPPED_FILE
 from ulfine_cache.store.shards import read_shard, read_skipped
 from ulfine_cache.store.skipped import write_skipped
@@ -68,6 +68,8 @@ def find_problems(cache: Path, *, progress: Progress) -> list[Problem]:
     table = read_shard_table(cache)
     for number, (shard, digest) in enumerate(zip(table.paths, table.sha256, strict=True)):
         problems += [Problem("shard", shard, problem) for problem in _shard_problems(shard, digest)]
+        if table.version > 1 and recorded_sha256(shard) != digest:
+            problems.append(Problem("digest", digest_path(shard), "does not say what the shard is known by"))
         progress.update("verifying", number + 1, len(table.paths))
     attributes = read_attributes(cache)
     if not any(problem.part == "shard" for problem in problems):
@@ -104,9 +106,9 @@ def foreign_files(cache: Path) -> list[str]:
     own = {CACHE_FILE, CACHE_FILE + DIGEST, SKIPPED_FILE, LOCK_FILE}
     if read_attributes(cache).get("index", "none") != "none":
         own.add(INDEX_FILE)
-    own.update(path.relative_to(cache).as_posix() for path in read_shard_table(cache).paths)
-    for split in (split_path(cache, name) for name in split_names(cache)):
-        own.update(path.relative_to(cache).as_posix() for path in (split, digest_path(split)))
+    splits = (split_path(cache, name) for name in split_names(cache))
+    for part in (*read_shard_table(cache).paths, *splits):
+        own.update(path.relative_to(cache).as_posix() for path in (part, digest_path(part)))
     found = (path.relative_to(cache).as_posix() for path in cache.rglob("*") if not path.is_dir())
     return sorted(set(found) - own)
 
@@ -129,6 +131,7 @@ def _shard_problems(path: Path, digest: str) -> Sequence[str]:
     try:
         if file_sha256(path) != digest:
             return [_OTHER_BYTES]
+        remember(path)
         features = read_shard(path).features
     except FileNotFoundError:
         return [_MISSING]

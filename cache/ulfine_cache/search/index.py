@@ -17,6 +17,7 @@ from ulfine_cache.search.exact_search import exact_search
 from ulfine_cache.search.index_builder import IndexBuilder, empty_index
 from ulfine_cache.search.index_choice import LARGEST_SHARE, auto_kind, exact_kind
 from ulfine_cache.search.index_quality import GOAL, draw_sample
+from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import INDEX_FILE
 
 if TYPE_CHECKING:
@@ -128,8 +129,10 @@ def read_index(cache: "FeatureCache") -> Any:
     # Windows would not let a mapped file be replaced; FAISS has the flag since 1.11.
     mapped = 0 if sys.platform == "win32" else getattr(faiss, "IO_FLAG_MMAP_IFC", 0)
     try:
+        # A damaged index may load and answer wrongly.
+        check_once(path, cache.attributes.get("index_sha256"))
         return faiss.read_index(str(path), mapped)
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         raise UlfineError(f"{path} is damaged: delete it and run the command that made the cache again") from error
 
 

@@ -32,12 +32,13 @@ from ulfine_cache.store.datasets import (
     write_array,
     write_texts,
 )
-from ulfine_cache.store.digest_file import digest_problem, file_sha256
+from ulfine_cache.store.digest_file import digest_problem, file_sha256, recorded_sha256
 from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, SCHEMA_VERSION, SHARDS
-from ulfine_cache.store.shards import Shard, damaged, read_shard
-from ulfine_cache.store.versions import set_dataset, version_of
+from ulfine_cache.store.shards import Shard, damaged, open_shard, read_shard
+from ulfine_cache.store.versions import version_of
 
-_ROW_DATASETS = ("features", "label", "path", "set", "hash")
+_VIEWS = ("features", "path", "hash")
+"""Datasets of the rows that `cache.h5` shows as a view over the shards."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
     """
     fingerprint = _Fingerprint(content)
     table: list[tuple[int, int, str]] = []
-    widths: dict[str, int] = dict.fromkeys(_ROW_DATASETS, 1)
+    widths: dict[str, int] = dict.fromkeys(_VIEWS, 1)
+    labels: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+    set_names: list[str] = []
     # Shape of a row, for datasets whose rows are not single values.
     row_shapes: dict[str, tuple[int, ...]] = {"features": (1, 1)}
     for done, path in enumerate(shards):
@@ -97,13 +100,18 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
         # A shard without rows does not hold it.
         if shard.features_pre is not None:
             row_shapes["features_pre"] = shard.features_pre.shape[1:]
-        table.append((rows, path.stat().st_size, file_sha256(path)))
-        for name, texts in (("path", shard.paths), ("set", shard.set_names), ("hash", shard.hashes)):
+        table.append((rows, path.stat().st_size, recorded_sha256(path) or file_sha256(path)))
+        labels.append(shard.labels)
+        set_names += shard.set_names
+        for name, texts in (("path", shard.paths), ("hash", shard.hashes)):
             widths[name] = max(widths[name], encode(texts).dtype.itemsize)
         progress.update("finishing", done + 1, len(shards))
 
     with replacing_file(cache / CACHE_FILE, digest=True) as file:
-        for name in dict.fromkeys([*_ROW_DATASETS, *row_shapes]):
+        # As they are, not as views: every reader wants them, and no shard has to be read for them.
+        write_array(file, "label", np.concatenate(labels).astype("<i8"))
+        write_texts(file, "set", set_names)
+        for name in dict.fromkeys([*_VIEWS, *row_shapes]):
             counts = [rows for rows, _, _ in table]
             _write_view(file, name, cache, shards, counts, row_shapes.get(name), widths.get(name, 1))
         write_texts(file, "shard_path", [path.relative_to(cache).as_posix() for path in shards])
@@ -142,12 +150,14 @@ class ShardTable:
         rows: int64 (n,).
         sizes: int64 (n,) bytes.
         sha256: n times 64 hexadecimal digits.
+        version: Of the format of `cache.h5`.
     """
 
     paths: Sequence[Path]
     rows: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
     sha256: Sequence[str]
+    version: int = SCHEMA_VERSION
 
 
 def read_shard_table(cache: Path) -> ShardTable:
@@ -168,12 +178,13 @@ def read_shard_table(cache: Path) -> ShardTable:
         if problem is not None and problem.path == path:
             raise damaged_cache_file(cache)
         with open_for_reading(path) as file:
-            version_of(file, path)
+            version = version_of(file, path)
             table = ShardTable(
                 [cache / name for name in read_texts(file, "shard_path")],
                 read_array(file, "shard_rows"),
                 read_array(file, "shard_bytes"),
                 read_texts(file, "shard_sha256"),
+                version,
             )
             n_rows = dataset(file, "features").shape[0]
     except UNREADABLE as error:
@@ -245,25 +256,19 @@ def _write_view(
     row_shape: tuple[int, ...] | None,
     width: int,
 ) -> None:
-    if row_shape is not None:
-        dtype = np.dtype("<f2")
-    elif name == "label":
-        dtype = np.dtype("<i8")
-    else:
-        dtype = h5py.string_dtype("utf-8", width)
+    dtype = h5py.string_dtype("utf-8", width) if row_shape is None else np.dtype("<f2")
     row_shape = row_shape or ()
     layout = h5py.VirtualLayout(shape=(sum(rows), *row_shape), dtype=dtype)
     start = 0
     for path, count in zip(shards, rows, strict=True):
         if count:
             # The source's own dtype: fixed-length text of another length is converted by HDF5 when it is read.
-            with open_for_reading(path) as shard:
-                in_shard = set_dataset(shard) if name == "set" else name
-                if in_shard not in shard:
+            with open_shard(path) as shard:
+                if name not in shard:
                     raise damaged(path)
-                source_dtype = dataset(shard, in_shard).dtype
+                source_dtype = dataset(shard, name).dtype
             relative = path.relative_to(cache).as_posix()
-            source = h5py.VirtualSource(relative, in_shard, shape=(count, *row_shape), dtype=source_dtype)
+            source = h5py.VirtualSource(relative, name, shape=(count, *row_shape), dtype=source_dtype)
             layout[start : start + count] = source
         start += count
     file.create_virtual_dataset(name, layout)

@@ -56,13 +56,37 @@ def open_for_reading(path: Path) -> h5py.File:
         OSError, RuntimeError: There is no such file, or it is not HDF5.
     """
     try:
-        return h5py.File(path, "r", locking=False)
+        file = h5py.File(path, "r", locking=False)
     except OSError as error:
         refuse_for_the_system(path, error)
         # HDF5 opens a file once in a process, and whoever uses this package may have it open with a lock already.
         if "file locking" not in str(error):
             raise
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
+    try:
+        _refuse_other_files(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _refuse_other_files(file: h5py.File, path: Path) -> None:
+    """Refuse what HDF5 would read from elsewhere on the machine: a cache may come from somebody else."""
+    folder = path.parent.resolve()
+    for name in file:
+        link = file.get(name, getlink=True)
+        if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
+            raise UlfineError(f"{path}: {name!r} is a link to {link.path!r} instead of data: it is not trusted")
+        found = file[name]
+        if not isinstance(found, h5py.Dataset):
+            continue
+        outside = [str(entry[0]) for entry in found.external or ()]
+        if found.is_virtual:
+            sources = {source.file_name for source in found.virtual_sources()}
+            outside += [name for name in sources if not (folder / name).resolve().is_relative_to(folder)]
+        if outside:
+            raise UlfineError(f"{path}: {name!r} points to {outside[0]}, outside the cache: it is not trusted")
 
 
 @contextmanager
@@ -144,7 +168,11 @@ def read_array(file: h5py.File, name: str) -> npt.NDArray[Any]:
     Raises:
         KeyError: There is no dataset of that name.
     """
-    return np.asarray(dataset(file, name)[()])
+    found = dataset(file, name)
+    # Data that are not there are read as zeros, however many are promised.
+    if not found.is_virtual and found.compression is None and found.id.get_storage_size() < found.nbytes:
+        raise ValueError(f"{name} promises more than the file holds")
+    return np.asarray(found[()])
 
 
 def read_texts(file: h5py.File, name: str) -> list[str]:

@@ -80,10 +80,63 @@ def digest_problem(path: Path) -> DigestProblem | None:
     except OSError as error:
         return DigestProblem(recorded, f"cannot be read: {reason(error)}")
     actual = file_sha256(path)
-    line = re.fullmatch(rb"([0-9a-f]{64})  " + re.escape(path.name).encode() + rb"\n", text)
+    line = _line_of(path).fullmatch(text)
     if line is None:
         return DigestProblem(recorded, "is not the line that was written")
     differing = sum(one != other for one, other in zip(line[1].decode(), actual, strict=True))
     if differing == 0:
         return None
     return DigestProblem(recorded if differing < _SLIPPED else path, _DIFFERS)
+
+
+_checked: dict[Path, tuple[int, int, int]] = {}
+"""Files whose bytes were compared in this process: size, time of change and inode at that time."""
+
+
+def remember(path: Path) -> None:
+    """Take a file for checked, because its bytes were compared or come from this process."""
+    _checked[path.absolute()] = _identity(path)
+
+
+def recorded_sha256(path: Path) -> str | None:
+    """Return what the digest file of `path` says, or None where there is none that can be read."""
+    try:
+        text = digest_path(path).read_bytes()
+    except OSError:
+        return None
+    line = _line_of(path).fullmatch(text)
+    return None if line is None else line[1].decode()
+
+
+def check_once(path: Path, sha256: str | None = None) -> None:
+    """Compare the bytes of a file with their digest, once in a process while size, time of change and inode stay.
+
+    It takes as long as reading the file (2 GB a second with SHA instructions, 0.4 without).
+
+    Args:
+        path: The file.
+        sha256: 64 hexadecimal digits; None takes the digest file, and checks nothing where there is none, as in caches
+            of version 1.
+
+    Raises:
+        OSError: The file cannot be read, or holds other bytes.
+    """
+    if _checked.get(path.absolute()) == _identity(path):
+        return
+    if sha256 is not None:
+        problem = None if file_sha256(path) == sha256 else DigestProblem(path, _DIFFERS)
+    else:
+        problem = digest_problem(path)
+    if problem is not None and problem.path == path:
+        raise OSError(problem.reason)
+    if problem is None:
+        remember(path)
+
+
+def _line_of(path: Path) -> re.Pattern[bytes]:
+    return re.compile(rb"([0-9a-f]{64})  " + re.escape(path.name).encode() + rb"\n")
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -23,10 +23,12 @@ from ulfine_cache.store.datasets import (
     open_for_reading,
     read_array,
     read_texts,
+    refuse_for_the_system,
     replacing_file,
     write_array,
     write_texts,
 )
+from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import SCHEMA_VERSION, SHARDS
 from ulfine_cache.store.versions import request_of, set_dataset, version_of
 
@@ -85,12 +87,12 @@ def content_hash(data: bytes) -> str:
 
 
 def write_shard(path: Path, shard: Shard) -> None:
-    """Write a shard atomically, every dataset checksummed with fletcher32.
+    """Write a shard and its digest file atomically, every dataset checksummed with fletcher32.
 
     Raises:
         UlfineError: The directory cannot be written or the disk is full.
     """
-    with replacing_file(path) as file:
+    with replacing_file(path, digest=True) as file:
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["listing"] = np.bytes_(shard.listing)
         file.attrs["request"] = np.bytes_(json.dumps(shard.request, sort_keys=True))
@@ -107,13 +109,13 @@ def write_shard(path: Path, shard: Shard) -> None:
         write_texts(file, "skipped_reason", [why for _, why in shard.skipped])
 
 
-def read_header(path: Path) -> ShardHeader:
-    """Read what a shard says about itself.
+def read_header(path: Path, *, checked: bool = True) -> ShardHeader:
+    """Read what a shard says about itself; `checked` as in `open_shard`.
 
     Raises:
         UlfineError: The file is missing, damaged, or not a shard.
     """
-    with _open(path) as file:
+    with open_shard(path, checked=checked) as file:
         try:
             rows, views, width = dataset(file, "features").shape
             listing = np.asarray(file.attrs["listing"]).tobytes().decode()
@@ -130,7 +132,7 @@ def read_shard(path: Path) -> Shard:
         UlfineError: The file is missing or damaged.
     """
     header = read_header(path)
-    with _open(path) as file:
+    with open_shard(path) as file:
         try:
             skipped = zip(read_texts(file, "skipped_path"), read_texts(file, "skipped_reason"), strict=True)
             return Shard(
@@ -167,7 +169,7 @@ def read_features(
         UlfineError: The file is missing or damaged.
     """
     views = slice(None) if view is None else view
-    with _open(path) as file:
+    with open_shard(path) as file:
         try:
             features = dataset(file, "features_pre" if pre_projection else "features")
             if rows is None:
@@ -186,7 +188,7 @@ def read_labels(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_]
     Raises:
         UlfineError: The file is missing or damaged.
     """
-    with _open(path) as file:
+    with open_shard(path) as file:
         try:
             return read_array(file, "label").astype(np.int64), read_array(file, set_dataset(file)).astype(np.str_)
         except UNREADABLE as error:
@@ -199,7 +201,7 @@ def read_paths(path: Path) -> npt.NDArray[np.bytes_]:
     Raises:
         UlfineError: The file is missing or damaged.
     """
-    with _open(path) as file:
+    with open_shard(path) as file:
         try:
             return read_array(file, "path")
         except UNREADABLE as error:
@@ -212,7 +214,7 @@ def read_hashes(path: Path) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.byte
     Raises:
         UlfineError: The file is missing or damaged.
     """
-    with _open(path) as file:
+    with open_shard(path) as file:
         try:
             contents = read_array(file, "hash")
             return contents, read_array(file, "stamp") if "stamp" in file else np.zeros(len(contents), "S32")
@@ -220,13 +222,13 @@ def read_hashes(path: Path) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.byte
             raise damaged(path) from error
 
 
-def read_skipped(path: Path) -> list[tuple[str, str]]:
-    """Read the (path, reason) of the inputs of a shard's block that have no row.
+def read_skipped(path: Path, *, checked: bool = True) -> list[tuple[str, str]]:
+    """Read the (path, reason) of the inputs of a shard's block that have no row; `checked` as in `open_shard`.
 
     Raises:
         UlfineError: The file is missing or damaged.
     """
-    with _open(path) as file:
+    with open_shard(path, checked=checked) as file:
         try:
             return list(zip(read_texts(file, "skipped_path"), read_texts(file, "skipped_reason"), strict=True))
         except UNREADABLE as error:
@@ -241,12 +243,27 @@ def damaged(path: Path) -> UlfineError:
     )
 
 
-def _open(path: Path) -> h5py.File:
+def open_shard(path: Path, *, checked: bool = True) -> h5py.File:
+    """Open a shard for reading.
+
+    HDF5 does not checksum its own bookkeeping, in which a flipped bit can turn labels into others. So the whole file is
+    compared with its digest first, once in a process.
+
+    Args:
+        path: The shard.
+        checked: False leaves the comparison to a later reader.
+
+    Raises:
+        UlfineError: The file is missing, damaged, or of a later version.
+    """
     if not path.is_file():
         raise UlfineError(f"{path} is missing: run the command that made the cache again (the other shards are kept)")
     try:
+        if checked:
+            check_once(path)
         file = open_for_reading(path)
     except (OSError, RuntimeError) as error:
+        refuse_for_the_system(path, error)
         raise damaged(path) from error
     try:
         version_of(file, path)
