@@ -97,7 +97,7 @@ def main() -> int:
                 for seed, split in zip(seeds, splits, strict=True):
                     data = load_training_data(cache, split)
                     for name, settings in variants.items():
-                        result = train(METHOD, METHOD.config(**settings), data, seed, Silent())
+                        result = train(METHOD, METHOD.settings(**settings), data, seed, Silent())
                         metrics = judge(result.model, cache, split, data.labelled_counts.numpy()).metrics
                         row = [metrics[metric] for metric in METRICS]
                         results[name].setdefault(source.name, []).append(row)

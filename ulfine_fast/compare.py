@@ -75,7 +75,7 @@ def compare(
     if len(set(names)) < len(names):
         raise UsageError(f"a method is named twice in {methods}: name each once")
     found = [get_method(name) for name in names]
-    contenders = _ablation(found) if ablation else {method.name: (method, method.config()) for method in found}
+    contenders = _ablation(found) if ablation else {method.name: (method, method.settings()) for method in found}
     opened = FeatureCache.open(cache)
     draws = _draws(opened, split, seeds)
     collected: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
@@ -103,7 +103,7 @@ def _ablation(methods: list[Method]) -> dict[str, tuple[Method, StrictConfig]]:
         raise UsageError(f"--ablation takes one method that has parts to turn off: --methods is one of {able}")
     (method,) = methods
     return {
-        method.name if part is None else f"{method.name} without {part}": (method, method.config(**changes))
+        method.name if part is None else f"{method.name} without {part}": (method, method.settings(**changes))
         for part, changes in method.ablations().items()
     }
 

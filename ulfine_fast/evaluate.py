@@ -80,8 +80,8 @@ def evaluate(
     _check_test_rows(loaded, opened, rows)
     if grown_since(loaded, opened):
         progress.note(
-            f"{opened.path} has changed since {loaded.path} was fitted: images that it was fitted on may be among the test "
-            "rows now, and it would look better than it is; fit again"
+            f"{opened.path} has changed since {loaded.path} was fitted: images that it was fitted on may be among the "
+            "test rows now, and it would look better than it is; fit again"
         )
     progress.note(f"judging {loaded.path} on {len(rows.test)} test rows of {opened.path}")
     threshold = loaded.config["settings"].get("threshold")

@@ -44,7 +44,7 @@ def fit(
 ) -> Run:
     """Train a classifier on cached features.
 
-    The run that is written holds the model, its configuration, its metrics on the test set and its predictions; it
+    The run that is written holds the model, its settings, its metrics on the test set and its predictions; it
     appears complete or not at all. The method sees the labelled images, the unlabelled ones without their truth, and
     the text features. Same arguments, same machine: the same bytes.
 

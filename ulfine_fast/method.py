@@ -34,19 +34,19 @@ class FitResult:
     interrupted_at: int | None = None
 
 
-def uniform_prior(config: Any) -> float:
+def uniform_prior(settings: Any) -> float:
     """Of methods whose logits answer for a uniform class prior: they balance the classes, or know no frequencies."""
     return 0.0
 
 
-def labelled_prior(config: Any) -> float:
+def labelled_prior(settings: Any) -> float:
     """Of methods whose logits answer for the class frequencies of the labelled rows."""
     return 1.0
 
 
-def unadjusted_prior(config: Any) -> float:
+def unadjusted_prior(settings: Any) -> float:
     """Of methods with a setting `tau`: what the adjusted cross-entropy `CE(z + tau log pi, y)` leaves in `z`."""
-    return 1.0 - config.tau
+    return 1.0 - settings.tau
 
 
 @dataclass(frozen=True)
@@ -58,31 +58,31 @@ class Method:
 
     Attributes:
         name: The name on the command line, such as ``"zero-shot"``; equal to the key in the registry.
-        config: Strict configuration whose defaults are the method's published or settled ones. Its fields are what
+        settings: Strict settings whose defaults are the method's published or settled ones. Its fields are what
             ``--settings`` and ``--set`` can change.
-        fit_seeds: ``fit_seeds(data, config, seeds, progress)``, one result for each seed: side by side, or of a
+        fit_seeds: ``fit_seeds(data, settings, seeds, progress)``, one result for each seed: side by side, or of a
             function for one seed made by `ulfine_fast.seeds.one_by_one`. Deterministic for a seed on one machine; draws
             only from generators that it seeds itself; trains on ``data.features.device``; reports steps with
             ``progress.update("training", step, total, loss=...)``.
         build: Re-creates the untrained module from `LogitModel.architecture`; `load_state_dict` then fills it.
-        prior_power: From a configuration to the power of the labelled class frequencies that the logits answer for
+        prior_power: From settings to the power of the labelled class frequencies that the logits answer for
             (`ulfine_fast.priors.class_prior.answered_prior`): `uniform_prior`, `labelled_prior` or `unadjusted_prior`.
         seeded: Whether anything in the fit depends on the seed.
-        switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `config`
+        switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `settings`
             that are on by default.
     """
 
     name: str
-    config: type[StrictConfig]
+    settings: type[StrictConfig]
     fit_seeds: Callable[[TrainingData, Any, Sequence[int], Progress], list[FitResult]]
     build: Callable[[dict[str, Any]], LogitModel]
     prior_power: Callable[[Any], float] = uniform_prior
     seeded: bool = True
     switches: tuple[str, ...] = ()
 
-    def fit(self, data: TrainingData, config: Any, seed: int, progress: Progress) -> FitResult:
+    def fit(self, data: TrainingData, settings: Any, seed: int, progress: Progress) -> FitResult:
         """The result of one seed."""
-        return self.fit_seeds(data, config, [seed], progress)[0]
+        return self.fit_seeds(data, settings, [seed], progress)[0]
 
     def ablations(self) -> dict[str | None, dict[str, bool]]:
         """What an ablation fits: settings of the whole method, under None, then of the method without each part.

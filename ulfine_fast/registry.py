@@ -52,7 +52,7 @@ def get_method(name: str) -> Method:
         UsageError: There is none of that name; the message lists those there are.
 
     Example:
-        >>> get_method("zero-shot").config().scale
+        >>> get_method("zero-shot").settings().scale
         100.0
     """
     if name not in METHODS:

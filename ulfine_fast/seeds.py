@@ -56,10 +56,10 @@ def one_by_one(
     """`Method.fit_seeds` of a method that knows one seed at a time.
 
     Args:
-        fit: ``fit(data, config, seed, progress)``.
+        fit: ``fit(data, settings, seed, progress)``.
     """
 
-    def fit_seeds(data: TrainingData, config: Any, seeds: Sequence[int], progress: Progress) -> list[FitResult]:
-        return in_turns(lambda turn, told: [fit(data, config, turn[0], told)], seeds, progress)
+    def fit_seeds(data: TrainingData, settings: Any, seeds: Sequence[int], progress: Progress) -> list[FitResult]:
+        return in_turns(lambda turn, told: [fit(data, settings, turn[0], told)], seeds, progress)
 
     return fit_seeds

@@ -28,7 +28,7 @@ def resolve_settings(
     assignments: Sequence[str] = (),
     values: Mapping[str, Any] | None = None,
 ) -> StrictConfig:
-    """Put a method's configuration together. Later sources win: defaults, `file`, `values`, `assignments`.
+    """Put a method's settings together. Later sources win: defaults, `file`, `values`, `assignments`.
 
     Args:
         method: Whose settings.
@@ -43,7 +43,7 @@ def resolve_settings(
     Example:
         >>> from ulfine_fast.registry import get_method
         >>> resolve_settings(get_method("zero-shot"), assignments=["scale=50"])
-        ZeroShotConfig(scale=50.0)
+        ZeroShotSettings(scale=50.0)
     """
     merged: dict[str, Any] = {}
     if file is not None:
@@ -54,14 +54,14 @@ def resolve_settings(
         if not equals or not key.strip():
             raise UsageError(f"cannot read setting {assignment!r}: write it as key=value")
         merged[key.strip()] = _parse_value(text, assignment)
-    known = list(method.config.model_fields)
+    known = list(method.settings.model_fields)
     for key in merged:
         if key not in known:
             choice = f"choose one of {', '.join(known)}" if known else "it has none"
             raise UsageError(f"unknown setting {key!r} of method {method.name}: {choice}")
     try:
         # Through JSON, whose strict reading takes whole numbers for floats and lists for tuples, and nothing else.
-        return method.config.model_validate_json(json.dumps(merged))
+        return method.settings.model_validate_json(json.dumps(merged))
     except TypeError as error:
         raise UsageError(f"settings of method {method.name} must be plain numbers, words or lists: {error}") from error
     except ValidationError as error:

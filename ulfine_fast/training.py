@@ -57,7 +57,7 @@ def train(
 
     Args:
         method: From `ulfine_fast.registry.get_method`.
-        settings: An instance of ``method.config``.
+        settings: An instance of ``method.settings``.
         data: The rows to train on; their device is where the method trains.
         seed: Seed of everything random in the method.
         progress: Told about the steps.
@@ -83,7 +83,7 @@ def train_seeds(
 
     Args:
         method: From `ulfine_fast.registry.get_method`.
-        settings: An instance of ``method.config``.
+        settings: An instance of ``method.settings``.
         data: The rows to train on.
         seeds: S seeds, at least one.
         progress: Told about the steps, or about the seeds that are done.

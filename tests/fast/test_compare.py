@@ -19,8 +19,8 @@ def means_method(monkeypatch):
     """A second method that needs nothing but this file: zero-shot on class means."""
     import dataclasses
 
-    def fit(data, config, seed, progress):
-        return zero_shot.fit(dataclasses.replace(data, text=None), config, seed, progress)
+    def fit(data, settings, seed, progress):
+        return zero_shot.fit(dataclasses.replace(data, text=None), settings, seed, progress)
 
     monkeypatch.setattr(
         zero_shot,
@@ -57,7 +57,7 @@ def test_compare__draws_the_protocol_anew(text_cache, opened, means_method):
     for seed in (0, 1):
         protocol = opened.read_split("lt").protocol | {"seed": seed}
         draw = draw_split(opened.labels, opened.set_names, protocol, class_names=opened.class_names)
-        model = method.fit(load_training_data(opened, draw), method.config(), seed, Silent()).model
+        model = method.fit(load_training_data(opened, draw), method.settings(), seed, Silent()).model
         import torch
 
         predicted = model(torch.as_tensor(opened.features(draw.test))).argmax(1).numpy()
@@ -102,7 +102,9 @@ def test_compare__says_how_many_pseudo_labels_are_false(text_cache, opened, mean
     for seed in (0, 1):
         protocol = opened.read_split("lt").protocol | {"seed": seed}
         draw = draw_split(opened.labels, opened.set_names, protocol, class_names=opened.class_names)
-        model = zero_shot.METHOD.fit(load_training_data(opened, draw), zero_shot.METHOD.config(), seed, Silent()).model
+        model = zero_shot.METHOD.fit(
+            load_training_data(opened, draw), zero_shot.METHOD.settings(), seed, Silent()
+        ).model
         predicted = model(torch.as_tensor(opened.features(draw.unlabelled))).argmax(1).numpy()
         false.append((predicted != opened.labels[draw.unlabelled]).mean())
     assert figures["all"]["false"]["per_seed"] == pytest.approx(false)

@@ -12,14 +12,14 @@ PARTS = ("adapter", "paf", "dlf", "logit_adjustment", "unlabelled")
 @pytest.mark.parametrize("name", METHODS)
 def test_switches__are_settings_that_are_on(name):
     method = get_method(name)
-    defaults = method.config()
+    defaults = method.settings()
     assert {switch: getattr(defaults, switch) for switch in method.switches} == dict.fromkeys(method.switches, True)
     ablations = method.ablations()
     assert list(ablations) == [None, *method.switches]
-    assert method.config(**ablations[None]) == defaults
+    assert method.settings(**ablations[None]) == defaults
     for switch in method.switches:
         expected = defaults.model_dump() | {switch: False}
-        assert method.config(**ablations[switch]).model_dump() == expected
+        assert method.settings(**ablations[switch]).model_dump() == expected
 
 
 def test_switches__of_the_two_methods_with_parts():
@@ -32,7 +32,7 @@ def test_ablations__every_part_matters(name, opened):
     data = load_training_data(opened, opened.read_split("lt"))
     method = get_method(name)
     logits = {
-        switch: train(method, method.config(**settings), data, 0, Silent()).model(data.features)
+        switch: train(method, method.settings(**settings), data, 0, Silent()).model(data.features)
         for switch, settings in method.ablations().items()
     }
     whole = logits.pop(None)

@@ -12,8 +12,8 @@ from ulfine_fast.registry import METHODS, get_method
 def test_get_method__every_line_leads_to_its_method(name):
     method = get_method(name)
     assert method.name == name
-    assert issubclass(method.config, StrictConfig)
-    method.config()
+    assert issubclass(method.settings, StrictConfig)
+    method.settings()
     assert METHODS[name].summary
     assert "\n" not in METHODS[name].summary
 

@@ -43,13 +43,13 @@ def test_in_turns__at_most_two_at_once(interrupted):
 def test_one_by_one__each_seed_alone_and_in_order(seeds):
     told = Told()
 
-    def fit(data, config, seed, progress):
+    def fit(data, settings, seed, progress):
         progress.update("training", 1, 1)
-        return FitResult(MODEL, diagnostics={"seed": seed, "data": data, "config": config})
+        return FitResult(MODEL, diagnostics={"seed": seed, "data": data, "settings": settings})
 
     results = one_by_one(fit)("rows", "settings", seeds, told)
     assert [result.diagnostics for result in results] == [
-        {"seed": seed, "data": "rows", "config": "settings"} for seed in seeds
+        {"seed": seed, "data": "rows", "settings": "settings"} for seed in seeds
     ]
     several = [("training seeds", done, 3) for done in (1, 2, 3)]
     assert told.stages == ([("training", 1, 1)] if len(seeds) == 1 else several)

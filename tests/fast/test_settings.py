@@ -9,7 +9,7 @@ from ulfine_fast.method import Method
 from ulfine_fast.settings import resolve_settings
 
 
-class TryConfig(StrictConfig):
+class TrySettings(StrictConfig):
     rate: float = Field(default=0.1, gt=0)
     steps: int = 100
     adjust: bool = True
@@ -22,11 +22,11 @@ def not_called(*_):
     raise AssertionError
 
 
-METHOD = Method(name="try", config=TryConfig, fit_seeds=not_called, build=not_called)
+METHOD = Method(name="try", settings=TrySettings, fit_seeds=not_called, build=not_called)
 
 
 def test_resolve_settings__defaults():
-    assert resolve_settings(METHOD) == TryConfig()
+    assert resolve_settings(METHOD) == TrySettings()
 
 
 def test_resolve_settings__assignments_are_yaml():
@@ -34,7 +34,7 @@ def test_resolve_settings__assignments_are_yaml():
         METHOD,
         assignments=["rate=1e-3", "steps=7", "adjust=false", "head=linear", "weights=[1, 2e-1]", "threshold=null"],
     )
-    assert settings == TryConfig(rate=0.001, steps=7, adjust=False, head="linear", weights=(1.0, 0.2), threshold=None)
+    assert settings == TrySettings(rate=0.001, steps=7, adjust=False, head="linear", weights=(1.0, 0.2), threshold=None)
 
 
 def test_resolve_settings__whole_numbers_serve_as_floats():
@@ -44,7 +44,7 @@ def test_resolve_settings__whole_numbers_serve_as_floats():
 def test_resolve_settings__file_then_assignment(tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("rate: 0.5\nsteps: 3\n")
-    assert resolve_settings(METHOD, file=file, assignments=["steps=4"]) == TryConfig(rate=0.5, steps=4)
+    assert resolve_settings(METHOD, file=file, assignments=["steps=4"]) == TrySettings(rate=0.5, steps=4)
 
 
 def test_resolve_settings__a_runs_config_can_be_handed_back(tmp_path):
@@ -92,4 +92,4 @@ def test_resolve_settings__missing_or_empty_file(tmp_path):
     with pytest.raises(UlfineError, match="cannot read the settings file"):
         resolve_settings(METHOD, file=tmp_path / "none.yaml")
     (tmp_path / "empty.yaml").write_text("")
-    assert resolve_settings(METHOD, file=tmp_path / "empty.yaml") == TryConfig()
+    assert resolve_settings(METHOD, file=tmp_path / "empty.yaml") == TrySettings()

@@ -24,7 +24,7 @@ def method_that_ends_with(value):
 
     return Method(
         name="try",
-        config=StrictConfig,
+        settings=StrictConfig,
         fit_seeds=one_by_one(fit),
         build=lambda architecture: PrototypeModel(**architecture),
     )
@@ -71,7 +71,7 @@ def test_train__half_a_fit_is_for_those_who_want_it():
 
     method = Method(
         name="try",
-        config=StrictConfig,
+        settings=StrictConfig,
         fit_seeds=one_by_one(fit),
         build=lambda architecture: PrototypeModel(**architecture),
     )

@@ -40,7 +40,7 @@ FURTHER = {
     "ulfine_fast/rows/unit_length.py": ["tests/fast/rows/test_training_data.py"],
     "ulfine_fast/closed_form/fits.py": ["tests/fast/methods/test_ulfine.py"],
     "ulfine_fast/closed_form/fold_problems.py": ["tests/fast/methods/test_ulfine.py"],
-    "ulfine_fast/closed_form/ulfine_config.py": ["tests/fast/methods/test_ulfine.py"],
+    "ulfine_fast/closed_form/ulfine_settings.py": ["tests/fast/methods/test_ulfine.py"],
 }
 
 

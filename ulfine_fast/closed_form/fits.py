@@ -13,7 +13,7 @@ from ulfine_fast.closed_form.fold_problems import FoldProblems
 from ulfine_fast.closed_form.left_out_fusion import LeftOutFusion
 from ulfine_fast.closed_form.paf import Prototypes
 from ulfine_fast.closed_form.row_space import row_space
-from ulfine_fast.closed_form.ulfine_config import IDENTITY
+from ulfine_fast.closed_form.ulfine_settings import IDENTITY
 from ulfine_fast.interruption import Interruption
 from ulfine_fast.method import FitResult
 from ulfine_fast.models.fused_model import FusedModel
@@ -48,9 +48,9 @@ class Fits:
     """
 
     def __init__(self, problems: FoldProblems) -> None:
-        self.problems, self.config = problems, problems.config
+        self.problems, self.settings = problems, problems.settings
         self.left_out = LeftOutFusion(
-            problems.data, problems.folds, problems.probes, problems.text, dlf=self.config.dlf
+            problems.data, problems.folds, problems.probes, problems.text, dlf=self.settings.dlf
         )
 
     def fused(self, prototypes: Prototypes) -> Fitted:
@@ -63,8 +63,8 @@ class Fits:
         return float((row_weights * fitted.losses).sum() / row_weights.sum().clamp_min(1e-12))
 
     def from_labelled_rows(self) -> tuple[Fitted, float | None]:
-        """The fit without unlabelled rows, and the shrinkage that its adapter has, as in `UlfineConfig`."""
-        shrinkage = self.config.shrinkage if self.config.adapter else IDENTITY
+        """The fit without unlabelled rows, and the shrinkage that its adapter has, as in `UlfineSettings`."""
+        shrinkage = self.settings.shrinkage if self.settings.adapter else IDENTITY
         fitted = self.fused(self.problems.fit_prototypes(self.problems.labelled, shrinkage))
         if shrinkage == IDENTITY:
             return fitted, shrinkage
@@ -94,8 +94,8 @@ class Fits:
             progress: Told about the rounds.
             interruption: Ends them.
         """
-        problems, config = self.problems, self.config
-        own, *others = begin.weights / config.pseudo_label_temperature
+        problems, settings = self.problems, self.settings
+        own, *others = begin.weights / settings.pseudo_label_temperature
         parts = [problems.probes] if problems.text is None else [problems.probes, problems.text]
         fixed = sum(weight * part.double() for weight, part in zip(others, parts, strict=False))
 
@@ -110,9 +110,9 @@ class Fits:
             begin.prototypes,
             classify=classify,
             fit=lambda moments: problems.fit_prototypes(moments, shrinkage),
-            share=config.unlabelled_weight,
-            rounds=config.rounds,
-            report=lambda round_, figures: progress.update("training", round_ + 1, config.rounds + 1, **figures),
+            share=settings.unlabelled_weight,
+            rounds=settings.rounds,
+            report=lambda round_, figures: progress.update("training", round_ + 1, settings.rounds + 1, **figures),
             interruption=interruption,
         )
 

@@ -14,7 +14,7 @@ from ulfine_fast.closed_form.text_anchored_probe import fit_text_anchored_probes
 from ulfine_fast.rows.folds import balanced_weights, folds_to_leave_out
 
 if TYPE_CHECKING:
-    from ulfine_fast.closed_form.ulfine_config import UlfineConfig
+    from ulfine_fast.closed_form.ulfine_settings import UlfineSettings
     from ulfine_fast.rows.training_data import TrainingData
 
 LEFT_OUT_ROWS = 1000
@@ -29,7 +29,7 @@ class FoldProblems:
 
     Attributes:
         data: The rows.
-        config: Settings of the method.
+        settings: Settings of the method.
         width: Dimensions of the features.
         folds: int64 (N,): b where problem b left the row out, 0 where none did.
         labelled: Moments of the rows that each problem sees.
@@ -38,7 +38,7 @@ class FoldProblems:
     """
 
     data: TrainingData
-    config: UlfineConfig
+    settings: UlfineSettings
     width: int
     folds: Tensor
     labelled: Moments
@@ -51,23 +51,23 @@ class FoldProblems:
             None if self.data.text is None else self.data.text.to(moments.sums),
             moments,
             # An endless supply of imagined images holds prototypes at their anchors.
-            pseudo_count=self.config.pseudo_count if self.config.paf else 1e9,
-            anchor_ridge=self.config.anchor_ridge,
+            pseudo_count=self.settings.pseudo_count if self.settings.paf else 1e9,
+            anchor_ridge=self.settings.anchor_ridge,
             shrinkage=shrinkage,
             width=self.width,
         )
 
 
-def fold_problems(data: TrainingData, config: UlfineConfig, width: int, generator: torch.Generator) -> FoldProblems:
+def fold_problems(data: TrainingData, settings: UlfineSettings, width: int, generator: torch.Generator) -> FoldProblems:
     """Deal folds and fit what does not change any more: moments of labelled rows, probes and the scale of text.
 
     Args:
         data: The rows, in coordinates of their span.
-        config: Settings of the method.
+        settings: Settings of the method.
         width: Dimensions of the features.
         generator: Source of the folds, on the CPU.
     """
-    folds = folds_to_leave_out(data.labels, config.folds, LEFT_OUT_ROWS, generator)
+    folds = folds_to_leave_out(data.labels, settings.folds, LEFT_OUT_ROWS, generator)
     keep = folds != torch.arange(int(folds.max()) + 1, device=folds.device)[:, None]
     keep[0] = True
     text = None
@@ -80,10 +80,12 @@ def fold_problems(data: TrainingData, config: UlfineConfig, width: int, generato
         data.labels,
         data.features.new_zeros(data.n_classes, data.n_features) if text is None else text,
         keep,
-        penalty=config.probe_penalty / len(data.labels),
-        tau=config.tau if config.logit_adjustment else 0.0,
+        penalty=settings.probe_penalty / len(data.labels),
+        tau=settings.tau if settings.logit_adjustment else 0.0,
     )
-    safe = config.shrinkage is None or config.shrinkage >= SAFE_SHRINKAGE
+    safe = settings.shrinkage is None or settings.shrinkage >= SAFE_SHRINKAGE
     dtype = torch.float32 if safe else torch.float64
     moments = labelled_moments(data.features, data.labels, data.n_classes, keep, dtype)
-    return FoldProblems(data=data, config=config, width=width, folds=folds, labelled=moments, probes=probes, text=text)
+    return FoldProblems(
+        data=data, settings=settings, width=width, folds=folds, labelled=moments, probes=probes, text=text
+    )

@@ -19,7 +19,7 @@ RECORD_EVERY = 20
 """Steps between two entries of the history."""
 
 
-class DescentConfig(StrictConfig):
+class DescentSettings(StrictConfig):
     """Settings of a training by gradient.
 
     Attributes:

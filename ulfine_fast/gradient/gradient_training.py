@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ulfine_fast.gradient.batches import batches
-from ulfine_fast.gradient.descent import DescentConfig, descend
+from ulfine_fast.gradient.descent import DescentSettings, descend
 from ulfine_fast.gradient.early_stopping import EarlyStopping, can_stop_early
 from ulfine_fast.gradient.side_by_side import Axes, stack_models, whole_states
 from ulfine_fast.method import FitResult
@@ -85,7 +85,7 @@ class _Snapshot:
 
 def train_side_by_side(
     data: TrainingData,
-    config: DescentConfig,
+    settings: DescentSettings,
     seeds: Sequence[int],
     progress: Progress,
     *,
@@ -100,21 +100,21 @@ def train_side_by_side(
 
     Args:
         data: All rows.
-        config: Settings.
+        settings: Settings.
         seeds: S seeds.
         progress: Told about the steps.
         new_model: From rows and a generator to the model before its first step, on the device of the rows.
         objective: From all models to what they minimise, before the first step.
         diagnostics: From the model of a seed and the state of its objective to what the result tells besides.
     """
-    stopping = _early_stopping(data, config, seeds, progress)
+    stopping = _early_stopping(data, settings, seeds, progress)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     problems = _problems(data, seeds, generators, stopping, new_model)
     model, axes = problems.model, problems.axes
     minimised = objective(problems)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
-    draws = [batches(len(data.labels), config.batch_size, generator) for generator in generators]
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+    draws = [batches(len(data.labels), settings.batch_size, generator) for generator in generators]
 
     def step(number: int) -> dict[str, Tensor]:
         loss, figures = minimised.loss(_draw(data, draws, axes, stopping), number)
@@ -138,7 +138,7 @@ def train_side_by_side(
     if stopping is not None:
         look(0)
     descent = descend(
-        step, steps=config.steps, n_seeds=len(seeds), progress=progress, check=None if stopping is None else look
+        step, steps=settings.steps, n_seeds=len(seeds), progress=progress, check=None if stopping is None else look
     )
     results: list[FitResult] = []
     for seed, counts in sorted(dict(enumerate(snapshots()) if stopping is None else stopping.kept).items()):
@@ -152,10 +152,10 @@ def train_side_by_side(
 
 
 def _early_stopping(
-    data: TrainingData, config: DescentConfig, seeds: Sequence[int], progress: Progress
+    data: TrainingData, settings: DescentSettings, seeds: Sequence[int], progress: Progress
 ) -> EarlyStopping[_Snapshot] | None:
-    if config.early_stopping and can_stop_early(data, progress):
-        return EarlyStopping(data, seeds, config.folds)
+    if settings.early_stopping and can_stop_early(data, progress):
+        return EarlyStopping(data, seeds, settings.folds)
     return None
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ulfine_fast.gradient.descent import DescentConfig
+from ulfine_fast.gradient.descent import DescentSettings
 from ulfine_fast.gradient.gradient_training import Batch, Objective, Problems, train_side_by_side
 from ulfine_fast.gradient.side_by_side import Axes
 from ulfine_fast.method import FitResult
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
 
 
-class LinearHeadConfig(DescentConfig):
+class LinearHeadSettings(DescentSettings):
     """Settings of a head trained by gradient, beside those of the training.
 
     Attributes:
@@ -96,17 +96,17 @@ def initial_prototypes(data: TrainingData) -> Tensor:
     return normalize(sums.index_add_(0, data.labels, data.features), dim=-1)
 
 
-def new_head(data: TrainingData, config: LinearHeadConfig, generator: torch.Generator) -> LinearHeadModel:
+def new_head(data: TrainingData, settings: LinearHeadSettings, generator: torch.Generator) -> LinearHeadModel:
     """The model before its first step, on the device of the data."""
     model = LinearHeadModel(
         n_features=data.n_features,
         n_classes=data.n_classes,
-        scale=config.scale,
-        cosine=config.cosine,
-        adapter_width=config.adapter_width,
+        scale=settings.scale,
+        cosine=settings.cosine,
+        adapter_width=settings.adapter_width,
         generator=generator,
     ).to(data.features.device)
-    if config.cosine or config.initial == "text":  # a cosine has no direction to start from at zero
+    if settings.cosine or settings.initial == "text":  # a cosine has no direction to start from at zero
         with torch.no_grad():
             model.weight.copy_(initial_prototypes(data))
     return model
@@ -118,7 +118,7 @@ UnlabelledTerm = Callable[[LinearHeadModel, Axes], tuple[Tensor, Mapping[str, Te
 
 def train_heads(
     data: TrainingData,
-    config: LinearHeadConfig,
+    settings: LinearHeadSettings,
     seeds: Sequence[int],
     progress: Progress,
     *,
@@ -129,7 +129,7 @@ def train_heads(
 
     Args:
         data: Labelled rows; `unlabelled` knows its own.
-        config: Settings.
+        settings: Settings.
         seeds: S seeds.
         progress: Told about the steps.
         unlabelled: Another term of the loss.
@@ -141,7 +141,7 @@ def train_heads(
 
         def loss_of(batch: Batch, number: int) -> tuple[Tensor, Mapping[str, Tensor]]:
             logits = problems.model.logits(batch.features)
-            loss = logit_adjusted_cross_entropy(logits, batch.labels, prior, config.tau, batch.weights)
+            loss = logit_adjusted_cross_entropy(logits, batch.labels, prior, settings.tau, batch.weights)
             figures = {"loss": loss.detach()}
             if unlabelled is None:
                 return loss, figures
@@ -152,10 +152,10 @@ def train_heads(
 
     return train_side_by_side(
         data,
-        config,
+        settings,
         seeds,
         progress,
-        new_model=lambda rows, generator: new_head(rows, config, generator),
+        new_model=lambda rows, generator: new_head(rows, settings, generator),
         objective=objective,
         diagnostics=lambda model, state: diagnostics or {},
     )

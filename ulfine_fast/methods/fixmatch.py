@@ -30,7 +30,7 @@ from ulfine_fast.gradient.pseudo_labels import confident_pseudo_labels, masked_c
 from ulfine_fast.gradient.side_by_side import Axes
 from ulfine_fast.gradient.strong_views import Source, strong_views
 from ulfine_fast.method import FitResult, Method, unadjusted_prior
-from ulfine_fast.methods.lp_la import LogitAdjustedProbeConfig
+from ulfine_fast.methods.lp_la import LogitAdjustedProbeSettings
 from ulfine_fast.priors.logit_adjustment import prior_range
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
 
 
-class FixMatchConfig(LogitAdjustedProbeConfig):
+class FixMatchSettings(LogitAdjustedProbeSettings):
     """Settings of `fixmatch`: those of `lp-la` and of the unlabelled loss.
 
     Attributes:
@@ -65,16 +65,18 @@ def unlabelled_loss(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Ten
     return masked_cross_entropy(strong, classes, counts), counts.float().mean(-1)
 
 
-def fit_seeds(data: TrainingData, config: FixMatchConfig, seeds: Sequence[int], progress: Progress) -> list[FitResult]:
+def fit_seeds(
+    data: TrainingData, settings: FixMatchSettings, seeds: Sequence[int], progress: Progress
+) -> list[FitResult]:
     """Train on labelled and unlabelled rows; the last step is the model. Without unlabelled rows this is `lp-la`."""
     if data.strong_views is not None:
         data = replace(data, strong_views=cache(data.strong_views))  # all seeds draw from the same ones
     # Streams of their own, so that the labelled batches are those of `lp-la`.
     views = [
-        strong_views(data, config.strong_views, config.strong_noise, torch.Generator().manual_seed(seed + 1))
+        strong_views(data, settings.strong_views, settings.strong_noise, torch.Generator().manual_seed(seed + 1))
         for seed in seeds
     ]
-    size = config.unlabelled_ratio * min(config.batch_size, len(data.labels))
+    size = settings.unlabelled_ratio * min(settings.batch_size, len(data.labels))
     draws = [unlabelled_batches(data.unlabelled, size, torch.Generator().manual_seed(seed + 2)) for seed in seeds]
 
     def consistency(model: LinearHeadModel, axes: Axes) -> tuple[Tensor, dict[str, Tensor]]:
@@ -83,14 +85,14 @@ def fit_seeds(data: TrainingData, config: FixMatchConfig, seeds: Sequence[int], 
         with torch.no_grad():
             weak_logits = model.logits(weak)
         strong = axes.batch([view(row) for (view, _), row in zip(views, rows, strict=True)])
-        loss, used = unlabelled_loss(weak_logits, model.logits(strong), config.threshold)
+        loss, used = unlabelled_loss(weak_logits, model.logits(strong), settings.threshold)
         figures = {"unlabelled_loss": loss.detach(), "pseudo_label_rate": used}
         figures |= prior_range(torch.softmax(weak_logits, dim=-1).mean(-2))
-        return config.unlabelled_weight * loss, figures
+        return settings.unlabelled_weight * loss, figures
 
     return train_heads(
         data,
-        config,
+        settings,
         seeds,
         progress,
         unlabelled=consistency if len(data.unlabelled) else None,
@@ -100,7 +102,7 @@ def fit_seeds(data: TrainingData, config: FixMatchConfig, seeds: Sequence[int], 
 
 METHOD = Method(
     name="fixmatch",
-    config=FixMatchConfig,
+    settings=FixMatchSettings,
     fit_seeds=fit_seeds,
     build=build,
     prior_power=unadjusted_prior,

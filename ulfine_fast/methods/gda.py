@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NEAREST_IMAGES, COPIES_OF_TEXT = 64, 16
 
 
-class GdaConfig(StrictConfig):
+class GdaSettings(StrictConfig):
     """Settings of `gda`.
 
     Attributes:
@@ -85,14 +85,14 @@ def _class_means(data: TrainingData) -> Tensor:
     return means
 
 
-def fit(data: TrainingData, config: GdaConfig, seed: int, progress: Progress) -> FitResult:
+def fit(data: TrainingData, settings: GdaSettings, seed: int, progress: Progress) -> FitResult:
     """Estimate means and precision, then choose the weight of the Gaussian logits."""
     weight, bias = gaussian_discriminant(data)
     if data.text is None:
         progress.update("training", 1, 1)
         return FitResult(model=AffineModel.of(weight, bias))
-    text = config.scale * data.text.double()
-    alphas = sorted({*config.alphas, config.default_alpha})
+    text = settings.scale * data.text.double()
+    alphas = sorted({*settings.alphas, settings.default_alpha})
 
     def fold_logits(keep: Tensor) -> Iterator[Tensor]:
         rows = data.features[~keep].double()
@@ -105,8 +105,8 @@ def fit(data: TrainingData, config: GdaConfig, seed: int, progress: Progress) ->
         data,
         fold_logits,
         n_settings=len(alphas),
-        default=alphas.index(config.default_alpha),
-        n_folds=config.folds,
+        default=alphas.index(settings.default_alpha),
+        n_folds=settings.folds,
         seed=seed,
     )
     alpha = alphas[choice.index]
@@ -119,7 +119,7 @@ def fit(data: TrainingData, config: GdaConfig, seed: int, progress: Progress) ->
 
 METHOD = Method(
     name="gda",
-    config=GdaConfig,
+    settings=GdaSettings,
     fit_seeds=one_by_one(fit),
     build=lambda architecture: AffineModel(**architecture),
     prior_power=uniform_prior,

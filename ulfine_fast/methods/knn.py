@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
 
 
-class NearestNeighboursConfig(StrictConfig):
+class NearestNeighboursSettings(StrictConfig):
     """Settings of `knn`.
 
     Attributes:
@@ -42,35 +42,35 @@ class NearestNeighboursConfig(StrictConfig):
     folds: int = Field(default=5, ge=2)
 
 
-def fit(data: TrainingData, config: NearestNeighboursConfig, seed: int, progress: Progress) -> FitResult:
+def fit(data: TrainingData, settings: NearestNeighboursSettings, seed: int, progress: Progress) -> FitResult:
     """Choose k and store the labelled rows."""
-    neighbours = sorted({*config.neighbours, config.default_neighbours})
+    neighbours = sorted({*settings.neighbours, settings.default_neighbours})
     votes = one_hot(data.labels, data.n_classes).to(data.features.dtype)
 
     def fold_logits(keep: Tensor) -> Iterator[Tensor]:
         similarities = data.features[~keep] @ data.features[keep].T
         for k in neighbours:
-            yield vote_logits(similarities, votes[keep], min(k, similarities.shape[1]), config.temperature)
+            yield vote_logits(similarities, votes[keep], min(k, similarities.shape[1]), settings.temperature)
 
     choice = choose_setting(
         data,
         fold_logits,
         n_settings=len(neighbours),
-        default=neighbours.index(config.default_neighbours),
-        n_folds=config.folds,
+        default=neighbours.index(settings.default_neighbours),
+        n_folds=settings.folds,
         seed=seed,
     )
     k = neighbours[choice.index]
     progress.update("training", 1, 1)
     return FitResult(
-        model=NeighbourVote.of(data.features, votes, k, config.temperature),
+        model=NeighbourVote.of(data.features, votes, k, settings.temperature),
         diagnostics={"neighbours": k, "left_out_macro_accuracy": choice.macro_accuracy},
     )
 
 
 METHOD = Method(
     name="knn",
-    config=NearestNeighboursConfig,
+    settings=NearestNeighboursSettings,
     fit_seeds=one_by_one(fit),
     build=lambda architecture: NeighbourVote(**architecture),
     prior_power=labelled_prior,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
 
 
-class LabelSpreadingConfig(StrictConfig):
+class LabelSpreadingSettings(StrictConfig):
     """Settings of `label-spreading`.
 
     Attributes:
@@ -50,24 +50,24 @@ class LabelSpreadingConfig(StrictConfig):
     folds: int = Field(default=5, ge=2)
 
 
-def fit(data: TrainingData, config: LabelSpreadingConfig, seed: int, progress: Progress) -> FitResult:
+def fit(data: TrainingData, settings: LabelSpreadingSettings, seed: int, progress: Progress) -> FitResult:
     """Choose neighbours and alpha, then spread the labels of all labelled rows."""
     rows = torch.cat([data.features, data.all_unlabelled])
     labels = np.full(len(rows), -1)
     labels[: len(data.labels)] = data.labels.cpu().numpy()
-    settings = list(product(config.neighbours, config.alphas))
-    shares_under = _label_spreading(rows.cpu().numpy(), data.n_classes, config)
+    choices = list(product(settings.neighbours, settings.alphas))
+    shares_under = _label_spreading(rows.cpu().numpy(), data.n_classes, settings)
 
     def fold_logits(keep: Tensor) -> Iterator[Tensor]:
         left_out = np.flatnonzero(~keep.cpu().numpy())
         fold_labels = labels.copy()
         fold_labels[left_out] = -1
-        for neighbours, alpha in settings:
+        for neighbours, alpha in choices:
             shares = torch.as_tensor(shares_under(fold_labels, neighbours, alpha)[left_out])
             yield torch.log(shares + FLOOR).to(rows.device)
 
-    choice = choose_setting(data, fold_logits, n_settings=len(settings), default=0, n_folds=config.folds, seed=seed)
-    neighbours, alpha = settings[choice.index]
+    choice = choose_setting(data, fold_logits, n_settings=len(choices), default=0, n_folds=settings.folds, seed=seed)
+    neighbours, alpha = choices[choice.index]
     votes = torch.as_tensor(shares_under(labels, neighbours, alpha), dtype=rows.dtype, device=rows.device)
     progress.update("training", 1, 1)
     return FitResult(
@@ -77,7 +77,7 @@ def fit(data: TrainingData, config: LabelSpreadingConfig, seed: int, progress: P
 
 
 def _label_spreading(
-    rows: NDArray[np.float32], n_classes: int, config: LabelSpreadingConfig
+    rows: NDArray[np.float32], n_classes: int, settings: LabelSpreadingSettings
 ) -> Callable[[NDArray[np.int64], int, float], NDArray[np.float64]]:
     """Search the neighbours once; the function returned spreads labels (n,) of which -1 are unknown, to (n, C)."""
     from scipy.sparse import csr_array
@@ -86,7 +86,7 @@ def _label_spreading(
     from sklearn.semi_supervised import LabelSpreading
 
     n_rows = len(rows)
-    most = min(max(config.neighbours), n_rows)
+    most = min(max(settings.neighbours), n_rows)
     nearest = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(rows).kneighbors(rows, return_distance=False)
 
     def graph(neighbours: int) -> Any:
@@ -94,11 +94,11 @@ def _label_spreading(
         columns = nearest[:, :count].ravel()
         return csr_array((np.ones(columns.size), columns, np.arange(0, columns.size + 1, count)), (n_rows, n_rows))
 
-    graphs = {neighbours: graph(neighbours) for neighbours in config.neighbours}
+    graphs = {neighbours: graph(neighbours) for neighbours in settings.neighbours}
 
     def shares_under(labels: NDArray[np.int64], neighbours: int, alpha: float) -> NDArray[np.float64]:
         kernel: Any = lambda *_: graphs[neighbours]  # noqa: E731 - scikit-learn takes functions, its annotations do not
-        model = LabelSpreading(kernel=kernel, alpha=alpha, max_iter=config.max_iter)
+        model = LabelSpreading(kernel=kernel, alpha=alpha, max_iter=settings.max_iter)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the last round counts
             model.fit(rows, labels)
@@ -111,7 +111,7 @@ def _label_spreading(
 
 METHOD = Method(
     name="label-spreading",
-    config=LabelSpreadingConfig,
+    settings=LabelSpreadingSettings,
     fit_seeds=one_by_one(fit),
     build=lambda architecture: NeighbourVote(**architecture),
     prior_power=labelled_prior,

@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from ulfine_fast.gradient.heads import LinearHeadConfig, build, train_heads
+from ulfine_fast.gradient.heads import LinearHeadSettings, build, train_heads
 from ulfine_fast.method import Method, unadjusted_prior
 
 
-class LightweightFineTuningConfig(LinearHeadConfig):
-    """Settings of `lft`: those of `LinearHeadConfig` with an adapter. `tau=1` makes it `lift`.
+class LightweightFineTuningSettings(LinearHeadSettings):
+    """Settings of `lft`: those of `LinearHeadSettings` with an adapter. `tau=1` makes it `lift`.
 
     Attributes:
         adapter_width: Bottleneck of the residual adapter.
@@ -22,7 +22,7 @@ class LightweightFineTuningConfig(LinearHeadConfig):
 
 METHOD = Method(
     name="lft",
-    config=LightweightFineTuningConfig,
+    settings=LightweightFineTuningSettings,
     fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from ulfine_fast.gradient.heads import build, train_heads
 from ulfine_fast.method import Method, unadjusted_prior
-from ulfine_fast.methods.lft import LightweightFineTuningConfig
+from ulfine_fast.methods.lft import LightweightFineTuningSettings
 
 
-class LiftConfig(LightweightFineTuningConfig):
+class LiftSettings(LightweightFineTuningSettings):
     """Settings of `lift` (Shi et al., Long-tail learning with foundation model, ICML 2024, on frozen features)."""
 
     tau: float = Field(default=1.0, ge=0)
@@ -18,7 +18,7 @@ class LiftConfig(LightweightFineTuningConfig):
 
 METHOD = Method(
     name="lift",
-    config=LiftConfig,
+    settings=LiftSettings,
     fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,

@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from ulfine_fast.gradient.heads import LinearHeadConfig, build, train_heads
+from ulfine_fast.gradient.heads import LinearHeadSettings, build, train_heads
 from ulfine_fast.method import Method, unadjusted_prior
 
 
-class LogitAdjustedProbeConfig(LinearHeadConfig):
-    """Settings of `lp-la`: those of `LinearHeadConfig` with what LIFT trains its head by (Shi et al., ICML 2024)."""
+class LogitAdjustedProbeSettings(LinearHeadSettings):
+    """Settings of `lp-la`: those of `LinearHeadSettings` with what LIFT trains its head by (Shi et al., ICML 2024)."""
 
     tau: float = Field(default=1.0, ge=0)
     cosine: bool = True
@@ -18,7 +18,7 @@ class LogitAdjustedProbeConfig(LinearHeadConfig):
 
 METHOD = Method(
     name="lp-la",
-    config=LogitAdjustedProbeConfig,
+    settings=LogitAdjustedProbeSettings,
     fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,

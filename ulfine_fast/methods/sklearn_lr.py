@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NEVER = -20.0
 
 
-class SklearnLogisticRegressionConfig(StrictConfig):
+class SklearnLogisticRegressionSettings(StrictConfig):
     """Settings of `sklearn-lr`.
 
     Attributes:
@@ -46,27 +46,27 @@ class SklearnLogisticRegressionConfig(StrictConfig):
     folds: int = Field(default=5, ge=2)
 
 
-def fit(data: TrainingData, config: SklearnLogisticRegressionConfig, seed: int, progress: Progress) -> FitResult:
+def fit(data: TrainingData, settings: SklearnLogisticRegressionSettings, seed: int, progress: Progress) -> FitResult:
     """Choose C and fit with it on all labelled rows."""
-    cs = sorted({*config.cs, config.default_c})
+    cs = sorted({*settings.cs, settings.default_c})
 
     def fold_logits(keep: Tensor) -> Iterator[Tensor]:
         rows = data.features[~keep].double()
-        for weight, bias in _path(kept(data, keep), cs, config.max_iter):
+        for weight, bias in _path(kept(data, keep), cs, settings.max_iter):
             yield rows @ weight.T + bias
 
     choice = choose_setting(
         data,
         fold_logits,
         n_settings=len(cs),
-        default=cs.index(config.default_c),
-        n_folds=config.folds,
+        default=cs.index(settings.default_c),
+        n_folds=settings.folds,
         seed=seed,
         # Separable classes are told apart as well with weights near zero, whose probabilities say nothing.
         criterion="cross-entropy",
     )
     c = cs[choice.index]
-    weight, bias = next(_path(data, [c], config.max_iter))
+    weight, bias = next(_path(data, [c], settings.max_iter))
     progress.update("training", 1, 1)
     return FitResult(
         model=AffineModel.of(weight, bias),
@@ -104,7 +104,7 @@ def _path(data: TrainingData, cs: list[float], max_iter: int) -> Iterator[tuple[
 
 METHOD = Method(
     name="sklearn-lr",
-    config=SklearnLogisticRegressionConfig,
+    settings=SklearnLogisticRegressionSettings,
     fit_seeds=one_by_one(fit),
     build=lambda architecture: AffineModel(**architecture),
     prior_power=uniform_prior,

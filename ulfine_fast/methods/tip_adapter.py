@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
 
 
-class TipAdapterConfig(StrictConfig):
+class TipAdapterSettings(StrictConfig):
     """Settings of `tip-adapter`.
 
     Attributes:
@@ -109,28 +109,28 @@ class TipAdapterModel(LogitModel):
         }
 
 
-def untrained(data: TrainingData, config: TipAdapterConfig) -> TipAdapterModel:
-    """The cache of some labelled rows with the alpha and beta of the configuration."""
+def untrained(data: TrainingData, settings: TipAdapterSettings) -> TipAdapterModel:
+    """The cache of some labelled rows with the alpha and beta of the settings."""
     model = TipAdapterModel(
         n_rows=len(data.labels),
         n_features=data.n_features,
         n_classes=data.n_classes,
-        alpha=config.alpha,
-        beta=config.beta,
+        alpha=settings.alpha,
+        beta=settings.beta,
     ).to(data.features.device)
     model.keys.copy_(data.features)
     model.values.copy_(one_hot(data.labels, data.n_classes))
-    model.text.copy_(config.scale * initial_prototypes(data))
+    model.text.copy_(settings.scale * initial_prototypes(data))
     return model.eval()
 
 
-def grid(config: TipAdapterConfig) -> list[tuple[float, float]]:
-    """Pairs of beta and alpha; the configuration's own come first."""
+def grid(settings: TipAdapterSettings) -> list[tuple[float, float]]:
+    """Pairs of beta and alpha; the own of the settings come first."""
 
     def values(largest: float) -> list[float]:
-        return [0.1 + i * (largest - 0.1) / config.steps for i in range(config.steps)]
+        return [0.1 + i * (largest - 0.1) / settings.steps for i in range(settings.steps)]
 
-    return [(config.beta, config.alpha), *product(values(config.beta_max), values(config.alpha_max))]
+    return [(settings.beta, settings.alpha), *product(values(settings.beta_max), values(settings.alpha_max))]
 
 
 def search_grid(model: TipAdapterModel, features: Tensor, pairs: list[tuple[float, float]]) -> Iterator[Tensor]:
@@ -143,18 +143,18 @@ def search_grid(model: TipAdapterModel, features: Tensor, pairs: list[tuple[floa
         yield text + alpha * cache
 
 
-def fit(data: TrainingData, config: TipAdapterConfig, seed: int, progress: Progress) -> FitResult:
+def fit(data: TrainingData, settings: TipAdapterSettings, seed: int, progress: Progress) -> FitResult:
     """Store the labelled rows and search alpha and beta."""
-    model = untrained(data, config)
+    model = untrained(data, settings)
     diagnostics: dict[str, Any] = {}
-    if config.search:
-        pairs = grid(config)
+    if settings.search:
+        pairs = grid(settings)
         choice = choose_setting(
             data,
-            lambda keep: search_grid(untrained(kept(data, keep), config), data.features[~keep], pairs),
+            lambda keep: search_grid(untrained(kept(data, keep), settings), data.features[~keep], pairs),
             n_settings=len(pairs),
             default=0,
-            n_folds=config.folds,
+            n_folds=settings.folds,
             seed=seed,
         )
         model.beta, model.alpha = pairs[choice.index]
@@ -166,7 +166,7 @@ def fit(data: TrainingData, config: TipAdapterConfig, seed: int, progress: Progr
 
 METHOD = Method(
     name="tip-adapter",
-    config=TipAdapterConfig,
+    settings=TipAdapterSettings,
     fit_seeds=one_by_one(fit),
     build=lambda architecture: TipAdapterModel(**architecture),
     prior_power=uniform_prior,

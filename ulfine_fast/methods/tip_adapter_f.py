@@ -23,8 +23,8 @@ from ulfine_fast.gradient.side_by_side import Axes, stack_models
 from ulfine_fast.interruption import Interruption, first_interrupt_noted
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.methods.tip_adapter import (
-    TipAdapterConfig,
     TipAdapterModel,
+    TipAdapterSettings,
     cache_logits,
     grid,
     search_grid,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
 
 
-class TrainedTipAdapterConfig(TipAdapterConfig):
+class TrainedTipAdapterSettings(TipAdapterSettings):
     """Settings of `tip-adapter-f`: those of `tip-adapter` and of the training.
 
     Attributes:
@@ -58,34 +58,34 @@ class TrainedTipAdapterConfig(TipAdapterConfig):
 
 
 def trained_epochs(
-    parts: Sequence[TrainingData], config: TrainedTipAdapterConfig, seeds: Sequence[int]
+    parts: Sequence[TrainingData], settings: TrainedTipAdapterSettings, seeds: Sequence[int]
 ) -> Iterator[tuple[TipAdapterModel, Tensor]]:
     """The models at the initial alpha and beta, side by side, and their mean losses (S,), after each epoch.
 
     Args:
         parts: Labelled rows for each of S seeds, equally many.
-        config: Settings.
+        settings: Settings.
         seeds: They shuffle the rows.
     """
     axes, n_rows = Axes(len(seeds)), len(parts[0].labels)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    alone = [untrained(part, config) for part in parts]
+    alone = [untrained(part, settings) for part in parts]
     texts = [part.features @ model.text.T for part, model in zip(parts, alone, strict=True)]
     model = stack_models(alone, axes)
     keys = model.keys.clone().requires_grad_(True)
-    steps = config.epochs * -(-n_rows // config.batch_size)
-    optimiser = torch.optim.AdamW([keys], lr=config.learning_rate, eps=1e-4, weight_decay=config.weight_decay)
+    steps = settings.epochs * -(-n_rows // settings.batch_size)
+    optimiser = torch.optim.AdamW([keys], lr=settings.learning_rate, eps=1e-4, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     no_prior = keys.new_zeros(1)
-    for _ in range(config.epochs):
+    for _ in range(settings.epochs):
         total = torch.zeros(len(seeds), dtype=torch.float64)
         orders = [torch.randperm(n_rows, generator=generator).to(keys.device) for generator in generators]
-        for rows in zip(*(order.split(config.batch_size) for order in orders), strict=True):
+        for rows in zip(*(order.split(settings.batch_size) for order in orders), strict=True):
             features, labels, text = (
                 axes.batch([values[row] for values, row in zip(of_seeds, rows, strict=True)])
                 for of_seeds in ([part.features for part in parts], [part.labels for part in parts], texts)
             )
-            logits = text + config.alpha * cache_logits(features @ keys.mT, model.values, config.beta)
+            logits = text + settings.alpha * cache_logits(features @ keys.mT, model.values, settings.beta)
             loss = logit_adjusted_cross_entropy(logits, labels, no_prior, tau=0.0)
             optimiser.zero_grad(set_to_none=True)
             loss.sum().backward()
@@ -100,14 +100,14 @@ class _Training:
     """One fit of several seeds: how their folds are trained, what they choose, and when Ctrl-C ended it."""
 
     def __init__(
-        self, data: TrainingData, config: TrainedTipAdapterConfig, seeds: Sequence[int], interruption: Interruption
+        self, data: TrainingData, settings: TrainedTipAdapterSettings, seeds: Sequence[int], interruption: Interruption
     ) -> None:
-        self.data, self.config, self.seeds, self.interruption = data, config, seeds, interruption
+        self.data, self.settings, self.seeds, self.interruption = data, settings, seeds, interruption
 
     def train(self, parts: Sequence[TrainingData], epochs: Sequence[int]) -> list[TipAdapterModel]:
         """The models of some rows after as many epochs of the schedule as each seed asks for."""
-        models = [untrained(part, self.config) for part in parts]
-        trained = islice(trained_epochs(parts, self.config, self.seeds), max(epochs))
+        models = [untrained(part, self.settings) for part in parts]
+        trained = islice(trained_epochs(parts, self.settings, self.seeds), max(epochs))
         for epoch, (stacked, _) in enumerate(trained, start=1):
             self.take(stacked, [last == epoch for last in epochs], models)
             if self.interruption.requested:
@@ -128,14 +128,14 @@ class _Training:
         def fold_logits(keep: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
             parts = [kept(self.data, own) for own in keep]
             rows = [self.data.features[~own] for own in keep]
-            yield [untrained(part, self.config).logits(own) for part, own in zip(parts, rows, strict=True)]
-            for stacked, _ in trained_epochs(parts, self.config, self.seeds):
+            yield [untrained(part, self.settings).logits(own) for part, own in zip(parts, rows, strict=True)]
+            for stacked, _ in trained_epochs(parts, self.settings, self.seeds):
                 logits = stacked.logits(axes.batch(rows))
                 yield logits.reshape(len(self.seeds), -1, self.data.n_classes).unbind()
                 if self.interruption.requested:
                     break
 
-        last = self.config.epochs
+        last = self.settings.epochs
         choices = self._choose(fold_logits, n_settings=last + 1, default=last, criterion="cross-entropy")
         return [choice.index for choice in choices]
 
@@ -154,11 +154,11 @@ class _Training:
     def _choose(
         self, fold_logits: Callable[[Sequence[Tensor]], Iterable[Sequence[Tensor]]], **options: Any
     ) -> list[Choice]:
-        return choose_settings(self.data, fold_logits, n_folds=self.config.folds, seeds=self.seeds, **options)
+        return choose_settings(self.data, fold_logits, n_folds=self.settings.folds, seeds=self.seeds, **options)
 
 
 def fit_seeds(
-    data: TrainingData, config: TrainedTipAdapterConfig, seeds: Sequence[int], progress: Progress
+    data: TrainingData, settings: TrainedTipAdapterSettings, seeds: Sequence[int], progress: Progress
 ) -> list[FitResult]:
     """Train the keys on all labelled rows, then search alpha and beta.
 
@@ -167,25 +167,25 @@ def fit_seeds(
     """
     # Their keys and values are the largest tensors.
     at_once = max(1, VALUES_AT_ONCE // (len(data.labels) * max(data.n_features, data.n_classes)))
-    return in_turns(lambda turn, told: _fit_turn(data, config, turn, told), seeds, progress, at_once=at_once)
+    return in_turns(lambda turn, told: _fit_turn(data, settings, turn, told), seeds, progress, at_once=at_once)
 
 
 def _fit_turn(
-    data: TrainingData, config: TrainedTipAdapterConfig, seeds: Sequence[int], progress: Progress
+    data: TrainingData, settings: TrainedTipAdapterSettings, seeds: Sequence[int], progress: Progress
 ) -> list[FitResult]:
     """All seeds side by side."""
     every, n_seeds = [data] * len(seeds), len(seeds)
-    models = [untrained(data, config) for _ in seeds]
+    models = [untrained(data, settings) for _ in seeds]
     histories: list[list[dict[str, float]]] = [[] for _ in seeds]
     diagnostics: list[dict[str, Any]] = [{} for _ in seeds]
-    epochs = [config.epochs] * n_seeds
-    stops_early = config.early_stopping and can_stop_early(data, progress)
+    epochs = [settings.epochs] * n_seeds
+    stops_early = settings.early_stopping and can_stop_early(data, progress)
     with first_interrupt_noted() as interruption:
-        training = _Training(data, config, seeds, interruption)
-        for epoch, (stacked, losses) in enumerate(trained_epochs(every, config, seeds), start=1):
+        training = _Training(data, settings, seeds, interruption)
+        for epoch, (stacked, losses) in enumerate(trained_epochs(every, settings, seeds), start=1):
             record(histories, epoch, {"loss": losses})
-            progress.update("training", epoch, config.epochs, loss=float(losses.mean()))
-            ends = interruption.requested or epoch == config.epochs
+            progress.update("training", epoch, settings.epochs, loss=float(losses.mean()))
+            ends = interruption.requested or epoch == settings.epochs
             training.take(stacked, [ends] * n_seeds, models)
             if ends:
                 break
@@ -196,8 +196,8 @@ def _fit_turn(
                 models, epochs = stopped, chosen
                 for found, best in zip(diagnostics, chosen, strict=True):
                     found["epochs"] = best
-        if config.search and not interruption.requested:
-            pairs = grid(config)
+        if settings.search and not interruption.requested:
+            pairs = grid(settings)
             choices = training.choose_pairs(epochs, pairs)
             if not interruption.requested:
                 for model, choice, found in zip(models, choices, diagnostics, strict=True):
@@ -205,7 +205,7 @@ def _fit_turn(
                     if choice.macro_accuracy:
                         found["left_out_macro_accuracy"] = choice.macro_accuracy[choice.index]
         done = len(histories[0])
-        ended_early = interruption.requested and (config.search or stops_early or done < config.epochs)
+        ended_early = interruption.requested and (settings.search or stops_early or done < settings.epochs)
     return [
         FitResult(
             model=model,
@@ -219,7 +219,7 @@ def _fit_turn(
 
 METHOD = Method(
     name="tip-adapter-f",
-    config=TrainedTipAdapterConfig,
+    settings=TrainedTipAdapterSettings,
     fit_seeds=fit_seeds,
     build=lambda architecture: TipAdapterModel(**architecture),
     prior_power=uniform_prior,

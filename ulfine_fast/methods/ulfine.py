@@ -27,7 +27,7 @@ import torch
 from ulfine_fast.closed_form.em_rounds import EveryRow, sample_rows
 from ulfine_fast.closed_form.fits import Fits, in_row_space
 from ulfine_fast.closed_form.fold_problems import fold_problems
-from ulfine_fast.closed_form.ulfine_config import UlfineConfig
+from ulfine_fast.closed_form.ulfine_settings import UlfineSettings
 from ulfine_fast.interruption import first_interrupt_noted
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.fused_model import FusedModel
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
 
 
-def fit_seeds(data: TrainingData, config: UlfineConfig, seeds: Sequence[int], progress: Progress) -> list[FitResult]:
+def fit_seeds(
+    data: TrainingData, settings: UlfineSettings, seeds: Sequence[int], progress: Progress
+) -> list[FitResult]:
     """Fit adapter, prototypes, probe and fusion; see the module's text. One seed after another."""
     width = data.n_features
     data, basis = in_row_space(data)
@@ -46,11 +48,11 @@ def fit_seeds(data: TrainingData, config: UlfineConfig, seeds: Sequence[int], pr
 
     def fit(seed: int, told: Progress) -> FitResult:
         generator = torch.Generator().manual_seed(seed)
-        fits = Fits(fold_problems(data, config, width, generator))
+        fits = Fits(fold_problems(data, settings, width, generator))
         begin, shrinkage = fits.from_labelled_rows()
-        told.update("training", 1, config.rounds + 1, loss=fits.loss(begin))
+        told.update("training", 1, settings.rounds + 1, loss=fits.loss(begin))
         end, refined, interrupted_at = begin, None, None
-        if config.unlabelled and len(every):
+        if settings.unlabelled and len(every):
             sample = sample_rows(len(every), data.n_features, data.n_classes, generator)
             rows = (data.unlabelled[:], None) if sample is None else (data.unlabelled[sample], every)
             with first_interrupt_noted() as interruption:
@@ -60,7 +62,7 @@ def fit_seeds(data: TrainingData, config: UlfineConfig, seeds: Sequence[int], pr
             end = fits.fused(refined.prototypes)
         result = fits.result(begin, end, refined, basis, interrupted_at)
         last = {name: value for name, value in result.history[-1].items() if name != "round"}
-        told.update("training", config.rounds + 1, config.rounds + 1, **last)
+        told.update("training", settings.rounds + 1, settings.rounds + 1, **last)
         return result
 
     return in_turns(lambda turn, told: [fit(turn[0], told)], seeds, progress)
@@ -68,7 +70,7 @@ def fit_seeds(data: TrainingData, config: UlfineConfig, seeds: Sequence[int], pr
 
 METHOD = Method(
     name="ulfine",
-    config=UlfineConfig,
+    settings=UlfineSettings,
     fit_seeds=fit_seeds,
     build=lambda architecture: FusedModel(**architecture),
     prior_power=uniform_prior,

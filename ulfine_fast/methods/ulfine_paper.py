@@ -40,7 +40,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_fast.gradient.batches import unlabelled_batches
-from ulfine_fast.gradient.descent import DescentConfig
+from ulfine_fast.gradient.descent import DescentSettings
 from ulfine_fast.gradient.gradient_training import Batch, Objective, Problems, train_side_by_side
 from ulfine_fast.gradient.heads import initial_prototypes
 from ulfine_fast.gradient.pseudo_labels import confident_pseudo_labels, masked_cross_entropy
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
 
 
-class UlfinePaperConfig(DescentConfig):
+class UlfinePaperSettings(DescentSettings):
     """Settings of `ulfine-paper`, beside those of the training; `batch_size` is also that of the unlabelled rows.
 
     Attributes:
@@ -109,12 +109,14 @@ class _PrototypeFitting:
 
     Args:
         problems: The models before their first step, whose prototypes are the texts.
-        config: Settings.
+        settings: Settings.
         uses_unlabelled: Whether there will be pseudo-labels.
     """
 
-    def __init__(self, problems: Problems[DualLogitModel], config: UlfinePaperConfig, uses_unlabelled: bool) -> None:
-        self.config = config
+    def __init__(
+        self, problems: Problems[DualLogitModel], settings: UlfinePaperSettings, uses_unlabelled: bool
+    ) -> None:
+        self.settings = settings
         self.text = problems.model.prototypes.clone()
         self.visual = torch.zeros_like(self.text)
         self.seen = torch.zeros_like(problems.counts, dtype=torch.bool)
@@ -124,35 +126,35 @@ class _PrototypeFitting:
     def meet(self, pseudo_labels: Tensor) -> None:
         """Update `P_u`."""
         batch = pseudo_label_distribution(pseudo_labels, self.distribution.shape[-1])
-        self.distribution = self.config.momentum * self.distribution + (1 - self.config.momentum) * batch
+        self.distribution = self.settings.momentum * self.distribution + (1 - self.settings.momentum) * batch
 
     def rates(self) -> Tensor:
         """Movement rates, float32 (..., C); classes never seen have no visual prototype to move to."""
-        return movement_rates(self.distribution, self.config.mu) * self.seen
+        return movement_rates(self.distribution, self.settings.mu) * self.seen
 
     def step(self, prototypes: Tensor, adapted: Tensor, batch: Batch) -> Tensor:
         """The prototypes after one batch of labelled rows, float32 (..., C, D)."""
-        momentum = self.config.momentum
+        momentum = self.settings.momentum
         self.visual, self.seen = visual_prototypes(
             self.visual, self.seen, adapted, batch.labels, momentum, batch.weights
         )
         moved = move_prototypes(prototypes, across_gap(self.visual, self.seen, self.text), self.rates())
-        return separate(moved, self.config.orthogonality_step) if self.config.orthogonality else moved
+        return separate(moved, self.settings.orthogonality_step) if self.settings.orthogonality else moved
 
 
 def fit_seeds(
-    data: TrainingData, config: UlfinePaperConfig, seeds: Sequence[int], progress: Progress
+    data: TrainingData, settings: UlfinePaperSettings, seeds: Sequence[int], progress: Progress
 ) -> list[FitResult]:
     """Train adapter, prototypes and probe; see the module's text. The last step is the model."""
-    uses_unlabelled = config.unlabelled and len(data.unlabelled) > 0
-    tau = config.tau if config.logit_adjustment else 0.0
+    uses_unlabelled = settings.unlabelled and len(data.unlabelled) > 0
+    tau = settings.tau if settings.logit_adjustment else 0.0
     # Streams of their own, so that labelled batches do not depend on the unlabelled rows.
     others = [torch.Generator().manual_seed(seed + 1) for seed in seeds]
-    draws = [unlabelled_batches(data.unlabelled, config.batch_size, other) for other in others]
+    draws = [unlabelled_batches(data.unlabelled, settings.batch_size, other) for other in others]
 
     def objective(problems: Problems[DualLogitModel]) -> Objective:
         model, axes, prior = problems.model, problems.axes, problems.prior
-        fitting = _PrototypeFitting(problems, config, uses_unlabelled)
+        fitting = _PrototypeFitting(problems, settings, uses_unlabelled)
 
         def loss_of(batch: Batch, number: int) -> tuple[Tensor, dict[str, Tensor]]:
             adapted = model.adapt(batch.features)
@@ -161,13 +163,13 @@ def fit_seeds(
             with torch.no_grad():
                 if uses_unlabelled:
                     weak = [data.unlabelled[next(draw).to(data.labels.device)] for draw in draws]
-                    pseudo_labels, used = confident_pseudo_labels(model.logits(axes.batch(weak)), config.threshold)
+                    pseudo_labels, used = confident_pseudo_labels(model.logits(axes.batch(weak)), settings.threshold)
                     fitting.meet(pseudo_labels)
-                if config.paf:
+                if settings.paf:
                     model.prototypes.copy_(fitting.step(model.prototypes, adapted, batch))
-                if config.dlf:
+                if settings.dlf:
                     ratio = scale_ratio(*model.unscaled_logits(adapted), batch.weights)
-                    kept = config.momentum if number > 1 else 0.0
+                    kept = settings.momentum if number > 1 else 0.0
                     model.text_scale.copy_(kept * model.text_scale + (1 - kept) * ratio)
             loss = sum(
                 logit_adjusted_cross_entropy(part, batch.labels, prior, tau, batch.weights)
@@ -176,10 +178,10 @@ def fit_seeds(
             assert isinstance(loss, Tensor)
             if uses_unlabelled:
                 strong = [
-                    strong_view(rows, config.strong_noise, other) for rows, other in zip(weak, others, strict=True)
+                    strong_view(rows, settings.strong_noise, other) for rows, other in zip(weak, others, strict=True)
                 ]
                 pseudo_prior = tau * log_prior(fitting.distribution * len(data.unlabelled)).unsqueeze(-2)
-                loss = loss + config.unlabelled_weight * sum(
+                loss = loss + settings.unlabelled_weight * sum(
                     masked_cross_entropy(part + pseudo_prior, pseudo_labels, used)
                     for part in _parts(model, model.adapt(axes.batch(strong)))
                 )
@@ -194,29 +196,29 @@ def fit_seeds(
     def diagnostics(model: DualLogitModel, state: Mapping[str, Tensor]) -> dict[str, Any]:
         return {
             "pseudo_label_distribution": state["distribution"].tolist() if uses_unlabelled else None,
-            "movement_rates": state["rates"].tolist() if config.paf else [0.0] * data.n_classes,
+            "movement_rates": state["rates"].tolist() if settings.paf else [0.0] * data.n_classes,
             "text_scale": model.text_scale.item(),
         }
 
     return train_side_by_side(
         data,
-        config,
+        settings,
         seeds,
         progress,
-        new_model=lambda rows, generator: _new_model(rows, config, generator),
+        new_model=lambda rows, generator: _new_model(rows, settings, generator),
         objective=objective,
         diagnostics=diagnostics,
     )
 
 
-def _new_model(data: TrainingData, config: UlfinePaperConfig, generator: torch.Generator) -> DualLogitModel:
+def _new_model(data: TrainingData, settings: UlfinePaperSettings, generator: torch.Generator) -> DualLogitModel:
     """The model before its first step, on the device of the data: prototypes and probe are the texts."""
     model = DualLogitModel(
         n_features=data.n_features,
         n_classes=data.n_classes,
-        scale=config.scale,
-        text_weight=config.text_weight if config.dlf else 1.0,
-        adapter_width=config.adapter_width if config.adapter else 0,
+        scale=settings.scale,
+        text_weight=settings.text_weight if settings.dlf else 1.0,
+        adapter_width=settings.adapter_width if settings.adapter else 0,
         generator=generator,
     ).to(data.features.device)
     text = initial_prototypes(data)
@@ -235,9 +237,9 @@ def _parts(model: DualLogitModel, adapted: Tensor) -> list[Tensor]:
 
 METHOD = Method(
     name="ulfine-paper",
-    config=UlfinePaperConfig,
+    settings=UlfinePaperSettings,
     fit_seeds=fit_seeds,
     build=lambda architecture: DualLogitModel(**architecture),
-    prior_power=lambda config: unadjusted_prior(config) if config.logit_adjustment else 1.0,
+    prior_power=lambda settings: unadjusted_prior(settings) if settings.logit_adjustment else 1.0,
     switches=("adapter", "paf", "dlf", "orthogonality", "logit_adjustment", "unlabelled"),
 )

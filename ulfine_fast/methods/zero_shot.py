@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
 
 
-class ZeroShotConfig(StrictConfig):
+class ZeroShotSettings(StrictConfig):
     """Settings of `zero-shot`.
 
     Attributes:
@@ -56,9 +56,9 @@ class PrototypeModel(LogitModel):
         return {"n_features": n_features, "n_classes": n_classes, "scale": self.scale}
 
 
-def fit(data: TrainingData, config: ZeroShotConfig, seed: int, progress: Progress) -> FitResult:
+def fit(data: TrainingData, settings: ZeroShotSettings, seed: int, progress: Progress) -> FitResult:
     """Take the text prototypes; without text, the labelled class means stand in (a nearest-mean classifier)."""
-    model = PrototypeModel(n_features=data.n_features, n_classes=data.n_classes, scale=config.scale)
+    model = PrototypeModel(n_features=data.n_features, n_classes=data.n_classes, scale=settings.scale)
     model.prototypes.copy_(initial_prototypes(data))
     if data.text is None:
         progress.note("no text features: the labelled class means stand in for them")
@@ -71,7 +71,7 @@ def fit(data: TrainingData, config: ZeroShotConfig, seed: int, progress: Progres
 
 METHOD = Method(
     name="zero-shot",
-    config=ZeroShotConfig,
+    settings=ZeroShotSettings,
     fit_seeds=one_by_one(fit),
     build=lambda architecture: PrototypeModel(**architecture),
     prior_power=uniform_prior,

@@ -39,7 +39,7 @@ def data():
 @pytest.mark.parametrize("name", ["lp", "lp-la", "lft", "lift", "fixmatch", "ulfine-paper"])
 def test_fit_seeds__the_same_as_each_seed_alone(data, name, batch_size):
     method = get_method(name)
-    settings = method.config(steps=40, batch_size=batch_size)
+    settings = method.settings(steps=40, batch_size=batch_size)
     together = train_seeds(method, settings, data, SEEDS, Silent())
     for seed, result in zip(SEEDS, together, strict=True):
         alone = train(method, settings, data, seed, Silent())
@@ -58,7 +58,7 @@ def test_fit_seeds__the_same_as_each_seed_alone(data, name, batch_size):
 def test_fit_seeds__same_seeds_same_bits(data):
     method = get_method("fixmatch")
     first, second = (
-        train_seeds(method, method.config(steps=20, batch_size=16), data, SEEDS, Silent()) for _ in range(2)
+        train_seeds(method, method.settings(steps=20, batch_size=16), data, SEEDS, Silent()) for _ in range(2)
     )
     for one, other in zip(first, second, strict=True):
         assert one.history == other.history
@@ -67,7 +67,7 @@ def test_fit_seeds__same_seeds_same_bits(data):
 
 def test_stack_models__each_computes_what_it_did_alone(data):
     method = get_method("lift")
-    models = [train(method, method.config(steps=3), data, seed, Silent()).model for seed in range(6)]
+    models = [train(method, method.settings(steps=3), data, seed, Silent()).model for seed in range(6)]
     axes = Axes(2, 3)
     stacked = stack_models(models, axes)
     logits = stacked.logits(data.features)
@@ -100,7 +100,7 @@ def test_losses__of_models_side_by_side_are_those_of_each():
 def test_early_stopping__keeps_the_step_of_the_lowest_left_out_loss(data):
     """A long, fast training of an adapter overfits 41 rows; the kept weights are those of the step that is told."""
     method = get_method("lift")
-    settings = method.config(steps=400, learning_rate=3e-3, early_stopping=True)
+    settings = method.settings(steps=400, learning_rate=3e-3, early_stopping=True)
     result = train(method, settings, data, 0, Silent())
     losses = {entry["step"]: entry["left_out_loss"] for entry in result.history}
     best = result.diagnostics["steps"]
@@ -109,7 +109,7 @@ def test_early_stopping__keeps_the_step_of_the_lowest_left_out_loss(data):
     assert max(losses) <= best + 120
     # The schedule is that of all steps, so that a training without early stopping passes the same weights.
     seen = {}
-    plain = method.config(steps=400, learning_rate=3e-3)
+    plain = method.settings(steps=400, learning_rate=3e-3)
     train(method, plain, data, 0, Recorder(seen))
     assert losses.keys() <= seen.keys()
     for step in losses:
@@ -159,12 +159,12 @@ def test_early_stopping__waits_a_hundred_steps_for_a_lower_loss(data):
 def test_early_stopping__a_fold_trains_on_its_rows_alone(data, name):
     """The left-out loss is that of models trained without the rows, one after the other."""
     method = get_method(name)
-    result = train(method, method.config(steps=20, early_stopping=True, folds=2), data, 1, Silent())
+    result = train(method, method.settings(steps=20, early_stopping=True, folds=2), data, 1, Silent())
     stopping = EarlyStopping(data, [1], 2)
     logits = torch.zeros(3, len(data.labels), 4)
     for problem, keep in enumerate(stopping.keep[0]):
         part = dataclasses.replace(data, features=data.features[keep], labels=data.labels[keep])
-        logits[problem] = train(method, method.config(steps=20), part, 1, Silent()).model.logits(data.features)
+        logits[problem] = train(method, method.settings(steps=20), part, 1, Silent()).model.logits(data.features)
     loss, _ = stopping.look(20, logits, lambda: [None])
     assert result.history[-1]["left_out_loss"] == pytest.approx(loss.item(), abs=1e-3)
 
@@ -177,7 +177,7 @@ def test_early_stopping__nothing_to_leave_out():
     method, notes = get_method("lp"), []
     progress = Silent()
     progress.note = notes.append
-    result = train(method, method.config(steps=20, early_stopping=True), single, 0, progress)
+    result = train(method, method.settings(steps=20, early_stopping=True), single, 0, progress)
     assert "all steps are taken" in notes[0]
     assert "steps" not in result.diagnostics
 

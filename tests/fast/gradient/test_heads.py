@@ -33,7 +33,7 @@ def overlapping(seed=0, text=True):
 
 def fitted(name, data, **settings):
     method = get_method(name)
-    return method.fit(data, method.config(**settings), 0, Silent())
+    return method.fit(data, method.settings(**settings), 0, Silent())
 
 
 @pytest.mark.parametrize("cosine", [True, False])
@@ -86,7 +86,7 @@ def test_fit__starts_at_zero_shot_and_lowers_the_loss(name):
     else:
         assert logits.numpy() == pytest.approx((25 * data.features @ data.text.T).numpy(), abs=1e-2)
     end = fitted(name, data, learning_rate=1e-2).model
-    tau = get_method(name).config().tau
+    tau = get_method(name).settings().tau
     prior = (torch.tensor(COUNTS) / sum(COUNTS)).log()
     before, after = (cross_entropy(m(data.features) + tau * prior, data.labels).item() for m in (start, end))
     assert after < before - 0.1

@@ -10,7 +10,7 @@ from ulfine_fast.rows.training_data import load_training_data
 
 @pytest.fixture
 def model(opened):
-    return METHOD.fit(load_training_data(opened, opened.read_split("lt")), METHOD.config(), 0, Silent()).model
+    return METHOD.fit(load_training_data(opened, opened.read_split("lt")), METHOD.settings(), 0, Silent()).model
 
 
 def test_judge__blocks_change_nothing(opened, model, monkeypatch):

@@ -8,16 +8,16 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Silent
 from ulfine_fast.gradient.strong_views import strong_view
 from ulfine_fast.methods import fixmatch, lp_la
-from ulfine_fast.methods.fixmatch import FixMatchConfig, unlabelled_loss
+from ulfine_fast.methods.fixmatch import FixMatchSettings, unlabelled_loss
 
 
 def lp_la_weights(data, **settings):
-    config = lp_la.LogitAdjustedProbeConfig(steps=50, **settings)
-    return lp_la.METHOD.fit(data, config, 3, Silent()).model.state_dict()["weight"]
+    chosen = lp_la.LogitAdjustedProbeSettings(steps=50, **settings)
+    return lp_la.METHOD.fit(data, chosen, 3, Silent()).model.state_dict()["weight"]
 
 
 def weights(data, **settings):
-    return fixmatch.METHOD.fit(data, FixMatchConfig(steps=50, **settings), 3, Silent()).model.state_dict()["weight"]
+    return fixmatch.METHOD.fit(data, FixMatchSettings(steps=50, **settings), 3, Silent()).model.state_dict()["weight"]
 
 
 @pytest.mark.parametrize("text", [True, False])
@@ -61,7 +61,7 @@ def test_strong_view__length_of_the_noise():
 
 
 def test_fit__history_tells_the_share_of_pseudo_labels(long_tailed):
-    result = fixmatch.METHOD.fit(long_tailed(), FixMatchConfig(steps=40, threshold=0.0), 0, Silent())
+    result = fixmatch.METHOD.fit(long_tailed(), FixMatchSettings(steps=40, threshold=0.0), 0, Silent())
     assert [entry["step"] for entry in result.history] == [20, 40]
     assert {entry["pseudo_label_rate"] for entry in result.history} == {1.0}
     for entry in result.history:
@@ -83,7 +83,7 @@ def test_fit__takes_cached_strong_views_where_there_are_some(long_tailed):
     data = long_tailed()
     strong = torch.stack([data.unlabelled.roll(1, dims=1), data.unlabelled.roll(2, dims=1)], dim=1)
     seen = with_strong_views(data, strong)
-    cached = fixmatch.METHOD.fit(seen, FixMatchConfig(steps=50, threshold=0.3), 3, Silent())
+    cached = fixmatch.METHOD.fit(seen, FixMatchSettings(steps=50, threshold=0.3), 3, Silent())
     assert cached.diagnostics == {"strong_views": "cached", "cached_strong_views": 2}
     assert not torch.equal(cached.model.state_dict()["weight"], weights(data, threshold=0.3))
     # Both of the two views are looked at, and none is where noise is asked for.
@@ -109,5 +109,5 @@ def test_fit__strong_views_belong_to_their_rows(long_tailed):
 def test_fit__cached_strong_views_that_are_not_there(long_tailed):
     with pytest.raises(UlfineError, match="--views weak-strong:2"):
         weights(long_tailed(), strong_views="cached")
-    result = fixmatch.METHOD.fit(long_tailed(), FixMatchConfig(steps=1), 0, Silent())
+    result = fixmatch.METHOD.fit(long_tailed(), FixMatchSettings(steps=1), 0, Silent())
     assert result.diagnostics == {"strong_views": "noise", "cached_strong_views": 0}

@@ -5,7 +5,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.semi_supervised import LabelSpreading
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.methods.label_spreading import METHOD, LabelSpreadingConfig
+from ulfine_fast.methods.label_spreading import METHOD, LabelSpreadingSettings
 from ulfine_fast.rows.folds import stratified_folds
 from ulfine_fast.rows.training_data import make_training_data
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 def one_setting(neighbours, alpha):
-    return LabelSpreadingConfig(neighbours=(neighbours,), alphas=(alpha,))
+    return LabelSpreadingSettings(neighbours=(neighbours,), alphas=(alpha,))
 
 
 def rows_and_labels(data):
@@ -33,7 +33,7 @@ def test_fit__equals_scikit_learn_on_new_rows(long_tailed, new_rows, neighbours,
 
 def test_fit__settings_are_those_that_left_out_rows_prefer(long_tailed):
     data = long_tailed(text=False)
-    result = METHOD.fit(data, LabelSpreadingConfig(neighbours=(3, 7), alphas=(0.2, 0.9), folds=4), 1, Silent())
+    result = METHOD.fit(data, LabelSpreadingSettings(neighbours=(3, 7), alphas=(0.2, 0.9), folds=4), 1, Silent())
     rows, labels = rows_and_labels(data)
     n_labelled = len(data.labels)
     folds = stratified_folds(data.labels, 4, torch.Generator().manual_seed(1)).numpy()

@@ -43,7 +43,7 @@ def scarce(labels=(0,) * 7 + (1,) * 5 + (2,) * 3 + (3,) * 2 + (4, 5), text=True,
 @pytest.mark.parametrize("name", METHODS)
 def test_fit__scarce_data(name, case):
     method = get_method(name)
-    result = train(method, method.config(), scarce(**CASES[case]), 0, Silent())
+    result = train(method, method.settings(), scarce(**CASES[case]), 0, Silent())
     rows = torch.randn(9, 16, generator=torch.Generator().manual_seed(1))
     assert result.model(rows).shape == (9, 6)
     assert torch.isfinite(result.model(rows)).all()

@@ -4,11 +4,11 @@ import torch
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.methods.sklearn_lr import METHOD, SklearnLogisticRegressionConfig
+from ulfine_fast.methods.sklearn_lr import METHOD, SklearnLogisticRegressionSettings
 from ulfine_fast.rows.cross_validation import kept
 from ulfine_fast.rows.folds import balanced_weights, stratified_folds
 
-ONE_C = SklearnLogisticRegressionConfig(cs=(10.0,), default_c=10.0)
+ONE_C = SklearnLogisticRegressionSettings(cs=(10.0,), default_c=10.0)
 
 
 def balanced(c=10.0):
@@ -29,7 +29,7 @@ def test_fit__equals_scikit_learn(long_tailed, new_rows, classes):
 def test_fit__c_is_the_one_of_least_balanced_cross_entropy(long_tailed):
     data = long_tailed()
     cs = [0.1, 1.0, 10.0, 100.0]
-    result = METHOD.fit(data, SklearnLogisticRegressionConfig(cs=tuple(cs), folds=2), 0, Silent())
+    result = METHOD.fit(data, SklearnLogisticRegressionSettings(cs=tuple(cs), folds=2), 0, Silent())
     features, labels = data.features.double().numpy(), data.labels.numpy()
     folds = stratified_folds(data.labels, 2, torch.Generator().manual_seed(0)).numpy()
     weights = balanced_weights(data.labels, data.labelled_counts, torch.ones(len(labels), dtype=torch.bool)).numpy()
@@ -62,5 +62,5 @@ def test_fit__agrees_with_scikit_learns_own_cross_validation_on_balanced_rows(lo
         l1_ratios=(0.0,),
         use_legacy_attributes=False,
     ).fit(data.features.double().numpy(), data.labels.numpy())
-    result = METHOD.fit(data, SklearnLogisticRegressionConfig(cs=tuple(cs), folds=2), 0, Silent())
+    result = METHOD.fit(data, SklearnLogisticRegressionSettings(cs=tuple(cs), folds=2), 0, Silent())
     assert result.diagnostics["c"] == reference.C_

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.methods.ulfine import METHOD, UlfineConfig
+from ulfine_fast.methods.ulfine import METHOD, UlfineSettings
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.training_data import make_training_data
 
@@ -48,7 +48,7 @@ def world(seed=0):
 
 
 def fit(data, seed=0, **settings):
-    return METHOD.fit(data, UlfineConfig(**settings), seed, Silent())
+    return METHOD.fit(data, UlfineSettings(**settings), seed, Silent())
 
 
 def macro(model, rows, labels):
@@ -67,7 +67,7 @@ def test_fit__is_better_than_its_parts_and_peers():
     for name in ("zero-shot", "lp", "lp-la"):
         method = get_method(name)
         other = [
-            macro(method.fit(data, method.config(), 0, Silent()).model, *new) for data, *new in map(world, range(6))
+            macro(method.fit(data, method.settings(), 0, Silent()).model, *new) for data, *new in map(world, range(6))
         ]
         assert whole > np.mean(other) + 0.02
 
@@ -351,6 +351,6 @@ def test_fit__tells_of_its_end():
 
     steps = []
     data, *_ = world()
-    METHOD.fit(data, UlfineConfig(rounds=200), 0, Told())
+    METHOD.fit(data, UlfineSettings(rounds=200), 0, Told())
     assert steps[-1] == ("training", 201, 201)
     assert len(steps) < 150

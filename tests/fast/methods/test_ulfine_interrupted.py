@@ -51,7 +51,7 @@ def data(n_unlabelled: int = 300) -> TrainingData:
 
 
 def fit(rows: TrainingData, progress: Silent | Watcher, *, keep: bool = True, **settings: object) -> FitResult:
-    return train(METHOD, METHOD.config.model_validate(settings), rows, 0, progress, keep_interrupted=keep)
+    return train(METHOD, METHOD.settings.model_validate(settings), rows, 0, progress, keep_interrupted=keep)
 
 
 def test_ctrl_c__the_state_of_the_last_round_is_the_model(interruptible):

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from ulfine_cache.progress import Silent
 from ulfine_cache.splits import draw_split
-from ulfine_fast.methods.ulfine_paper import METHOD, UlfinePaperConfig
+from ulfine_fast.methods.ulfine_paper import METHOD, UlfinePaperSettings
 from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.training import train
 
@@ -40,7 +40,7 @@ def world(seed=0):
 
 
 def fit(data, seed=0, **settings):
-    return train(METHOD, UlfinePaperConfig(**({"steps": 100} | settings)), data, seed, Silent())
+    return train(METHOD, UlfinePaperSettings(**({"steps": 100} | settings)), data, seed, Silent())
 
 
 def macro(model, rows, labels):
@@ -129,7 +129,7 @@ def test_fit__diagnostics_are_those_of_the_step_that_early_stopping_keeps():
     entry = next(entry for entry in stopped.history if entry["step"] == kept)
     shares, rates = (stopped.diagnostics[name] for name in ("pseudo_label_distribution", "movement_rates"))
     assert (min(shares), max(shares)) == pytest.approx((entry["prior_min"], entry["prior_max"]))
-    expected = UlfinePaperConfig().mu * np.array(shares) / max(shares)
+    expected = UlfinePaperSettings().mu * np.array(shares) / max(shares)
     assert rates == pytest.approx(expected.tolist(), rel=1e-4)
 
 

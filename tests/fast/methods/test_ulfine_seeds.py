@@ -6,7 +6,7 @@ import torch
 
 from ulfine_cache.progress import Silent
 from ulfine_fast.closed_form.em_rounds import sample_size
-from ulfine_fast.methods.ulfine import METHOD, UlfineConfig
+from ulfine_fast.methods.ulfine import METHOD, UlfineSettings
 from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.training import train, train_seeds
 
@@ -34,11 +34,11 @@ def task(n_unlabelled, text=True):
 @pytest.mark.parametrize("text", [True, False])
 @pytest.mark.parametrize("n_unlabelled", [0, 60, 600])
 def test_train_seeds__the_same_as_each_seed_alone(n_unlabelled, text):
-    data, config = task(n_unlabelled, text), UlfineConfig()
+    data, settings = task(n_unlabelled, text), UlfineSettings()
     assert sample_size(16, 5) in range(61, 600)  # the rounds of 600 rows run on a sample, another for each seed
-    together = train_seeds(METHOD, config, data, SEEDS, Silent())
+    together = train_seeds(METHOD, settings, data, SEEDS, Silent())
     for seed, result in zip(SEEDS, together, strict=True):
-        alone = train(METHOD, config, data, seed, Silent())
+        alone = train(METHOD, settings, data, seed, Silent())
         assert (result.history, result.diagnostics) == (alone.history, alone.diagnostics)
         for name, values in alone.model.state_dict().items():
             assert torch.equal(result.model.state_dict()[name], values)

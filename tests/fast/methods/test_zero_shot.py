@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.methods.zero_shot import METHOD, ZeroShotConfig
+from ulfine_fast.methods.zero_shot import METHOD, ZeroShotSettings
 from ulfine_fast.rows.training_data import make_training_data
 
 
@@ -15,7 +15,7 @@ def data(text=None):
 
 
 def test_fit__text_prototypes_by_hand():
-    result = METHOD.fit(data(np.array([[2.0, 0.0], [3.0, 4.0]])), ZeroShotConfig(scale=10.0), 0, Silent())
+    result = METHOD.fit(data(np.array([[2.0, 0.0], [3.0, 4.0]])), ZeroShotSettings(scale=10.0), 0, Silent())
     logits = result.model(torch.tensor([[0.0, 5.0], [7.0, 0.0]]))
     assert logits == pytest.approx(torch.tensor([[0.0, 8.0], [10.0, 6.0]]), abs=1e-5)
     assert result.diagnostics == {"prototypes": "text"}
@@ -23,7 +23,7 @@ def test_fit__text_prototypes_by_hand():
 
 def test_fit__the_scale_is_the_one_that_clip_learnt():
     """100, where CLIP clips its temperature (Radford et al., 2021, section 2.5)."""
-    exact = METHOD.fit(data(np.eye(2)), ZeroShotConfig(), 0, Silent()).model(torch.eye(2))
+    exact = METHOD.fit(data(np.eye(2)), ZeroShotSettings(), 0, Silent()).model(torch.eye(2))
     assert exact == pytest.approx(100 * torch.eye(2))
 
 
@@ -35,7 +35,7 @@ def test_fit__at_that_scale_the_softmax_means_something(shared_data):
     )
 
     def loss(**settings):
-        logits = METHOD.fit(photographs, ZeroShotConfig(**settings), 0, Silent()).model(photographs.features)
+        logits = METHOD.fit(photographs, ZeroShotSettings(**settings), 0, Silent()).model(photographs.features)
         return float(torch.nn.functional.cross_entropy(logits, photographs.labels))
 
     assert loss() < 0.7 * loss(scale=50.0)
@@ -43,14 +43,14 @@ def test_fit__at_that_scale_the_softmax_means_something(shared_data):
 
 
 def test_fit__without_text_the_prototypes_are_class_means():
-    result = METHOD.fit(data(), ZeroShotConfig(scale=1.0), 0, Silent())
+    result = METHOD.fit(data(), ZeroShotSettings(scale=1.0), 0, Silent())
     mean = (np.array([1.0, 0.0]) + np.array([1.0, 1.0]) / np.sqrt(2)) / 2
     expected = np.array([mean / np.linalg.norm(mean), [0.0, 1.0]])
     assert result.model.prototypes.numpy() == pytest.approx(expected, abs=1e-6)
 
 
 def test_build__gives_the_same_model():
-    model = METHOD.fit(data(), ZeroShotConfig(), 0, Silent()).model
+    model = METHOD.fit(data(), ZeroShotSettings(), 0, Silent()).model
     other = METHOD.build(model.architecture())
     other.load_state_dict(model.state_dict())
     features = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))

@@ -82,7 +82,7 @@ def test_prior_powers__name_every_method():
 @pytest.mark.parametrize("name", METHODS)
 def test_prior_power__of_every_method(name):
     method = get_method(name)
-    assert method.prior_power(method.config()) == PRIOR_POWERS[name]
+    assert method.prior_power(method.settings()) == PRIOR_POWERS[name]
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_prior_power__of_every_method(name):
 )
 def test_prior_power__follows_the_settings(name, settings, power):
     method = get_method(name)
-    assert method.prior_power(method.config(**settings)) == power
+    assert method.prior_power(method.settings(**settings)) == power
 
 
 def test_prior_power__of_the_probe_is_what_training_leaves():
     """Many rows of three overlapping classes: the plain probe differs from the adjusted one by the labelled prior."""
     from ulfine_cache.progress import Silent
-    from ulfine_fast.gradient.heads import LinearHeadConfig, train_heads
+    from ulfine_fast.gradient.heads import LinearHeadSettings, train_heads
     from ulfine_fast.rows.training_data import make_training_data
 
     generator = np.random.default_rng(0)
@@ -108,8 +108,8 @@ def test_prior_power__of_the_probe_is_what_training_leaves():
     )
     means = []
     for tau in (0.0, 1.0):
-        config = LinearHeadConfig(tau=tau, learning_rate=0.05, weight_decay=0.0, batch_size=4096)
-        (result,) = train_heads(data, config, [0], Silent())
+        settings = LinearHeadSettings(tau=tau, learning_rate=0.05, weight_decay=0.0, batch_size=4096)
+        (result,) = train_heads(data, settings, [0], Silent())
         means.append(result.model(data.features).detach().double().numpy().mean(axis=0))
     found = means[0] - means[1]
     expected = np.log(answered_prior(data.labelled_counts.numpy(), 1.0))

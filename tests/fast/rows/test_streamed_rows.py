@@ -71,13 +71,13 @@ def test_ulfine__streams_to_the_same_bits(sharded: FeatureCache):
     method = get_method("ulfine")
     data = load_training_data(sharded, split)
     assert len(data.unlabelled) > 3000
-    loaded = train(method, method.config(), data, 0, Silent())
+    loaded = train(method, method.settings(), data, 0, Silent())
     streams = replace(data, unlabelled=StreamedRows(sharded, split.unlabelled, read_rows=4096))
-    streamed = train(method, method.config(), streams, 0, Silent())
+    streamed = train(method, method.settings(), streams, 0, Silent())
     assert streamed.history == loaded.history
     for name, values in loaded.model.state_dict().items():
         assert torch.equal(streamed.model.state_dict()[name], values)
-    without = train(method, method.config.model_validate({"unlabelled": False}), data, 0, Silent())
+    without = train(method, method.settings.model_validate({"unlabelled": False}), data, 0, Silent())
     assert not torch.equal(without.model.state_dict()["prototypes"], loaded.model.state_dict()["prototypes"])
 
 
@@ -85,14 +85,14 @@ def test_methods__that_need_all_rows_say_so(sharded: FeatureCache):
     data = load_training_data(sharded, sharded.read_split(None), streams=True)
     method = get_method("label-spreading")
     with pytest.raises(UlfineError, match=r"needs all .* unlabelled rows at once .*raise --memory") as error:
-        train(method, method.config(), data, 0, Silent())
+        train(method, method.settings(), data, 0, Silent())
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["lp", "gda", "knn"])
 def test_methods__that_see_labelled_rows_alone_do_not_mind(sharded: FeatureCache, name: str):
     method = get_method(name)
-    settings = method.config.model_validate({"steps": 5} if "steps" in method.config.model_fields else {})
+    settings = method.settings.model_validate({"steps": 5} if "steps" in method.settings.model_fields else {})
     split = sharded.read_split(None)
     models = [
         train(method, settings, load_training_data(sharded, split, streams=streams), 0, Silent()).model
@@ -164,7 +164,7 @@ def test_gradient_methods__stream_to_the_same_accuracy(sharded: FeatureCache, na
         data = load_training_data(sharded, split, streams=streams)
         if isinstance(data.unlabelled, StreamedRows):
             data = replace(data, unlabelled=StreamedRows(sharded, split.unlabelled, read_rows=1024))
-        model = train(method, method.config.model_validate({"steps": 60}), data, 0, Silent()).model
+        model = train(method, method.settings.model_validate({"steps": 60}), data, 0, Silent()).model
         return float((model(test).argmax(1).numpy() == truth).mean())
 
     assert accuracy(streams=True) == pytest.approx(accuracy(streams=False), abs=0.03)

@@ -10,7 +10,7 @@ IDENTITY = 1.0
 """The shrinkage that leaves nothing of the covariance."""
 
 
-class UlfineConfig(StrictConfig):
+class UlfineSettings(StrictConfig):
     """Settings of `ulfine`.
 
     Attributes:
