@@ -194,7 +194,7 @@ def test_import_features__again_is_a_no_op_and_another_file_is_refused(tmp_path,
     imported(tmp_path, recorder, features=FEATURES, labels=LABELS)
     assert any("nothing to do" in note for note in recorder.notes)
     assert (tmp_path / "cache" / "cache.h5").stat().st_mtime_ns == before
-    with pytest.raises(UlfineError, match=r"made in another way \(file .* -> .*choose another --out"):
+    with pytest.raises(UlfineError, match=r"made in another way \(sha256 .* -> .*choose another --out"):
         imported(tmp_path, features=FEATURES[:6], labels=LABELS[:6])
 
 

@@ -67,8 +67,9 @@ def find_problems(cache: Path, *, progress: Progress) -> list[Problem]:
     problems = [] if problem is None else [problem]
     table = read_shard_table(cache)
     for number, (shard, digest) in enumerate(zip(table.paths, table.sha256, strict=True)):
-        problems += [Problem("shard", shard, problem) for problem in _shard_problems(shard, digest)]
-        if table.version > 1 and recorded_sha256(shard) != digest:
+        found = [Problem("shard", shard, problem) for problem in _shard_problems(shard, digest)]
+        problems += found
+        if not found and table.version > 1 and recorded_sha256(shard) != digest:
             problems.append(Problem("digest", digest_path(shard), "does not say what the shard is known by"))
         progress.update("verifying", number + 1, len(table.paths))
     attributes = read_attributes(cache)

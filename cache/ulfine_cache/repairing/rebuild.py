@@ -16,7 +16,7 @@ from ulfine_cache.progress import Progress
 from ulfine_cache.sources.source import blocks_of, listing_digest
 from ulfine_cache.store.cache_file import library_versions, read_shard_table
 from ulfine_cache.store.datasets import open_for_reading
-from ulfine_cache.store.digest_file import file_sha256
+from ulfine_cache.store.digest_file import file_sha256, recorded_sha256, write_digest
 from ulfine_cache.store.layout import CACHE_FILE, SCHEMA_VERSION, SCRATCH, SHARDS
 from ulfine_cache.store.shards import read_header
 from ulfine_cache.store.versions import call_of, version_of
@@ -70,6 +70,8 @@ def rebuild_shards(cache: Path, damaged: Sequence[Path], *, progress: Progress) 
         replacement = scratch / path.relative_to(cache)
         if replacement.is_file() and file_sha256(replacement) == wanted[path]:
             _put(replacement, path)
+            if recorded_sha256(path) != wanted[path]:
+                write_digest(path, wanted[path])
         else:
             different.append(path.relative_to(cache).as_posix())
     shutil.rmtree(scratch)
