@@ -295,7 +295,7 @@ def test_cache_features__images_that_are_readable_again(fill, photos, tmp_path, 
 
 def test_cache_features__cache_vanishes(fill, tmp_path):
     out = tmp_path / "cache"
-    line = r"^cannot write .*\.h5(\.sha256)?: no such file or directory; its directory has vanished meanwhile: run the same command"
+    line = r"^cannot write .*\.h5(\.sha256)?: no such file or directory; its directory has vanished meanwhile: run"
     with pytest.raises(UlfineError, match=line):
         fill(out, progress=After(9, lambda: shutil.rmtree(out)))
     fill(out)
