@@ -6,7 +6,7 @@ from typing import Any
 
 from ulfine_cli.output import Output
 
-_APART = ("sets", "class_counts", "skipped_reasons", "ignored", "warnings")
+_APART = ("sets", "class_counts", "skipped_reasons", "ignored", "notes", "warnings")
 _MOST_CLASSES = 20
 _RAREST = 5
 
@@ -27,6 +27,8 @@ def show(figures: Mapping[str, Any], output: Output) -> None:
         output.line(f"skipped: {_listed(figures['skipped_reasons'])} (skipped.csv names them)")
     if figures["ignored"]:
         output.line(f"not images: {_listed(figures['ignored'])}")
+    for note, count in figures.get("notes", {}).items():
+        output.line(f"note: {count} image{'' if count == 1 else 's'} {note}")
     for line in figures["warnings"]:
         output.line(f"warning: {line}")
 

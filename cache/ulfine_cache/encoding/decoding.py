@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.atomic import reason
-from ulfine_cache.pictures.pixels import UndecodableImage, decode
+from ulfine_cache.pictures.pixel_range import Range
+from ulfine_cache.pictures.pixels import decode_with_notes
+from ulfine_cache.pictures.undecodable import UndecodableImage
 from ulfine_cache.pictures.views import make_views
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.sources.source import ImageSource, SourceItem
@@ -24,21 +26,24 @@ class PixelRecipe:
         preprocess: The encoder's own.
         views: The recipe of the views, such as "center".
         jpeg_draft: Let libjpeg halve large photographs while it decodes them.
+        pixel_range: Black and white of pictures of more than eight bits, None to find them.
     """
 
     preprocess: Preprocess
     views: str = "center"
     jpeg_draft: bool = False
+    pixel_range: Range | None = None
 
-    def pixels(self, data: bytes, content: str) -> npt.NDArray[np.uint8]:
-        """Decode an image into its views, uint8 (views, height, width, 3).
+    def pixels(self, data: bytes, content: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+        """Decode an image into its views, uint8 (views, height, width, 3), and what had to be decided about it.
 
         Raises:
             UndecodableImage: There is no picture in it.
         """
         height, width = self.preprocess.size
         draft = (_DRAFT_FACTOR * width, _DRAFT_FACTOR * height) if self.jpeg_draft else None
-        return make_views(decode(data, draft=draft), self.preprocess, self.views, content)
+        decoded = decode_with_notes(data, draft=draft, pixel_range=self.pixel_range)
+        return make_views(decoded.picture, self.preprocess, self.views, content), decoded.notes
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,14 @@ class DecodedImage:
         pixels: uint8 (views, height, width, 3), or None.
         content: `content_hash` of the bytes, or "".
         problem: Why there are no pixels, or "".
+        notes: What had to be decided about the pixels, see `ulfine_cache.pictures.pixels.Decoded`.
     """
 
     item: SourceItem
     pixels: npt.NDArray[np.uint8] | None
     content: str = ""
     problem: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def decode_item(source: ImageSource, recipe: PixelRecipe, item: SourceItem) -> DecodedImage:
@@ -63,7 +70,8 @@ def decode_item(source: ImageSource, recipe: PixelRecipe, item: SourceItem) -> D
     try:
         data = source.read(item)
         content = content_hash(data)
-        return DecodedImage(item, recipe.pixels(data, content), content)
+        pixels, notes = recipe.pixels(data, content)
+        return DecodedImage(item, pixels, content, notes=notes)
     except UndecodableImage as error:
         return DecodedImage(item, None, problem=str(error))
     except (OSError, MemoryError) as error:

@@ -142,7 +142,9 @@ def _cut(blocks: Sequence[Sequence[SourceItem]], images: Iterator[DecodedImage],
 def _encode(lanes: Lanes, recipe: PixelRecipe, batch: _Batch) -> tuple[bool, EncodedBlock]:
     """Encode the readable images of a batch on the lane that runs this, and let go of their pixels."""
     ends_block, images = batch
-    kept = [DecodedImage(image.item, None, image.content) for image in images if image.pixels is not None]
+    kept = [
+        DecodedImage(image.item, None, image.content, notes=image.notes) for image in images if image.pixels is not None
+    ]
     skipped = [(image.item.path, image.problem) for image in images if image.pixels is None]
     pixels = [image.pixels for image in images if image.pixels is not None]
     if not pixels:
