@@ -155,6 +155,10 @@ def test_colours__of_a_tiff(options):
 
 
 def test_colours__of_a_png():
+    # One value above 4095 is enough.
+    bright = RGB12.copy()
+    bright[0, 0, 0] = 4096
+    assert colours(png(bright, 16, 2)) == [[16, 8, 15], [1, 0, 0]]
     assert colours(png(RGB12, 16, 2)) == [[0, 128, 255], [16, 1, 0]]
     assert colours(png(RGB16, 16, 2)) == [[0, 0x80, 0xFF], [0xFF, 1, 0]]
     assert colours(png(RGB16, 16, 2), pixel_range=Range(0, 0x101)) == [[0, 255, 255], [255, 254, 253]]
@@ -219,6 +223,8 @@ def test_pages__the_first_is_read_and_that_is_said():
     found = decode_with_notes(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
     assert found.picture.getpixel((1, 1)) == (255, 0, 0)
     assert found.notes == ("of several pages, of which the first is read",)
+    two = decode_with_notes(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:2]))
+    assert two.notes == found.notes
     assert decode_with_notes(saved(pages[0], "TIFF")).notes == ()
 
 

@@ -128,7 +128,12 @@ def test_jxl__orientation_of_the_metadata_does_not_count():
 
 
 @pytest.mark.parametrize(
-    "size", [(1, 1), (7, 5), (8, 8), (300, 200), (256, 256), (1000, 1), (1, 1000), (70_000, 1), (1600, 900), (264, 8)]
+    "size",
+    [
+        *((1, 1), (7, 5), (1000, 1), (1, 1000), (70_000, 1), (264, 8)),
+        # The ratios that have a number of their own, in steps of eight and not.
+        *((8, 8), (300, 200), (256, 256), (1600, 900), (240, 200), (12, 10), (640, 480), (75, 60), (50, 25)),
+    ],
 )
 def test_jxl__size_by_the_header(size):
     for options in ({}, {"use_container": True}):
@@ -167,6 +172,26 @@ def test_damaged_bytes__give_a_picture_or_a_reason(make, position, value):
         assert decode(bytes(data), max_pixels=10_000_000).mode == "RGB"
     except UndecodableImage as error:
         assert "\n" not in str(error)
+
+
+def test_jxl__a_panic_of_its_decoder_is_a_reason_and_an_interruption_is_none(monkeypatch):
+    """Rust's panics are no ordinary exceptions, and none of the files here provokes one."""
+    package = pytest.importorskip("pillow_jxl")
+    data = jxl(RED)
+    kinds = [type("PanicException", (BaseException,), {}), KeyboardInterrupt]
+
+    class Decoder:
+        def __init__(self, **_):
+            pass
+
+        def __call__(self, _):
+            raise kinds[0]
+
+    monkeypatch.setattr(package, "Decoder", Decoder)
+    assert reason(data) == "cannot be decoded: JPEG XL that is damaged or cut off"
+    kinds.pop(0)
+    with pytest.raises(KeyboardInterrupt):
+        decode(data)
 
 
 HEIC_HEAD = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"

@@ -78,6 +78,9 @@ def test_floats__few_values_far_off_do_not_count():
     values = np.linspace(0, 10, 4096)
     values[-1] = 18
     assert to_eight_bits(values).values[-2:].tolist() == [142, 255]
+    values = np.linspace(0, 10, 4096)
+    values[0] = -8
+    assert to_eight_bits(values).values[:2].tolist() == [0, 113]
 
 
 def test_integers_of_16_bits__no_value_is_left_out():

@@ -98,6 +98,17 @@ def test_kinds__that_are_read(name, kind):
     assert decode(data).getpixel((8, 8))[0] > 240
 
 
+def test_kinds__brands_that_several_formats_share():
+    def name(*brands):
+        found = kind_of(b"\0\0\0\x20ftyp" + brands[0] + bytes(4) + b"".join(brands[1:]))
+        return found and found.name
+
+    assert name(b"mif1", b"mif1", b"avif") == "AVIF"
+    assert name(b"mif1", b"mif1", b"heic") == "HEIC"
+    assert name(b"heic", b"mif1", b"avif") == "HEIC"
+    assert name(b"none", b"mif1") is None
+
+
 def test_kinds__a_codestream_without_boxes_and_large_tiff():
     picture = Image.new("RGB", (16, 16), "red")
     for data in (saved(picture, "JPEG2000", no_jp2=True), saved(picture, "TIFF", big_tiff=True)):
