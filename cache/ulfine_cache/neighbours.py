@@ -160,11 +160,12 @@ def _picture(cache: FeatureCache, encoder: ClipEncoder, file: str) -> npt.NDArra
     from ulfine_cache.atomic import reason
     from ulfine_cache.pictures.pixels import UndecodableImage, decode
     from ulfine_cache.preprocess import Preprocess
+    from ulfine_cache.sources.cached_images import cached_pixel_range
 
     # The recorded preprocessing is that of the first view, which is the one that is searched.
     preprocess = Preprocess.from_json(cache.attributes["preprocess"])
     try:
-        pixels = preprocess.to_pixels(decode(Path(file).read_bytes()))
+        pixels = preprocess.to_pixels(decode(Path(file).read_bytes(), pixel_range=cached_pixel_range(cache)))
     except UndecodableImage as error:
         raise UlfineError(f"{file}: {error}") from error
     except OSError as error:

@@ -29,6 +29,7 @@ def cache_features(
     index: Annotated[str, Written("auto|none|FACTORY")] = "auto",
     pre_projection: bool = False,
     jpeg_draft: bool = False,
+    pixel_range: Annotated[str, Written("auto|BLACK..WHITE")] = "auto",
     strict: bool = False,
     path_column: str | None = None,
     label_column: str | None = None,
@@ -68,6 +69,8 @@ def cache_features(
         pre_projection: Also store the features before the encoder's projection, its last, linear step.
         jpeg_draft: Let the JPEG decoder shrink large photographs, but not below twice the encoder's size: several times
             faster, slightly other pixels.
+        pixel_range: Values that are black and white in images of more than 8 bits (16-bit and float TIFF, 16-bit PNG),
+            such as ``0..4095``; ``auto`` finds them image by image, see docs/sources.md.
         strict: Stop at the first image that cannot be read.
         path_column: Column of a table that names the images, or holds them; found where it is called as usual.
         label_column: Column of a table with the classes, or ``none``; found where it is called as usual.
@@ -81,9 +84,9 @@ def cache_features(
 
     Returns:
         Figures: cache, images, rows, skipped, classes, labelled, unlabelled, val, test, views, features, model,
-        pretrained, precision, device, batch_size, index, shards, shards_encoded, images_encoded, images_kept
-            (found among those encoded before), seconds, images_per_second (of this
-        call), sets, class_counts, skipped_reasons, ignored and warnings
+        pretrained, precision, device, batch_size, index, shards, shards_encoded, images_encoded, images_kept (found
+        among those encoded before), seconds, images_per_second (of this call), notes (what had to be decided about the
+        images of this call, with how many), sets, class_counts, skipped_reasons, ignored and warnings
         (`ulfine_cache.sources.understood.understood`).
 
     Raises:
@@ -100,6 +103,7 @@ def cache_features(
     from ulfine_cache.encoding.cache_writer import CacheWriter
     from ulfine_cache.encoding.request import Request
     from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.pictures.pixel_range import parse_pixel_range
     from ulfine_cache.pictures.views import check_views
     from ulfine_cache.sources.open_source import open_source
     from ulfine_cache.sources.source_options import SourceOptions
@@ -109,6 +113,7 @@ def cache_features(
 
     started = time.perf_counter()
     check_views(views)
+    parse_pixel_range(pixel_range)
     lines = load_templates(templates)
     _check_apart(out, source)
     images = open_source(source, SourceOptions.from_request(arguments))
@@ -143,6 +148,7 @@ def cache_features(
         "images_kept": encoded.kept,
         "seconds": round(seconds, 3),
         "images_per_second": round(encoded.images / encoded.seconds, 1) if encoded.images else 0.0,
+        "notes": encoded.notes,
         **understood(cache.class_names, cache.labels, cache.set_names, images.account, reasons),
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ulfine_cli.output import Output
 
-_APART = ("sets", "class_counts", "skipped_reasons", "ignored", "warnings")
+_APART = ("sets", "class_counts", "skipped_reasons", "ignored", "notes", "warnings")
 _MOST_CLASSES = 20
 _RAREST = 5
 
@@ -24,9 +24,12 @@ def show(figures: Mapping[str, Any], output: Output) -> None:
     if figures["sets"]:
         output.line(f"sets: {_listed(figures['sets'])}; without a label: {_unlabelled(figures)}")
     if figures["skipped_reasons"]:
-        output.line(f"skipped: {_listed(figures['skipped_reasons'])} (skipped.csv names them)")
+        # The reasons have commas of their own.
+        output.line(f"skipped: {_listed(figures['skipped_reasons'], '; ')} (skipped.csv names them)")
     if figures["ignored"]:
         output.line(f"not images: {_listed(figures['ignored'])}")
+    for note, count in figures.get("notes", {}).items():
+        output.line(f"note: {count} image{'' if count == 1 else 's'} {note}")
     for line in figures["warnings"]:
         output.line(f"warning: {line}")
 
@@ -41,8 +44,8 @@ def _summary(classes: Mapping[str, Mapping[str, int]]) -> str:
     )
 
 
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+def _listed(counts: Mapping[str, int], between: str = ", ") -> str:
+    return between.join(f"{count} {name}" for name, count in counts.items())
 
 
 def _unlabelled(figures: Mapping[str, Any]) -> int:

@@ -54,6 +54,22 @@ def test_predict_proba__pictures_of_every_mode_as_a_person_sees_them(by_pixels, 
     )
 
 
+def test_predict_proba__more_than_eight_bits_by_the_rule_of_stage_one(by_pixels, photographs, tmp_path):
+    """Twelve bits in sixteen, and floats, are the picture that they are in eight bits."""
+    grey = np.asarray(Image.open(sorted(photographs.rglob("*.png"))[0]).convert("L"))
+    # Whole steps, of which one is white: the range is found by the largest value.
+    grey = np.where(grey == grey.max(), 255, grey).astype(np.uint8)
+    twelve = Image.fromarray(np.rint(grey * (4095 / 255)).astype(np.uint16))
+    twelve.save(tmp_path / "twelve.png")
+    floats = Image.fromarray(grey.astype(np.float32) / 255 * 1.02)
+    floats.save(tmp_path / "floats.tif")
+    expected = by_pixels.predict_proba([Image.fromarray(grey)])
+    given = [tmp_path / "twelve.png", twelve, (tmp_path / "twelve.png").read_bytes(), tmp_path / "floats.tif"]
+    found = by_pixels.predict_proba(given)
+    np.testing.assert_array_equal(found[:3], np.repeat(expected, 3, axis=0))
+    np.testing.assert_allclose(found[3], expected[0], atol=0.05)
+
+
 def test_predict_proba__any_batch_size(by_pixels, by_features, photographs):
     files = sorted(photographs.rglob("*.png"))[:7]
     expected = by_pixels.predict_proba(files)

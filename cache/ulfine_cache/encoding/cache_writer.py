@@ -5,8 +5,9 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from ulfine_cache.encoding.pipeline import EncodedBlock, encode_blocks
 from ulfine_cache.encoding.request import Request
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.pictures.pixel_range import parse_pixel_range
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.index import check_index, has_index, index_cache
 from ulfine_cache.sources.source import ImageSource, SourceItem, blocks_of, listing_digest, stamp
@@ -45,12 +47,14 @@ class Encoded:
         images: Images encoded for them.
         kept: Images in them whose features were found among those of before.
         seconds: How long that took.
+        notes: What had to be decided about images, with how many.
     """
 
     shards: int = 0
     images: int = 0
     kept: int = 0
     seconds: float = 0.0
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 class CacheWriter:
@@ -73,7 +77,9 @@ class CacheWriter:
         self.pre_projection: bool = asked["pre_projection"]
         self.strict: bool = asked["strict"]
         self.workers: int = asked["workers"] or min(_MAX_WORKERS, os.cpu_count() or 1)
-        self.recipe = PixelRecipe(encoder.preprocess, asked["views"], asked["jpeg_draft"])
+        self.recipe = PixelRecipe(
+            encoder.preprocess, asked["views"], asked["jpeg_draft"], parse_pixel_range(asked["pixel_range"])
+        )
         self.blocks = blocks_of(source.items, asked["shard_size"])
         self.listings = [listing_digest(block) for block in self.blocks]
         self.paths = [shard_path(self.out, number) for number in range(len(self.blocks))]
@@ -196,7 +202,7 @@ class CacheWriter:
         return TextPrototypes(mean, features, prompts, pre)
 
     def _encode(self, todo: Sequence[int]) -> Encoded:
-        started = time.perf_counter()
+        started, notes = time.perf_counter(), Counter[str]()
         blocks = [self.blocks[number] for number in todo]
         encoded = encode_blocks(
             self.source,
@@ -219,7 +225,9 @@ class CacheWriter:
                 write_shard(self.paths[number], self._shard(self.listings[number], block))
                 images += block.n_encoded
                 kept += len(block.images) - block.n_encoded
-        return Encoded(len(todo), images, kept, time.perf_counter() - started)
+                notes.update(note for image in block.images for note in image.notes)
+        seconds = time.perf_counter() - started
+        return Encoded(len(todo), images, kept, seconds, dict(notes.most_common()))
 
     def _shard(self, listing: str, block: EncodedBlock) -> Shard:
         items: list[SourceItem] = [image.item for image in block.images]

@@ -7,7 +7,9 @@ import numpy.typing as npt
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.encoding.former_rows import FormerRows
-from ulfine_cache.pictures.pixels import UndecodableImage, decode
+from ulfine_cache.pictures.pixel_range import Range
+from ulfine_cache.pictures.pixels import decode_with_notes
+from ulfine_cache.pictures.undecodable import UndecodableImage
 from ulfine_cache.pictures.views import make_views
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.sources.source import ImageSource, SourceItem
@@ -25,21 +27,24 @@ class PixelRecipe:
         preprocess: The encoder's own.
         views: The recipe of the views, such as "center".
         jpeg_draft: Let libjpeg halve large photographs while it decodes them.
+        pixel_range: Black and white of pictures of more than eight bits, None to find them.
     """
 
     preprocess: Preprocess
     views: str = "center"
     jpeg_draft: bool = False
+    pixel_range: Range | None = None
 
-    def pixels(self, data: bytes, content: str) -> npt.NDArray[np.uint8]:
-        """Decode an image into its views, uint8 (views, height, width, 3).
+    def pixels(self, data: bytes, content: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+        """Decode an image into its views, uint8 (views, height, width, 3), and what had to be decided about it.
 
         Raises:
             UndecodableImage: There is no picture in it.
         """
         height, width = self.preprocess.size
         draft = (_DRAFT_FACTOR * width, _DRAFT_FACTOR * height) if self.jpeg_draft else None
-        return make_views(decode(data, draft=draft), self.preprocess, self.views, content)
+        decoded = decode_with_notes(data, draft=draft, pixel_range=self.pixel_range)
+        return make_views(decoded.picture, self.preprocess, self.views, content), decoded.notes
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class DecodedImage:
         content: `content_hash` of the bytes, or "".
         problem: Why there are no pixels, or "".
         former: Place among the rows that were encoded before, or None; it needs no pixels then.
+        notes: What had to be decided about the pixels, see `ulfine_cache.pictures.pixels.Decoded`.
     """
 
     item: SourceItem
@@ -59,6 +65,7 @@ class DecodedImage:
     content: str = ""
     problem: str = ""
     former: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def readable(self) -> bool:
@@ -77,7 +84,8 @@ def decode_item(
         content = content_hash(data)
         if former and (place := former.of_content(content)) is not None:
             return DecodedImage(item, None, content, former=place)
-        return DecodedImage(item, recipe.pixels(data, content), content)
+        pixels, notes = recipe.pixels(data, content)
+        return DecodedImage(item, pixels, content, notes=notes)
     except UndecodableImage as error:
         return DecodedImage(item, None, problem=str(error))
     except (OSError, MemoryError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.encoders.prompts import ClassText
+from ulfine_cache.pictures.pixel_range import parse_pixel_range
 from ulfine_cache.pictures.views import first_view
 from ulfine_cache.store.same_request import existing_request
 
@@ -42,6 +43,7 @@ class Request:
         self.arguments = arguments
         self._encoder = encoder
         asked = arguments["batch_size"]
+        pixel_range = parse_pixel_range(arguments["pixel_range"])
         self.record: dict[str, Any] = {
             "command": "cache-features",
             "model": encoder.model_name,
@@ -58,6 +60,7 @@ class Request:
             # Left out where they are not asked for.
             **({"pre_projection": True} if arguments["pre_projection"] else {}),
             **({"jpeg_draft": True} if arguments["jpeg_draft"] else {}),
+            **({"pixel_range": str(pixel_range)} if pixel_range else {}),
         }
 
     def call(self) -> dict[str, Any]:

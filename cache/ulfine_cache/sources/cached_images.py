@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.pictures.pixel_range import AUTO, Range, parse_pixel_range
 from ulfine_cache.sources.open_source import open_source
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.store.versions import call_of
@@ -38,3 +39,8 @@ def cached_images(cache: "FeatureCache") -> Callable[[int], bytes]:
         return listed.read(items[paths[row]])
 
     return read
+
+
+def cached_pixel_range(cache: "FeatureCache") -> Range | None:
+    """Return which values were black and white in a cache's pictures of more than eight bits, None for the rule."""
+    return parse_pixel_range((call_of(cache.attributes) or {}).get("pixel_range", AUTO))

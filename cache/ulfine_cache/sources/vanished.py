@@ -1,13 +1,15 @@
 """Images that could not be read because of the place where they are: it may be back the next time.
 
 A picture that cannot be decoded stays as it is. One that the system would not hand over (a disk that was pulled out, a
-network drive that went away) may be fine, and must not be missing from the cache for ever.
+network drive that went away) may be fine, and must not be missing from the cache for ever. Nor must one that wants a
+package which has been installed since.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.pictures.opening import is_installed_now
 from ulfine_cache.sources.source import ImageSource, SourceItem
 
 _NOT_HANDED_OVER = "cannot be read: "
@@ -37,13 +39,17 @@ def refuse_vanished_source(
 
 
 def readable_again(source: ImageSource, items: Sequence[SourceItem], skipped: Sequence[tuple[str, str]]) -> bool:
-    """Say whether any image that the system did not hand over when its shard was made can be read now.
+    """Say whether any image can be read now that the system did not hand over when its shard was made.
+
+    The same is said of one that wanted a package which is there now.
 
     Args:
         source: Where the images are.
         items: The block's images as they are listed now.
         skipped: (path, reason) of those without a row in its shard.
     """
+    if any(is_installed_now(why) for why in {why for _, why in skipped}):
+        return True
     candidates = {path for path, why in skipped if why.startswith(_NOT_HANDED_OVER)}
     for item in items:
         if item.path in candidates:

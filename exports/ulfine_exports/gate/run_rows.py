@@ -97,11 +97,12 @@ class RunRows:
             UlfineError: None of them can be read.
         """
         from ulfine_cache.pictures.pixels import decode
+        from ulfine_cache.sources.cached_images import cached_pixel_range
 
-        read, found = self._images, False
+        read, pixel_range, found = self._images, cached_pixel_range(self.cache), False
         for row in rows.tolist():
             try:
-                picture = decode(read(row))
+                picture = decode(read(row), pixel_range=pixel_range)
             except (OSError, UlfineError):
                 continue
             found = True

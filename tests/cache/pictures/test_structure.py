@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.attacks import pictures
+from tests.cache.pictures import handmade
 from ulfine_cache.pictures.pixels import UndecodableImage, decode
 from ulfine_cache.pictures.structure import jpeg
 from ulfine_cache.pictures.structure.check import objection
@@ -127,3 +128,22 @@ def test_cache_features__lists_them_as_skipped(tmp_path):
     assert "markers.jpg,too many markers" in listed
     assert "size.jpg,truncated file" in listed
     assert len(listed.splitlines()) == 4
+
+
+def test_tiff__tags_and_pages_are_bounded():
+    values = np.zeros((2, 2), np.uint8)
+    assert objection(handmade.tiff(values, tags={tag: (3, [0]) for tag in range(1000, 5000)})) == ""
+    assert objection(handmade.tiff(values, tags={tag: (3, [0]) for tag in range(1000, 6000)})) == "too many tags"
+    # What is behind a preview is read as well, and what is behind the picture is not.
+    for preview, expected in ((1, "too many strips or numbers under tag 60000 (200001)"), (0, "")):
+        first = bytearray(handmade.tiff(values, tags={254: (4, [preview])}))
+        entries = int.from_bytes(first[8:10], "little")
+        first[10 + 12 * entries : 14 + 12 * entries] = len(first).to_bytes(4, "little")
+        second = struct.pack("<HHHIII", 1, 60000, 3, 200_001, 8, 0)
+        assert objection(bytes(first) + second) == expected
+
+
+def test_jpeg2000__boxes_are_bounded():
+    whole = handmade.saved(Image.new("RGB", (8, 8)), "JPEG2000")
+    assert objection(whole[:12] + b"\0\0\0\x08free" * 1000 + whole[12:]) == ""
+    assert objection(whole[:12] + b"\0\0\0\x08free" * 70_000 + whole[12:]) == "too many boxes"

@@ -35,6 +35,18 @@ def test_one_image_as_the_body(colours):
     assert image["confidence"] == image["classes"][0]["probability"]
 
 
+def test_twelve_bits_in_sixteen_are_read_as_stage_one_reads_them(colours):
+    grey = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
+
+    def answer(values):
+        buffer = io.BytesIO()
+        Image.fromarray(values).save(buffer, "PNG")
+        return colours.ask("POST", "/classify", buffer.getvalue(), {"Content-Type": "image/png"}).json["images"]
+
+    grey[:, -1] = 255
+    assert answer(np.rint(grey * (4095 / 255)).astype(np.uint16)) == answer(grey)
+
+
 def test_several_files(colours):
     body = form(("a.png", png("green")), ("b.txt", b"hello"), ("c.png", png("blue")))
     answer = colours.ask("POST", "/classify?top=1", body, MULTIPART)
@@ -105,6 +117,7 @@ def test_as_a_person_sees_it(colours, colour):
     [
         (b"", {}, "no image came"),
         (b"hello", {}, "not an image"),
+        (b"<!DOCTYPE html><html>", {}, "HTML page, not an image: download the image again"),
         (png("red")[:60], {}, "cannot be decoded|truncated|not an image"),
         (form(), MULTIPART, "no image came"),
         (form(("a.txt", b"x"), ("", b"y")), MULTIPART, "a.txt: not an image; not an image"),

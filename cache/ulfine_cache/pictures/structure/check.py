@@ -3,21 +3,20 @@
 from collections.abc import Callable
 from typing import Final
 
+from ulfine_cache.pictures.signatures import ANYMAP, GIF, JPEG, JPEG_2000, PNG, TIFF, Kind, kind_of
 from ulfine_cache.pictures.structure.blocks import check_gif, check_png, check_pnm
 from ulfine_cache.pictures.structure.jpeg import check_jpeg
 from ulfine_cache.pictures.structure.jpeg2000 import check_jpeg2000
 from ulfine_cache.pictures.structure.tiff import check_tiff
 
-_CHECKS: Final[tuple[tuple[bytes, Callable[[bytes], str]], ...]] = (
-    (b"\xff\xd8\xff", check_jpeg),
-    (b"\x89PNG\r\n\x1a\n", check_png),
-    (b"GIF8", check_gif),
-    (b"II", check_tiff),
-    (b"MM", check_tiff),
-    (b"\xff\x4f\xff\x51", check_jpeg2000),
-    (b"\x00\x00\x00\x0cjP", check_jpeg2000),
-    *((b"P%d" % kind, check_pnm) for kind in range(1, 7)),
-)
+_CHECKS: Final[dict[Kind, Callable[[bytes], str]]] = {
+    ANYMAP: check_pnm,
+    GIF: check_gif,
+    JPEG: check_jpeg,
+    JPEG_2000: check_jpeg2000,
+    PNG: check_png,
+    TIFF: check_tiff,
+}
 
 
 def objection(data: bytes) -> str:
@@ -39,7 +38,6 @@ def objection(data: bytes) -> str:
         >>> objection(b"GIF89a")
         ''
     """
-    for signature, check in _CHECKS:
-        if data.startswith(signature):
-            return check(data)
-    return ""
+    kind = kind_of(data)
+    check = _CHECKS.get(kind) if kind is not None else None
+    return "" if check is None else check(data)

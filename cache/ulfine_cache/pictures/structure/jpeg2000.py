@@ -6,6 +6,8 @@ ISO/IEC 15444-1, annex A for the codestream and annex I for the boxes around it.
 from collections.abc import Iterator
 from typing import Final
 
+from ulfine_cache.pictures.structure.boxes import MAX_BOXES, boxes
+
 MAX_BLOCKS: Final = 2**20
 """Most tiles, precincts and code blocks together: some hundred bytes each. 50 million pixels in blocks of 32 x 32 and
 three colours have 200,000."""
@@ -16,6 +18,8 @@ _PRECINCTS_GIVEN = 1
 
 def check_jpeg2000(data: bytes) -> str:
     """See `ulfine_cache.pictures.structure.check.objection`."""
+    if sum(1 for _ in boxes(data)) >= MAX_BOXES:
+        return "too many boxes"
     size: tuple[int, int, int, int] | None = None
     components = tile_parts = 0
     for marker, body in _segments(data):
@@ -41,6 +45,12 @@ def check_jpeg2000(data: bytes) -> str:
         if tile_parts > MAX_BLOCKS // 16:
             return "too many tile parts"
     return ""
+
+
+def jpeg2000_bits(data: bytes) -> int | None:
+    """Return how many bits the values of the first component have, None where the header is damaged (A.5.1)."""
+    body = next((body for marker, body in _segments(data) if marker == _SIZ), b"")
+    return (body[36] & 0x7F) + 1 if len(body) > 36 else None
 
 
 def _blocks(size: tuple[int, int, int, int], coding: bytes, precincts: bytes) -> int:
@@ -85,20 +95,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _codestream(data: bytes) -> int:
     """Where the codestream begins: at once, or in a box ``jp2c``."""
-    position = 0
     if data[:4] == b"\xff\x4f\xff\x51":
         return 0
-    while position + 8 <= len(data):
-        length = int.from_bytes(data[position : position + 4], "big")
-        begins = 16 if length == 1 else 8
-        if data[position + 4 : position + 8] == b"jp2c":
-            return position + begins
-        if length == 1:
-            length = int.from_bytes(data[position + 8 : position + 16], "big")
-        if length < begins:
-            break
-        position += length
-    return len(data)
+    return next((start for kind, start, _ in boxes(data) if kind == b"jp2c"), len(data))
 
 
 def _parts(whole: int, part: int) -> int:

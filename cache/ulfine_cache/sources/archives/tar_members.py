@@ -7,9 +7,10 @@ from typing import IO, NamedTuple
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.pictures.signatures import HEAD_BYTES
 from ulfine_cache.sources.trees.archive_tree import safe_path
 from ulfine_cache.sources.trees.regular_file import open_regular
-from ulfine_cache.sources.words.image_names import HEAD_BYTES, is_hidden, is_image_head, is_image_name
+from ulfine_cache.sources.words.image_names import is_hidden, is_image_head, is_image_name
 
 _BUFFER = 1 << 16
 _BLOCK = tarfile.BLOCKSIZE

@@ -2,7 +2,8 @@
 
 from typing import IO, NamedTuple, Protocol
 
-from ulfine_cache.sources.words.image_names import HEAD_BYTES, is_image_head
+from ulfine_cache.pictures.signatures import HEAD_BYTES
+from ulfine_cache.sources.words.image_names import is_image_head
 
 LEAVES = "a link that leads out of the folder"
 """The problem of a link that a tree does not follow."""

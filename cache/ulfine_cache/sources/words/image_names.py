@@ -2,22 +2,25 @@
 
 import re
 
+from ulfine_cache.pictures.signatures import kind_of
+
 EXTENSIONS = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif"),
         *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".avifs", ".tga"),
+        *(".heic", ".heif", ".hif", ".jxl"),
         *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".jph"),
     )
 )
-"""Extensions of the formats that are decoded, in lower case."""
+"""Extensions of the formats that are decoded, some with a further package, in lower case."""
 
 _OTHER_IMAGES = frozenset(
     (
-        *(".heic", ".heif", ".hif", ".jxl", ".psd", ".dds", ".exr", ".hdr", ".pfm", ".ico", ".dcm", ".dicom", ".qoi"),
+        *(".psd", ".dds", ".exr", ".hdr", ".pfm", ".ico", ".dcm", ".dicom", ".qoi"),
         *(".cr2", ".cr3", ".crw", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"),
     )
 )
-"""Images as well, although they may need a further package or another tool: they are listed, and reading says so."""
+"""Images as well, although they need another tool: they are listed, and reading says so."""
 
 _NO_IMAGES = frozenset(
     (
@@ -32,16 +35,6 @@ _NO_IMAGES = frozenset(
 )
 """Not worth opening."""
 
-HEAD_BYTES = 132
-"""Bytes from the beginning of a file that `is_image_head` wants to see."""
-
-_STARTS = (
-    *(b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    *(b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"8BPS", b"DDS ", b"\x76\x2f\x31\x01"),
-    *(b"qoif", b"#?RADIANCE"),
-)
-_ANYMAP = re.compile(rb"P[1-7fF][\s#]")
-_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"crx ")
 # Formats that do not begin with a mark of their own.
 _UNMARKED = frozenset((".tga", ".crw"))
 
@@ -70,13 +63,8 @@ def is_image_name(name: str) -> bool | None:
 
 def is_image_head(head: bytes) -> bool:
     """Tell whether a file begins like an image of any known format; TGA does not begin in a way of its own."""
-    if head.startswith(_STARTS):
-        return head[:2] != b"BM" or head[6:10] == bytes(4)
-    if head[:4] == b"RIFF":
-        return head[8:12] == b"WEBP"
-    if head[4:8] == b"ftyp":
-        return head[8:12] in _BRANDS
-    return head[128:132] == b"DICM" or bool(_ANYMAP.match(head))
+    kind = kind_of(head)
+    return kind is not None and kind.is_image
 
 
 def begins_like_an_image(name: str, head: bytes) -> bool:
