@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,8 @@ def _run(job: dict, folder: Path) -> None:
         names = [name for name in sys.modules if not name.startswith((*OWN, "_pytest", "conftest", "test_"))]
         (folder / "imported").write_text("\n".join(names))
         sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 
