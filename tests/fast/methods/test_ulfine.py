@@ -354,3 +354,15 @@ def test_fit__tells_of_its_end():
     METHOD.fit(data, UlfineConfig(rounds=200), 0, Told())
     assert steps[-1] == ("training", 201, 201)
     assert len(steps) < 150
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_fit__labelled_rows_of_zeros_teach_nothing(text):
+    """Nor do they stop the fit: without direction they have no axes to learn along."""
+    data, rows, _ = world()
+    blind = dataclasses.replace(
+        data, features=torch.zeros_like(data.features), unlabelled=data.unlabelled[:0], text=data.text if text else None
+    )
+    model = fit(blind).model
+    assert torch.isfinite(model(rows)).all()
+    assert torch.equal(model.probe, model.text if text else torch.zeros_like(model.probe))
