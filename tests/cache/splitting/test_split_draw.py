@@ -35,7 +35,7 @@ def test_draw_split__the_cache_s_own_validation_and_test_rows_where_their_label_
 
 @pytest.mark.parametrize("labels", [[], [-1, -1]])
 def test_draw_split__of_a_cache_without_any_class(labels):
-    with pytest.raises(UlfineError, match="needs at least two classes, the cache has 0$"):
+    with pytest.raises(UlfineError, match=r"needs at least two classes, the cache has 0$"):
         draw_split(np.array(labels, dtype=np.int64), np.array(["train"] * len(labels)), {"labelled_fraction": 0.5})
 
 
