@@ -227,7 +227,11 @@ def test_list_presets__figures_of_one():
 
 @pytest.mark.parametrize(
     ("clipped", "words"),
-    [(["a"], "class 'a' has fewer images in here than"), (["a", "b", "c"], "class 'a' and 2 more classes have fewer")],
+    [
+        (["a"], "class 'a' has fewer images in here than"),
+        (["a", "b"], "class 'a' and 1 more classes have fewer"),
+        (["a", "b", "c"], "class 'a' and 2 more classes have fewer"),
+    ],
 )
 def test_check_drawn__names_the_first_class_that_is_short(clipped, words):
     split = Split("x", *np.empty((4, 0), np.int64), protocol={"drawn": {"clipped": clipped}})

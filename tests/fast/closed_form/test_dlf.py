@@ -150,3 +150,15 @@ def test_most_probable__takes_newton_s_steps(steps, scale, spread):
     tensors = [torch.tensor(array) for array in (parts, labels, row_weights)]
     found = _most_probable(*tensors, expected, np.array(spread), max_iter=steps).numpy()
     assert found == pytest.approx(newton(parts, labels, row_weights, expected, spread, steps), rel=1e-3)
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+def test_fit_fusion_weights__a_part_that_says_nothing_does_not_end_the_search_for_the_other(silent):
+    """Its weight is right from the start; that of the other has a long way to go."""
+    parts, labels, row_weights = task()
+    parts[silent] = 0.0
+    expected, spread = np.array([1e-3, 1e-3]), np.array([5.0, 5.0])
+    tensors = [torch.tensor(array) for array in (parts, labels, row_weights)]
+    found = _most_probable(*tensors, expected, spread).numpy()
+    assert found == pytest.approx(best_weights(parts, labels, row_weights, expected, spread), rel=1e-3)
+    assert found[silent] == pytest.approx(1e-3)

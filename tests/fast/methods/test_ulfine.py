@@ -126,6 +126,8 @@ def test_clearly_lower__is_more_than_two_standard_errors():
     # Weights count: the last row alone is no evidence.
     assert not _clearly_lower(zeros, gains, torch.tensor([0.0, 0.0, 0.0, 1.0]).double())
     assert not _clearly_lower(zeros[:1], gains[:1], ones[:1])
+    # Two rows are the fewest that have a standard error.
+    assert _clearly_lower(zeros[:2], gains[:2], ones[:2])
 
 
 def test_fit__without_paf_prototypes_stay_at_what_text_predicts():
