@@ -58,4 +58,4 @@ def test_principal_axes__of_few_rows_are_exact_down_to_the_faintest():
     rows = (np.geomspace(1.0, 1.5e-3, 6)[:, None] * directions).astype(np.float32)
     axes = principal_axes(torch.tensor(rows)).numpy()
     assert axes.shape == (300, 6)
-    assert np.abs(np.sum(axes.T[::-1] * directions, axis=1)) == pytest.approx(np.ones(6), abs=1e-4)
+    assert np.abs(np.sum(axes.T[::-1] * directions, axis=1)) == pytest.approx(np.ones(6), abs=1e-6)
