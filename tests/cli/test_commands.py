@@ -149,7 +149,7 @@ def test_export_and_predict__features(trees, ulfine, ulfine_here, tmp_path):
     assert shown.split()[:3] == ["path", "label", "confidence"]
     assert "... and 180 more" in shown
     by_onnx = {row["path"]: row for row in csv.DictReader(csv_file.open(encoding="utf-8"))}
-    by_torch = list(csv.DictReader((trees / "run" / "predictions.csv").open(encoding="utf-8")))
+    by_torch = lines_of(trees / "run" / "predictions.csv")
     assert len(by_onnx) == 200
     assert len(by_torch) == 40
     for row in by_torch:
@@ -180,8 +180,13 @@ def shapes(ulfine, photographs, tmp_path_factory) -> Path:
     return place
 
 
+def lines_of(table):
+    with table.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_cache_features__counts_and_skipped_list(shapes):
-    skipped = list(csv.DictReader((shapes / "cache" / "skipped.csv").open(encoding="utf-8")))
+    skipped = lines_of(shapes / "cache" / "skipped.csv")
     assert [row["path"] for row in skipped] == ["train/circle/broken.png"]
     import ulfine_fast
 
@@ -204,8 +209,8 @@ def test_predict__exported_file_without_torch(shapes, photographs, tmp_path):
     command = [sys.executable, "-c", BLOCK_TORCH, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    predicted = list(csv.DictReader((tmp_path / "predictions.csv").open(encoding="utf-8")))
-    of_run = list(csv.DictReader((shapes / "run" / "predictions.csv").open(encoding="utf-8")))
+    predicted = lines_of(tmp_path / "predictions.csv")
+    of_run = lines_of(shapes / "run" / "predictions.csv")
     assert len(predicted) == len(of_run) == 6
     for row in of_run:
         # The cache holds float16 features, so the two agree to about three digits.

@@ -1,8 +1,9 @@
 """`make mutants`: how many small faults in the numeric code the tests notice, and which they do not.
 
-Every survivor needs a line in docs/mutants.md that holds the mutated line and says why no test kills it. Results are
-kept in .mutants/: what was killed stays killed as long as the file with the fault is the same, survivors are tried
-again. `ARGS='--fresh'` forgets them, `ARGS='ulfine_fast/rows'` chooses files, `ARGS='--jobs 1'` takes one process.
+Every survivor needs a line in docs/mutants.md, under the name of its file, that holds the mutated line and says why no
+test kills it. Results are kept in .mutants/: what was killed stays killed as long as the file with the fault is the
+same, survivors are tried again. `ARGS='--fresh'` forgets them, `ARGS='ulfine_fast/rows'` chooses files, `ARGS='--jobs
+1'` takes one process, `ARGS='--table'` writes the counts into the page.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "mutants.md"
 KEPT = ROOT / ".mutants"
 GOAL = 0.85
+TABLE = "<!-- Written by make mutants ARGS='--table' -->"
 
 SOURCE_ROOTS = ("cache", "exports", "cli", ".")
 MIRRORED = {"cache/ulfine_cache": "tests/cache", "ulfine_fast": "tests/fast"}
@@ -126,27 +128,56 @@ def examine(path: str, workers: list[Worker], *, fresh: bool) -> tuple[int, list
     return len(mutants), [mutant for place, mutant in enumerate(mutants) if results.survived(place)]
 
 
+def section(page: str, path: str) -> str:
+    """What the page says of a file."""
+    _, _, after = page.partition(f"\n## {path}\n")
+    return after.partition("\n## ")[0]
+
+
+def with_table(page: str, counts: dict[str, tuple[int, int]]) -> str:
+    """The page with the table of how many mutants of each file were killed, of how many."""
+    lines = [f"| `{path}` | {killed} | {of} | {killed / of:.1%} |" for path, (killed, of) in counts.items() if of]
+    killed, of = (sum(numbers) for numbers in zip(*counts.values(), strict=True))
+    table = [
+        TABLE,
+        "",
+        "| file | killed | of | |",
+        "|---|---|---|---|",
+        *lines,
+        f"| all | {killed} | {of} | {killed / of:.1%} |",
+    ]
+    before, _, rest = page.partition(TABLE)
+    return before + "\n".join(table) + "\n\n## " + rest.partition("\n## ")[2]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make mutants")
     parser.add_argument("paths", nargs="*", default=SCOPE, help="files or folders; all in scope where none is named")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier calls found")
+    parser.add_argument("--table", action="store_true", help="write the counts into docs/mutants.md")
     options = parser.parse_args()
+    if options.table and options.paths is not SCOPE:
+        parser.error("--table counts all files: name none")
     files = [file for path in options.paths for file in sorted((ROOT / path).rglob("*.py")) or [ROOT / path]]
     page = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
     workers = [Worker() for _ in range(options.jobs)]
-    total, survived, unexplained = 0, 0, 0
+    counts: dict[str, tuple[int, int]] = {}
+    unexplained = 0
     for file in files:
         path = file.relative_to(ROOT).as_posix()
         count, survivors = examine(path, workers, fresh=options.fresh)
-        total, survived = total + count, survived + len(survivors)
+        counts[path] = count - len(survivors), count
         print(f"{path}: {count - len(survivors)} of {count} killed", flush=True)
         for mutant in survivors:
-            known = f"`{mutant.after}`" in page
+            known = f"`{mutant.after}`" in section(page, path)
             unexplained += not known
             print(f"  {'' if known else 'NEW '}{mutant.line} {mutant.function}: {mutant.before}  ->  {mutant.after}")
-    share = 1 - survived / max(1, total)
-    print(f"{total - survived} of {total} mutants killed: {share:.1%}")
+    if options.table:
+        PAGE.write_text(with_table(page, counts), encoding="utf-8")
+    killed, total = (sum(numbers) for numbers in zip(*counts.values(), strict=True))
+    share = killed / max(1, total)
+    print(f"{killed} of {total} mutants killed: {share:.1%}")
     if unexplained or share < GOAL:
         sys.exit(f"{unexplained} survivors without a reason in docs/mutants.md; the goal is {GOAL:.0%}")
 

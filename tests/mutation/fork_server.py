@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ class Mutated(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
 
     def get_data(self, path: str) -> bytes:
         return self._source.encode()
+
+
+class BeforePytest:
+    """A plugin that puts the finder before pytest's own, which takes every module named test_*, test_prior.py too."""
+
+    def __init__(self, finder: Mutated) -> None:
+        self._finder = finder
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_load_initial_conftests(self) -> None:
+        sys.meta_path.insert(0, self._finder)
 
 
 def serve() -> None:
@@ -98,18 +110,21 @@ def _run(job: dict, folder: Path) -> None:
         output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        plugins = []
         if job["source"] is not None:
-            sys.meta_path.insert(0, Mutated(job["module"], job["path"], job["source"]))
+            plugins.append(BeforePytest(Mutated(job["module"], job["path"], job["source"])))
         # Without a search for the smallest example that fails; the same examples for every mutant.
         hypothesis.settings.register_profile(
             "mutants", phases=(Phase.explicit, Phase.generate), derandomize=True, database=None, deadline=None
         )
         hypothesis.settings.load_profile("mutants")
         options = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}"]
-        code = int(pytest.main([*options, *job["tests"]]))
+        code = int(pytest.main([*options, *job["tests"]], plugins))
         names = [name for name in sys.modules if not name.startswith((*OWN, "_pytest", "conftest", "test_"))]
         (folder / "imported").write_text("\n".join(names))
         sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 

@@ -45,9 +45,9 @@ def minimise(
     point = start.detach().clone()
     value, gradient = value_and_gradient(point)
     pairs: list[tuple[Tensor, Tensor, Tensor]] = []
-    curvature = torch.ones_like(point[:, 0])
+    curvature = point.new_ones(len(point))
     direction = -gradient
-    length = torch.ones_like(point[:, 0])
+    length = point.new_ones(len(point))
     for _ in range(max_iter):
         active = _dot(gradient, gradient) > tolerance
         if not active.any():

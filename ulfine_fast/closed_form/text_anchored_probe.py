@@ -63,24 +63,23 @@ def fit_text_anchored_probes(
     label_places = (labels[:, None] + n_classes * torch.arange(n_problems, device=labels.device)).contiguous()
     start = torch.softmax(fixed[:, :n_classes], dim=-1)
     curvature = (start * (1 - start)).mean()
-    variance = rows.square().mean(0) if n_rows else rows.new_zeros(rows.shape[1])
+    variance = rows.square().mean(0)
     # Never far below the curvature that other points have, or a start that is sure of itself would step too far.
     scale = UNIT * (curvature.clamp_min(1e-3) * UNIT**2 * variance + 2 * penalty).rsqrt()
     strength = penalty / UNIT**2
 
     def value_and_gradient(points: Tensor) -> tuple[Tensor, Tensor]:
-        weights = points.view(-1, len(scale)) * scale  # (B C, R)
+        weights = points.view(n_problems * n_classes, len(scale)) * scale  # (B C, R)
         logits = torch.addmm(fixed, rows, weights.T)
         p = torch.softmax(logits.view(n_rows, n_problems, n_classes), dim=-1)
-        losses = -(share * p.view(n_rows, -1).gather(1, label_places).clamp_min(1e-30).log()).sum(
-            0, dtype=torch.float64
-        )
-        residuals = p.mul_(share[:, :, None]).view(n_rows, -1)
+        losses = -(share * p.flatten(1).gather(1, label_places).clamp_min(1e-30).log()).sum(0, dtype=torch.float64)
+        residuals = p.mul_(share[:, :, None]).flatten(1)
         residuals.scatter_add_(1, label_places, -share)
         gradient = residuals.T @ rows + 2 * strength * weights
-        losses = losses + strength * weights.view(n_problems, -1).square().sum(1, dtype=torch.float64)
+        losses = losses + strength * weights.view_as(points).square().sum(1, dtype=torch.float64)
         return losses.to(points), (gradient * scale).view_as(points)
 
     zeros = features.new_zeros(n_problems, n_classes * rows.shape[1])
     found = minimise(value_and_gradient, zeros, max_iter=max_iter, tolerance=2 * tolerance)
-    return anchor + (found.view(-1, len(scale)) * scale @ axes.T).view(n_problems, n_classes, -1)
+    departure = found.view(n_problems * n_classes, len(scale)) * scale @ axes.T
+    return anchor + departure.view(n_problems, n_classes, -1)

@@ -80,7 +80,8 @@ def _open_cache(path: Path, weights_hash: str) -> _Opened:
 
 def _open_npz(path: Path) -> _Opened:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves a damaged archive open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if "features" not in file.files:
                 raise UlfineError(f"{path} has no array 'features': save features as (N, D) under that name")
             features = file["features"]

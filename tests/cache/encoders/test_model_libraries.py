@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 from huggingface_hub import constants, hf_hub_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.utils import LocalEntryNotFoundError
 
 from ulfine_cache.encoders.model_libraries import first_line, nearest, quiet, without_waiting
 

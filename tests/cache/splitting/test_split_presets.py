@@ -9,8 +9,8 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
 from ulfine_cache.splits import make_split
-from ulfine_cache.splitting.split_draw import draw_split
-from ulfine_cache.splitting.split_presets import PRESETS, find_preset, list_presets
+from ulfine_cache.splitting.split_draw import Split, draw_split
+from ulfine_cache.splitting.split_presets import PRESETS, check_drawn, find_preset, list_presets
 from ulfine_cache.splitting.split_protocol import SplitProtocol
 
 ROWS = {"CIFAR-10": (10, 5000), "CIFAR-100": (100, 500), "STL-10": (10, 500)}
@@ -181,3 +181,61 @@ def test_make_split__a_split_of_an_earlier_version_is_the_same_protocol(cifar10)
 def test_find_preset__protocols_are_valid():
     for name in PRESETS:
         SplitProtocol(**find_preset(name).protocol)
+
+
+def test_presets__are_those_of_docs_splits():
+    """Names are what people type and what runs are called by."""
+    assert {name: preset.n_classes for name, preset in PRESETS.items()} == {
+        "cifar10-lt-500-4000-100": 10,
+        "cifar10-lt-500-4000-100-uniform": 10,
+        "cifar10-lt-500-4000-100-reversed": 10,
+        "cifar10-lt-500-4000-150": 10,
+        "cifar10-lt-1500-3000-50": 10,
+        "cifar10-lt-1500-3000-100": 10,
+        "cifar10-lt-1500-3000-100-uniform": 10,
+        "cifar10-lt-1500-3000-100-reversed": 10,
+        "cifar10-lt-1500-3000-150": 10,
+        "cifar100-lt-50-400-10": 100,
+        "cifar100-lt-50-400-10-uniform": 100,
+        "cifar100-lt-50-400-10-reversed": 100,
+        "cifar100-lt-50-400-20": 100,
+        "cifar100-lt-150-300-10": 100,
+        "cifar100-lt-150-300-20": 100,
+        "stl10-lt-150-10": 10,
+        "stl10-lt-150-20": 10,
+        "stl10-lt-450-10": 10,
+        "stl10-lt-450-20": 10,
+        "imagenet127-10": 127,
+        "imagenet127-1": 127,
+    }
+
+
+def test_list_presets__figures_of_one():
+    """They are what `ulfine split --preset list --json` prints."""
+    found = {preset["name"]: preset for preset in list_presets()}
+    assert found["cifar100-lt-50-400-10-reversed"] == {
+        "name": "cifar100-lt-50-400-10-reversed",
+        "data_set": "CIFAR-100",
+        "classes": 100,
+        "labelled": 1911,
+        "unlabelled": 15651,
+        "source": "ACR (Wei and Gan, CVPR 2023), public code",
+        "differs": "",
+    }
+    assert "disjoint" in found["imagenet127-1"]["differs"]
+
+
+@pytest.mark.parametrize(
+    ("clipped", "words"),
+    [
+        (["a"], "class 'a' has fewer images in here than"),
+        (["a", "b"], "class 'a' and 1 more classes have fewer"),
+        (["a", "b", "c"], "class 'a' and 2 more classes have fewer"),
+    ],
+)
+def test_check_drawn__names_the_first_class_that_is_short(clipped, words):
+    split = Split("x", *np.empty((4, 0), np.int64), protocol={"drawn": {"clipped": clipped}})
+    with pytest.raises(UlfineError, match=words):
+        check_drawn(PRESETS["cifar10-lt-500-4000-100"], split, "here")
+    split.protocol["drawn"]["clipped"].clear()
+    check_drawn(PRESETS["cifar10-lt-500-4000-100"], split, "here")

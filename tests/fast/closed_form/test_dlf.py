@@ -5,8 +5,10 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from scipy.special import logsumexp
+from torch.autograd.functional import hessian as autograd_hessian
+from torch.autograd.functional import jacobian
 
-from ulfine_fast.closed_form.dlf import align, fit_fusion_weights, fuse
+from ulfine_fast.closed_form.dlf import _most_probable, align, fit_fusion_weights, fuse
 
 
 def task(seed=0, n=80, n_classes=4):
@@ -106,3 +108,57 @@ def test_fit_fusion_weights__single_precision_and_offsets_of_rows_hardly_matter(
     shifted = parts + 100 * np.random.default_rng(2).normal(size=(2, len(labels), 1))
     found = fitted(shifted.astype(np.float32), labels, row_weights)
     assert found == pytest.approx(fitted(parts, labels, row_weights), rel=1e-3)
+
+
+def newton(parts, labels, row_weights, expected, spread, steps):
+    """Newton's method in the logarithms of the weights with the derivatives that autograd finds.
+
+    Without the part of the Hessian that bends downwards where the rest has not ten times less curvature; no weight
+    changes more than e^2-fold in a step; a step is halved until it brings a ten-thousandth of what it promises.
+    """
+    parts, labels, row_weights = (torch.tensor(array) for array in (parts, labels, row_weights))
+    expected, spread = torch.tensor(expected), torch.tensor(spread)
+
+    def likelihood(u):
+        logits = torch.einsum("p,pnc->nc", expected * u.exp(), parts)
+        return (row_weights * torch.nn.functional.cross_entropy(logits, labels, reduction="none")).sum()
+
+    def loss(u):
+        return likelihood(u) + 0.5 * ((u / spread) ** 2).sum()
+
+    u = torch.zeros(len(expected), dtype=torch.float64)
+    for _ in range(steps):
+        gradient, hessian = jacobian(loss, u), autograd_hessian(loss, u)
+        convex = hessian - torch.diag(jacobian(likelihood, u))
+        if torch.linalg.eigvalsh(hessian)[0] <= 0.1 * torch.linalg.eigvalsh(convex)[0]:
+            hessian = convex
+        step = -torch.linalg.solve(hessian, gradient)
+        step = step * min(1.0, 2.0 / float(step.abs().max()))
+        while loss(u + step) > loss(u) + 1e-4 * gradient @ step + 1e-7 * loss(u).abs():
+            step = step / 2
+        u = u + step
+    return (expected * u.exp()).numpy()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("scale", [1e-4, 0.03, 1.0, 30.0])
+@pytest.mark.parametrize("spread", [(1.0, 0.3), (3.0, 5.0)])
+def test_most_probable__takes_newton_s_steps(steps, scale, spread):
+    """From expectations that are right and far off, where the posterior bends the wrong way."""
+    parts, labels, row_weights = task()
+    expected = np.array([0.3, 2.0]) * scale
+    tensors = [torch.tensor(array) for array in (parts, labels, row_weights)]
+    found = _most_probable(*tensors, expected, np.array(spread), max_iter=steps).numpy()
+    assert found == pytest.approx(newton(parts, labels, row_weights, expected, spread, steps), rel=1e-3)
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+def test_fit_fusion_weights__a_part_that_says_nothing_does_not_end_the_search_for_the_other(silent):
+    """Its weight is right from the start; that of the other has a long way to go."""
+    parts, labels, row_weights = task()
+    parts[silent] = 0.0
+    expected, spread = np.array([1e-3, 1e-3]), np.array([5.0, 5.0])
+    tensors = [torch.tensor(array) for array in (parts, labels, row_weights)]
+    found = _most_probable(*tensors, expected, spread).numpy()
+    assert found == pytest.approx(best_weights(parts, labels, row_weights, expected, spread), rel=1e-3)
+    assert found[silent] == pytest.approx(1e-3)

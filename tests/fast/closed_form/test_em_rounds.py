@@ -162,6 +162,9 @@ def test_sample_rows__size_order_and_seed():
     assert draw(800, 100, 5) is None
     assert draw(801, 100, 20) is not None
     assert draw(801, 100, 21) is None
+    # Eight a dimension or forty a class, whichever is more.
+    assert draw(840, 10, 21) is None
+    assert draw(841, 10, 21) is not None
     chosen = draw(5000, 100, 5)
     assert len(chosen) == 800
     assert (chosen.diff() > 0).all()
@@ -193,3 +196,28 @@ def test_every_row__the_second_moment_is_computed_in_the_first_whole_pass(monkey
     labels = torch.softmax(-rows @ weight[1].T, dim=-1)
     assert second.sums[1].numpy() == pytest.approx((labels.T @ rows).numpy(), abs=1e-3)
     assert second.counts[1].numpy() == pytest.approx(labels.sum(0).numpy(), abs=1e-3)
+
+
+def test_refine__rounds_go_on_until_the_last_problem_stands_still():
+    rows, labels, unlabelled, _ = task(60, seed=1)
+    keep = np.ones((2, len(rows)), bool)
+    keep[1, 1::2] = False
+    alone = [len(run(rows, labels, unlabelled, keep[[b]], rounds=60)[0].history) for b in range(2)]
+    assert alone[0] != alone[1]
+    for order in ([0, 1], [1, 0]):
+        refined, _ = run(rows, labels, unlabelled, keep[order], rounds=60)
+        assert len(refined.history) == max(alone)
+
+
+def test_refine__an_interruption_leaves_the_prior_of_the_last_whole_round():
+    rows, labels, unlabelled, _ = task(40)
+    keep = np.ones((2, len(rows)), bool)
+    keep[1, ::3] = False
+
+    class AtOnce:
+        requested = True
+
+    refined, reports = run(rows, labels, unlabelled, keep, rounds=5, interruption=AtOnce())
+    _, _, prior, _ = by_loop(rows, labels, unlabelled, 1)
+    assert refined.prior.numpy() == pytest.approx(prior, abs=1e-4)
+    assert [round_ for round_, _ in reports] == [1]

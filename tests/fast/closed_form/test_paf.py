@@ -282,3 +282,28 @@ def test_fit_prototypes__shrinks_by_the_rule_where_none_is_given():
         given = fit_prototypes(None, moments.of(problem), pseudo_count=3.0, anchor_ridge=10.0, shrinkage=share)
         torch.testing.assert_close(by_rule.covariance[problem], given.covariance[0])
         torch.testing.assert_close(by_rule.weight[problem], given.weight[0])
+
+
+def test_moments__plus_weighted_others_and_of_one_problem():
+    generator = torch.Generator().manual_seed(0)
+    first, second = (
+        Moments(*(torch.rand(3, *shape, generator=generator) for shape in ((2,), (2, 4), (4, 4)))) for _ in range(2)
+    )
+    together = first.plus(second, 0.25)
+    for name in ("counts", "sums", "gram"):
+        mine, theirs = getattr(first, name), getattr(second, name)
+        torch.testing.assert_close(getattr(together, name), mine + theirs / 4)
+        assert torch.equal(getattr(first.of(1), name), mine[1:2])
+
+
+def test_fit_prototypes__fully_shrunk_problems_side_by_side_equal_problems_alone():
+    rows, labels, text = task()
+    keep = torch.ones(3, len(labels), dtype=torch.bool)
+    keep[1, ::3] = keep[2, 1::3] = False
+    settings = SETTINGS | {"shrinkage": 1.0}
+    together = fit_prototypes(torch.tensor(text), moments_of(rows, labels, keep=keep), **settings)
+    assert together.covariance.shape == (3, WIDTH, WIDTH)
+    for b, chosen in enumerate(keep.numpy()):
+        alone = fit(rows[chosen], labels[chosen], text, shrinkage=1.0)
+        assert together.covariance[b].numpy() == pytest.approx(alone.covariance[0].numpy(), abs=1e-9)
+        assert together.weight[b].numpy() == pytest.approx(alone.weight[0].numpy(), rel=1e-6)

@@ -6,6 +6,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import softmax
 
+from ulfine_fast.closed_form import text_anchored_probe
 from ulfine_fast.closed_form.text_anchored_probe import fit_text_anchored_probes
 
 WIDTH = 5
@@ -117,3 +118,75 @@ def test_fit__a_class_without_rows_keeps_a_finite_weight():
     rows, labels, text = task((20, 8, 0))
     expected, _ = by_scipy(rows, labels, 30 * text, 0.1, 1.0)
     assert probe(rows, labels, 30 * text, penalty=0.1).numpy() == pytest.approx(expected, abs=0.05)
+
+
+def test_fit__of_no_rows_at_all_is_zero_shot():
+    text = torch.eye(3, WIDTH)
+    nothing = torch.empty(0, dtype=torch.int64)
+    keep = torch.empty(2, 0, dtype=torch.bool)
+    found = fit_text_anchored_probes(torch.empty(0, WIDTH), nothing, text, keep, penalty=0.1)
+    assert torch.equal(found, text.expand(2, -1, -1))
+
+
+def test_fit__a_selection_of_one_row_learns_from_it_in_full():
+    rows, labels, text = task((4, 2, 1))
+    keep = torch.zeros(2, len(rows), dtype=torch.bool)
+    keep[0, 5] = keep[1, :] = True
+    tensors = (torch.tensor(rows), torch.tensor(labels), torch.zeros_like(torch.tensor(text)))
+    found = fit_text_anchored_probes(*tensors, keep, penalty=100.0, **EXACT)[0].numpy()
+    counts = np.bincount(labels[5:6], minlength=3)
+    assert counts.tolist() == [0, 1, 0]
+    expected, _ = by_scipy(rows[5:6], labels[5:6], 0 * text, 100.0, 1.0)
+    assert np.abs(expected).max() > 1.0
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+def problem_of(monkeypatch, *arguments, **settings):
+    """What a fit gives to the minimiser: losses and gradients of points, the start, and when to end."""
+    given = {}
+
+    def watched(value_and_gradient, start, **limits):
+        given.update(value_and_gradient=value_and_gradient, start=start, limits=limits)
+        return start
+
+    monkeypatch.setattr(text_anchored_probe, "minimise", watched)
+    fit_text_anchored_probes(*arguments, **settings)
+    return given
+
+
+def curvatures(given):
+    """Second derivative of each problem's loss along each unknown at the start, (B, n)."""
+    start, step = given["start"], 1e-2
+    _, middle = given["value_and_gradient"](start)
+    found = torch.empty_like(start)
+    for unknown in range(start.shape[1]):
+        moved = start.clone()
+        moved[:, unknown] += step
+        found[:, unknown] = (given["value_and_gradient"](moved)[1] - middle)[:, unknown] / step
+    return found
+
+
+@pytest.mark.parametrize("penalty", [0.01, 20.0, 500.0])
+def test_fit__unknowns_are_scaled_to_a_curvature_of_one(monkeypatch, penalty):
+    """Where all classes are equally probable, what is left out of the scale is nothing: it is one to all digits."""
+    rows, labels, text = task((8, 6, 4, 4))
+    keep = torch.ones(2, len(rows), dtype=torch.bool)
+    tensors = (torch.tensor(rows), torch.tensor(labels), torch.zeros_like(torch.tensor(text)))
+    given = problem_of(monkeypatch, *tensors, keep, penalty=penalty, tau=0.0)
+    assert given["start"].shape == (2, 4 * WIDTH)
+    assert curvatures(given).numpy() == pytest.approx(np.ones((2, 4 * WIDTH)), rel=0.01)
+
+
+def test_fit__a_start_that_is_sure_of_itself_does_not_make_the_first_step_too_long(monkeypatch):
+    """Without curvature of its own the loss counts a thousandth: rows of variance 1/3 give 2500 / 3000 beside 2."""
+    rows, labels = torch.eye(3), torch.tensor([0, 1, 2])
+    keep = torch.ones(1, 3, dtype=torch.bool)
+    given = problem_of(monkeypatch, rows, labels, 1000 * rows, keep, penalty=1.0)
+    assert curvatures(given).numpy() == pytest.approx(np.full((1, 9), 2 / (2500 / 3000 + 2)), rel=1e-3)
+
+
+def test_fit__ends_a_hundred_thousandth_of_a_nat_above_the_minimum(monkeypatch):
+    """With unknowns of curvature 1 that is half the square of the gradient's norm."""
+    rows, labels, text = (torch.tensor(array) for array in task((8, 6, 4, 4)))
+    given = problem_of(monkeypatch, rows, labels, text, torch.ones(1, len(rows), dtype=torch.bool), penalty=0.1)
+    assert given["limits"] == {"max_iter": 60, "tolerance": pytest.approx(2e-5)}

@@ -136,3 +136,21 @@ def test_evaluate_predictions__macro_ignores_the_order_of_rows(order):
 def test_calibration_error__certainty_shares_the_last_bin():
     probabilities = np.array([[1.0, 0.0], [0.95, 0.05]])
     assert calibration_error(probabilities, np.array([1, 0])) == pytest.approx(abs(1 / 2 - (1.0 + 0.95) / 2))
+
+
+def test_calibration_error__each_of_the_fifteen_bins_counts_for_itself():
+    """One row in the middle of every bin, right and wrong in turn: rows of two bins together would make up for it."""
+    confidence = (np.arange(15) + 0.5) / 15
+    n_classes = 60  # the confidence of the first bin, 1/30, still is the largest of its row
+    probabilities = np.tile((1 - confidence)[:, None] / (n_classes - 1), n_classes)
+    probabilities[:, 0] = confidence
+    labels = np.arange(15) % 2
+    expected = np.abs((labels == 0) - confidence).mean()
+    assert calibration_error(probabilities, labels) == pytest.approx(expected)
+
+
+def test_evaluate_predictions__a_class_of_one_test_row_counts_like_the_others():
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4]])
+    figures = evaluate_predictions(probabilities, np.array([0, 0, 1]), [9, 5], names(2))
+    assert figures["macro_accuracy"] == 0.5
+    assert figures["medium_accuracy"] == 0.0

@@ -126,6 +126,8 @@ def test_clearly_lower__is_more_than_two_standard_errors():
     # Weights count: the last row alone is no evidence.
     assert not _clearly_lower(zeros, gains, torch.tensor([0.0, 0.0, 0.0, 1.0]).double())
     assert not _clearly_lower(zeros[:1], gains[:1], ones[:1])
+    # Two rows are the fewest that have a standard error.
+    assert _clearly_lower(zeros[:2], gains[:2], ones[:2])
 
 
 def test_fit__without_paf_prototypes_stay_at_what_text_predicts():
@@ -354,3 +356,15 @@ def test_fit__tells_of_its_end():
     METHOD.fit(data, UlfineSettings(rounds=200), 0, Told())
     assert steps[-1] == ("training", 201, 201)
     assert len(steps) < 150
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_fit__labelled_rows_of_zeros_teach_nothing(text):
+    """Nor do they stop the fit: without direction they have no axes to learn along."""
+    data, rows, _ = world()
+    blind = dataclasses.replace(
+        data, features=torch.zeros_like(data.features), unlabelled=data.unlabelled[:0], text=data.text if text else None
+    )
+    model = fit(blind).model
+    assert torch.isfinite(model(rows)).all()
+    assert torch.equal(model.probe, model.text if text else torch.zeros_like(model.probe))

@@ -156,3 +156,19 @@ def test_choose_settings__each_seed_for_itself(criterion):
     assert [choice.index for choice in found] == [2, 0, 1]
     accuracies = torch.tensor([choice.macro_accuracy for choice in found])
     assert accuracies.numpy() == pytest.approx(np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+
+
+def test_choose_settings__the_best_of_one_seed_is_no_bar_for_another():
+    """Half of the rows is the best that the first seed reaches; the other seed reaches all."""
+    training = data([0, 0, 0, 1, 1, 1])
+    right = 3.0 * torch.nn.functional.one_hot(training.labels, 2)
+    one_class = torch.tensor([[5.0, 0.0]]).expand(6, 2)
+    wrong = right.flip(1)
+
+    def fold_logits(keeps):
+        yield [logits[~keep] for logits, keep in zip((wrong, right), keeps, strict=True)]
+        yield [logits[~keep] for logits, keep in zip((one_class, wrong), keeps, strict=True)]
+
+    found = choose_settings(training, fold_logits, n_settings=2, default=0, n_folds=3, seeds=[0, 1])
+    assert [choice.index for choice in found] == [1, 0]
+    assert [choice.macro_accuracy for choice in found] == [pytest.approx([0.0, 0.5]), pytest.approx([1.0, 0.0])]

@@ -90,6 +90,17 @@ def test_free_bytes__within_the_limit_of_an_older_container(tmp_path, monkeypatc
     assert free_bytes() == free
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_free_bytes__a_container_without_a_limit_is_not_asked_in_the_older_way(tmp_path, monkeypatch):
+    """Systems that mount both versions may leave old figures in the folders of version 1."""
+    monkeypatch.setattr(of_memory, "_CGROUP", tmp_path)
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("10000\n")
+    (tmp_path / "memory" / "memory.usage_in_bytes").write_text("6000\n")
+    assert free_bytes() > 10**6
+
+
 def test_readable():
     assert [readable(n) for n in (4e9, 10_240_000_000, 81_920_000)] == ["4.0 GB", "10.2 GB", "82 MB"]
     assert [readable(n) for n in (10**9, 999_000_000)] == ["1.0 GB", "999 MB"]

@@ -55,6 +55,30 @@ def test_split__same_blocks_as_a_tensor(sharded: FeatureCache, size: int):
         assert torch.equal(block, expected)
 
 
+def reads_of(streamed: StreamedRows, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each later read takes."""
+    read, counts = streamed._read, []
+
+    def counted(rows: np.ndarray, view: int = 0) -> torch.Tensor:
+        counts.append(len(rows))
+        return read(rows, view)
+
+    monkeypatch.setattr(streamed, "_read", counted)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "size", "reads"), [(4300, 100, [600] * 7 + [100]), (4200, 250, [500] * 8 + [200]), (600, 600, [600])]
+)
+def test_split__reads_whole_blocks_once_and_no_more_than_may_be_read_at_once(
+    sharded: FeatureCache, monkeypatch: pytest.MonkeyPatch, n_rows: int, size: int, reads: list[int]
+):
+    streamed = StreamedRows(sharded, np.arange(n_rows), read_rows=600)
+    counts = reads_of(streamed, monkeypatch)
+    assert sum(map(len, streamed.split(size))) == n_rows
+    assert counts == reads
+
+
 def test_getitem__rows_in_any_order(sharded: FeatureCache):
     split = sharded.read_split(None)
     loaded = load_training_data(sharded, split).all_unlabelled
@@ -128,6 +152,31 @@ def test_batches__each_pass_has_every_row_once_in_a_seeded_order(sharded: Featur
     assert len((first[:100] // 256).unique()) >= 4
     assert len((first[:1000] // 256).unique()) <= 5
     assert [len(batch) for batch in draw(0, 100)] == [100] * 100
+
+
+@pytest.mark.parametrize(("batch_size", "window"), [(400, 800), (700, 700), (1500, 1500)])
+def test_batches__a_window_holds_whole_batches_and_one_at_least(
+    sharded: FeatureCache, monkeypatch: pytest.MonkeyPatch, batch_size: int, window: int
+):
+    streamed = StreamedRows(sharded, np.arange(4300), read_rows=1000)
+    counts = reads_of(streamed, monkeypatch)
+    _ = streamed[next(streamed.batches(batch_size, torch.Generator().manual_seed(0)))]
+    assert counts == [window]
+
+
+def test_batches__leave_out_what_is_left_over_at_the_end_of_a_pass(sharded: FeatureCache):
+    """4,300 rows make fourteen batches of 300, and 100 rows are left over."""
+    streamed = StreamedRows(sharded, np.arange(4300), read_rows=1000)
+    drawn = list(islice(streamed.batches(300, torch.Generator().manual_seed(0)), 28))
+    assert [len(batch) for batch in drawn] == [300] * 28
+    for a_pass in (drawn[:14], drawn[14:]):
+        assert len(torch.cat(a_pass).unique()) == 4200
+
+
+def test_batches__of_fewer_rows_than_a_batch_have_them_all(sharded: FeatureCache):
+    streamed = StreamedRows(sharded, np.arange(40), read_rows=1000)
+    for batch in islice(streamed.batches(100, torch.Generator().manual_seed(0)), 3):
+        assert batch.sort().values.tolist() == list(range(40))
 
 
 def test_batches__rows_come_from_one_read(sharded: FeatureCache):

@@ -6,6 +6,7 @@ import torch
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
+from ulfine_fast.rows.streamed_rows import StreamedRows
 from ulfine_fast.rows.training_data import TrainingData, load_training_data, make_training_data
 
 
@@ -109,3 +110,32 @@ def test_load_training_data__strong_views_of_the_unlabelled_rows_alone(make_cach
     assert (strong.dtype, strong.shape) == (torch.float16, (3, 2, 4))
     assert strong.float().numpy() == pytest.approx(unit[:, 1:], abs=2e-3)
     assert data.unlabelled.numpy() == pytest.approx(unit[:, 0], abs=2e-3)
+
+
+def test_make_training_data__a_dimension_that_no_text_uses_is_no_text_of_zeros():
+    data = make_training_data(**arrays(text=np.eye(4)[:3]))
+    assert data.text is not None
+    assert torch.equal(data.text, torch.eye(4)[:3])
+
+
+def test_all_unlabelled__are_the_rows_themselves_or_what_they_would_take(opened: FeatureCache):
+    data = make_training_data(**arrays())
+    assert data.all_unlabelled is data.unlabelled
+    # A million rows of 16 numbers of 4 bytes.
+    data = load_training_data(opened, opened.read_split("lt"))
+    many = dataclasses.replace(data, unlabelled=StreamedRows(opened, np.zeros(10**6, np.int64)))
+    with pytest.raises(UlfineError, match=r"needs all 1000000 unlabelled rows at once \(64 MB\)"):
+        _ = many.all_unlabelled
+
+
+def test_load_training_data__does_not_read_rows_that_stay_on_the_disk(opened: FeatureCache, monkeypatch):
+    split, read, asked = opened.read_split("lt"), opened.features, []
+
+    def features(rows, view=0):
+        asked.extend(rows.tolist())
+        return read(rows, view)
+
+    monkeypatch.setattr(opened, "features", features)
+    data = load_training_data(opened, split, streams=True)
+    assert asked == split.labelled.tolist()
+    assert len(data.unlabelled) == len(split.unlabelled) > 0

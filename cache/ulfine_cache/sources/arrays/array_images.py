@@ -110,7 +110,8 @@ class ArrayImages:
 
     def _load(self, name: str) -> npt.NDArray[Any]:
         try:
-            with np.load(self._path, allow_pickle=False) as file:
+            # Opened here: numpy leaves a damaged archive open.
+            with self._path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return file[name]
         except (ValueError, EOFError, KeyError) as error:
             raise OSError(f"its array {name} is damaged") from error

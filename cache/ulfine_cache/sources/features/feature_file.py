@@ -91,22 +91,26 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
         raise UlfineError(f"no file {path}: expected an .npz file with the arrays features and labels")
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise UlfineError(f"{path} is not an .npz file: save it with numpy.savez(file, features=..., labels=...)")
-        with loaded:
-            arrays = {}
-            for name in loaded.files:
-                try:
-                    arrays[name] = loaded[name]
-                except ValueError as error:
-                    if "pickle" not in str(error) and "Object arrays" not in str(error):
-                        raise
-                    raise UlfineError(
-                        f"{path}: {name} is an array of Python objects, which can hide code: "
-                        "save text as a string array and numbers as a numeric one"
-                    ) from error
-            return arrays
+        # Opened here: numpy leaves a damaged archive open.
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise UlfineError(
+                    f"{path} is not an .npz file: save it with numpy.savez(file, features=..., labels=...)"
+                )
+            with loaded:
+                arrays = {}
+                for name in loaded.files:
+                    try:
+                        arrays[name] = loaded[name]
+                    except ValueError as error:
+                        if "pickle" not in str(error) and "Object arrays" not in str(error):
+                            raise
+                        raise UlfineError(
+                            f"{path}: {name} is an array of Python objects, which can hide code: "
+                            "save text as a string array and numbers as a numeric one"
+                        ) from error
+                return arrays
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UlfineError(f"{path} cannot be read as an .npz file: {str(error).splitlines()[0]}") from error
 
