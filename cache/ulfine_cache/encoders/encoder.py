@@ -14,6 +14,7 @@ from torch.nn import functional
 from ulfine_cache.encoders.device import DTYPES, choose_device, choose_precision
 from ulfine_cache.encoders.image_tower import ImageTower
 from ulfine_cache.encoders.lean_tower import lean
+from ulfine_cache.encoders.picture_choice import PictureOptions
 from ulfine_cache.encoders.projection import Projection, split_projection
 from ulfine_cache.encoders.timm_model import TimmImageModel
 from ulfine_cache.encoders.weights import load_model, load_tokenizer
@@ -76,6 +77,7 @@ class ClipEncoder:
         device: str = "auto",
         precision: str = "auto",
         *,
+        pictures: PictureOptions | None = PictureOptions(),  # noqa: B008
         progress: Progress = Silent(),  # noqa: B008
     ) -> Self:
         """Load a model.
@@ -85,15 +87,17 @@ class ClipEncoder:
             pretrained: An open_clip tag or a local checkpoint file; not looked at where `model` brings its weights.
             device: "auto", "cpu", "cuda", "cuda:1" or "mps".
             precision: "auto", "fp32", "bf16" or "fp16".
+            pictures: What is asked for about pictures; None where `preprocess_with` follows, so that weights from a
+                file need not say how they are made.
             progress: Receives notes on what was chosen.
 
         Raises:
-            UsageError: Model, tag, device or precision are unknown.
+            UsageError: Model, tag, device or precision are unknown, or nothing says how pictures are made.
             UlfineError: Weights cannot be had or do not fit, or the device is not there.
         """
         chosen = choose_device(device)
         number_format = choose_precision(precision, chosen)
-        loaded, origin = load_model(model, pretrained, progress=progress)
+        loaded, origin = load_model(model, pretrained, pictures=pictures, progress=progress)
         encoder = cls(loaded, model, origin, chosen, number_format)
         where = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{torch.get_num_threads()} threads"
         progress.note(f"encoder: {model} {origin} on {chosen} ({where}), {number_format}".replace("  ", " "))
@@ -243,14 +247,16 @@ def load_encoder(
         raise UlfineError("the features were imported, their encoder is not known: images cannot be encoded alike")
     model, pretrained = str(attributes["model"]), str(attributes.get("pretrained", ""))
     precision = precision or str(attributes.get("precision") or "auto")
-    encoder = ClipEncoder.load(model, pretrained, device, precision, progress=progress)
+    recorded = attributes.get("preprocess")
+    pictures = None if recorded else PictureOptions()
+    encoder = ClipEncoder.load(model, pretrained, device, precision, pictures=pictures, progress=progress)
     if encoder.weights_hash != attributes["weights_hash"]:
         raise UlfineError(
             f"the weights {pretrained or model} are not those that made the cache (hash {encoder.weights_hash[:12]} "
             f"instead of {str(attributes['weights_hash'])[:12]}): make the cache again or bring the old file back"
         )
-    if attributes.get("preprocess"):
-        encoder.preprocess_with(Preprocess.from_json(str(attributes["preprocess"])))
+    if recorded:
+        encoder.preprocess_with(Preprocess.from_json(str(recorded)))
     return encoder
 
 
