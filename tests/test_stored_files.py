@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.stage_one import cache_features
+from ulfine_cache.store.layout import SCHEMA_VERSION
 from ulfine_cache.verify import verify
 from ulfine_exports.export import export_onnx
 from ulfine_exports.onnx_classifier import OnnxClassifier
@@ -33,8 +35,10 @@ def features() -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def test_stored__there_is_a_version_1():
-    assert (STORED / "version-1").is_dir()
+def test_stored__there_is_every_version():
+    assert sorted(path.name for path in STORED.glob("version-*")) == [
+        f"version-{number}" for number in range(1, SCHEMA_VERSION + 1)
+    ]
 
 
 def test_cache__is_read(stored, features):
@@ -90,6 +94,30 @@ def test_cache__of_pictures_is_read_and_gone_on_with(stored, tmp_path):
     )
     assert figures["shards_encoded"] == 0
     assert [path.read_bytes() for path in cache.shard_paths] == before
+
+
+def test_cache__of_pictures_grows(stored, tmp_path):
+    pictures = Path(shutil.copytree(STORED / "pictures", tmp_path / "pictures"))
+    for path in pictures.rglob("*.png"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    before = FeatureCache.open(stored / "pictures-cache").features(view=1)
+    (pictures / "azure").mkdir()
+    (pictures / "red" / "0.png").rename(pictures / "azure" / "0.png")
+    options = {"model": "builtin:tiny", "device": "cpu", "precision": "fp32", "views": "weak-strong:1"}
+    options |= {"pre_projection": True, "shard_size": 4, "batch_size": 2}
+    figures = cache_features(source=pictures, out=stored / "pictures-cache", **options)
+    assert (figures["images_encoded"], figures["images_kept"]) == (0, 6)
+    cache = FeatureCache.open(stored / "pictures-cache")
+    assert cache.class_names == ["azure", "blue", "red"]
+    assert cache.labels.tolist() == [0, 1, 1, 1, 2, 2]
+    assert (cache.features(view=1) == before[[3, 0, 1, 2, 4, 5]]).all()
+
+
+def test_cache__damaged_shard_is_made_again_or_explained(stored, tmp_path):
+    shard = stored / "cache" / "shards" / "00000.h5"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(UlfineError, match=r"cannot be made again"):
+        verify(cache=stored / "cache", repair=True)
 
 
 def test_run__is_read(stored, features):

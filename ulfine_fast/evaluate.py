@@ -78,6 +78,11 @@ def evaluate(
         name = own if own in opened.split_names() else None
     rows = opened.read_split(name)
     _check_test_rows(loaded, opened, rows)
+    if grown_since(loaded, opened):
+        progress.note(
+            f"{opened.path} has changed since {loaded.path} was fitted: images that it was fitted on may be among the test "
+            "rows now, and it would look better than it is; fit again"
+        )
     progress.note(f"judging {loaded.path} on {len(rows.test)} test rows of {opened.path}")
     threshold = loaded.config["settings"].get("threshold")
     views = choose_views("auto", loaded.views, opened)
@@ -125,6 +130,13 @@ def _check_test_rows(run: Run, cache: FeatureCache, split: Split) -> None:
             f"the run {run.path} was fitted on {len(seen)} of the {len(split.test)} test rows of {where} and would "
             "look better than it is: take the split it was fitted on, or one of the same --seed and --test-per-class"
         )
+
+
+def grown_since(run: Run, cache: FeatureCache) -> bool:
+    """Say whether a cache is the one that a run was fitted on, with other rows in it by now."""
+    made = run.cache
+    same_place = made is not None and Path(made["path"]).resolve() == cache.path.resolve()
+    return made is not None and same_place and made["fingerprint"] != cache.fingerprint
 
 
 def fitted_split(run: Run, cache: FeatureCache) -> Split | None:

@@ -32,7 +32,7 @@ def import_features(
     Features and text prototypes are brought to unit norm. Importing the same file again changes nothing.
 
     Args:
-        file: An ``.npz`` file with features, labels (-1: unlabelled); text_features, class_names, split, paths, views
+        file: An ``.npz`` file with features, labels (-1: unlabelled); text_features, class_names, set, paths, views
             if known.
         out: Directory of the cache.
         text_features: Name of the array with the text prototypes, or ``none`` to use none.
@@ -53,24 +53,20 @@ def import_features(
     from ulfine_cache.sources.features.feature_file import read_feature_file
     from ulfine_cache.store.digest_file import file_sha256
     from ulfine_cache.store.lock import writing
-    from ulfine_cache.store.plan import refuse_other_plan
+    from ulfine_cache.store.same_request import refuse_other_request
 
     content = read_feature_file(file, text_features=text_features)
     if content.ignored:
         progress.note(f"not read from {file.name}: {', '.join(content.ignored)}")
     for line in content.notes:
         progress.note(line)
-    plan = {
-        "made by": "import-features",
-        "file": file_sha256(file),
-        "text features": text_features,
-    }
+    request = {"command": "import-features", "sha256": file_sha256(file), "text_features": text_features}
     with writing(out):
-        refuse_other_plan(out, plan)
+        refuse_other_request(out, request)
         if _is_complete(out, index):
             progress.note(f"{out} is complete: nothing to do")
         else:
-            _write(file, out, index, content, plan, progress)
+            _write(file, out, index, content, request, progress)
     cache = FeatureCache.open(out)
     own = cache.read_split(None)
     return {
@@ -96,7 +92,9 @@ def _is_complete(out: Path, index: str) -> bool:
     return has_index(cache, index)
 
 
-def _write(file: Path, out: Path, index: str, content: FeatureFile, plan: dict[str, Any], progress: Progress) -> None:
+def _write(
+    file: Path, out: Path, index: str, content: FeatureFile, request: dict[str, Any], progress: Progress
+) -> None:
     from ulfine_cache.atomic import make_directory, remove_partial_files
     from ulfine_cache.search.index import check_index, index_cache
     from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
@@ -111,7 +109,7 @@ def _write(file: Path, out: Path, index: str, content: FeatureFile, plan: dict[s
     remove_partial_files(out)
     remove_partial_files(out / SHARDS)
     paths = []
-    for number, shard in enumerate(_shards(content, plan)):
+    for number, shard in enumerate(_shards(content, request)):
         paths.append(shard_path(out, number))
         write_shard(paths[-1], shard)
         progress.update("importing", min((number + 1) * SHARD_ROWS, len(content.labels)), len(content.labels))
@@ -124,9 +122,8 @@ def _write(file: Path, out: Path, index: str, content: FeatureFile, plan: dict[s
         "precision": "",
         "views": content.views,
         "source": str(file.resolve()),
-        "request": json.dumps(
-            {"file": str(file.resolve()), "sha256": plan["file"], "text_features": plan["text features"]}
-        ),
+        "request": json.dumps(request, sort_keys=True),
+        "call": json.dumps({"file": str(file.resolve())}),
         "templates": "",
         **index_cache(out, paths, index, progress=progress).attributes(),
     }
@@ -134,7 +131,7 @@ def _write(file: Path, out: Path, index: str, content: FeatureFile, plan: dict[s
     write_cache_file(out, paths, CacheContent(content.class_names, attributes, text), progress=progress)
 
 
-def _shards(content: FeatureFile, plan: dict[str, Any]) -> Iterator[Shard]:
+def _shards(content: FeatureFile, request: dict[str, Any]) -> Iterator[Shard]:
     import numpy as np
 
     from ulfine_cache.store.shards import Shard, content_hash
@@ -152,5 +149,5 @@ def _shards(content: FeatureFile, plan: dict[str, Any]) -> Iterator[Shard]:
             paths=content.paths[rows],
             set_names=content.set_names[rows],
             hashes=[content_hash(row.tobytes()) for row in features],
-            plan=plan,
+            request=request,
         )

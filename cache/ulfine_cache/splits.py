@@ -102,7 +102,7 @@ def make_split(
     given = {**locals()}  # as the signature names them
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splitting.split_draw import draw_split
-    from ulfine_cache.splitting.split_file import write_split
+    from ulfine_cache.splitting.split_file import is_outdated, write_split
     from ulfine_cache.splitting.split_presets import check_drawn, check_preset, find_preset, list_presets
     from ulfine_cache.splitting.split_protocol import protocol_values
 
@@ -125,6 +125,10 @@ def make_split(
         split.protocol["preset"] = chosen.name
     if name in opened.split_names():
         _check_same_protocol(opened, name, parameters)
+        if is_outdated(opened.path, name, opened.fingerprint):
+            progress.note(
+                f"split {name!r} was drawn from what {cache} held before: it is drawn again from its rows now"
+            )
     path = write_split(opened.path, split, opened.fingerprint)
     drawn = split.protocol["drawn"]
     if drawn["clipped"]:
@@ -156,11 +160,11 @@ def _parameters(given: dict[str, Any], preset: Preset | None) -> SplitProtocol:
 
 
 def _check_same_protocol(cache: FeatureCache, name: str, wanted: SplitProtocol) -> None:
-    from ulfine_cache.splitting.split_file import split_path
+    from ulfine_cache.splitting.split_file import read_protocol, split_path
     from ulfine_cache.splitting.split_protocol import SplitProtocol, protocol_values
 
     # Splits drawn by earlier versions do not name what came later: those values are the defaults.
-    known = {key: value for key, value in cache.read_split(name).protocol.items() if key in SplitProtocol.model_fields}
+    known = {key: value for key, value in read_protocol(cache.path, name).items() if key in SplitProtocol.model_fields}
     found = protocol_values(SplitProtocol.checked(**known))
     values = protocol_values(wanted).items()
     changes = [f"{key}: {found[key]} -> {value}" for key, value in values if found[key] != value]

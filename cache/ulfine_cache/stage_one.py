@@ -46,8 +46,9 @@ def cache_features(
     """Encode images with a frozen CLIP into a cache.
 
     An interrupted run goes on where it stopped when the same command is given again, and ends with the same bytes of
-    features; when all is done, it does nothing. Images that changed since are encoded again, with their whole shard. An
-    image that cannot be read is listed in ``skipped.csv`` with the reason.
+    features; when all is done, it does nothing. Where images were added, changed, moved, relabelled or removed since,
+    only those whose bytes are new are encoded. An image that cannot be read is listed in ``skipped.csv`` with the
+    reason.
 
     Args:
         source: Folder with one folder of images per class, and ``unlabelled/``, or ``train/``, ``val/``, ``test/`` of
@@ -90,7 +91,8 @@ def cache_features(
 
     Returns:
         Figures: cache, images, rows, skipped, classes, labelled, unlabelled, val, test, views, features, model,
-        pretrained, precision, device, batch_size, index, shards, shards_encoded, seconds, images_per_second (of this
+        pretrained, precision, device, batch_size, index, shards, shards_encoded, images_encoded, images_kept
+            (found among those encoded before), seconds, images_per_second (of this
         call), sets, class_counts, skipped_reasons, ignored and warnings
         (`ulfine_cache.sources.understood.understood`).
 
@@ -145,10 +147,12 @@ def cache_features(
         "pretrained": encoder.pretrained,
         "precision": encoder.precision,
         "device": str(encoder.device),
-        "batch_size": request.plan["batch size"],
+        "batch_size": request.record["batch_size"],
         "index": cache.attributes["index"],
         "shards": len(cache.shard_paths),
         "shards_encoded": encoded.shards,
+        "images_encoded": encoded.images,
+        "images_kept": encoded.kept,
         "seconds": round(seconds, 3),
         "images_per_second": round(encoded.images / encoded.seconds, 1) if encoded.images else 0.0,
         **understood(cache.class_names, cache.labels, cache.set_names, images.account, reasons),

@@ -109,12 +109,12 @@ def test_parquet__one_table(made, tmp_path):
     cache, features, labels, names, sets = made
     convert(cache=cache, to="parquet", out=tmp_path / "out", view=1)
     table = parquet.read_table(tmp_path / "out" / "features.parquet")
-    assert table.column_names == ["path", "label", "class_name", "split", "feature"]
+    assert table.column_names == ["path", "label", "class_name", "set", "feature"]
     assert str(table.schema.field("feature").type) == f"fixed_size_list<element: float>[{WIDTH}]"
     np.testing.assert_array_equal(np.array(table["feature"].to_pylist(), np.float16), features[:, 1])
     assert table["label"].to_pylist() == [None if label < 0 else label for label in labels]
     assert table["class_name"].to_pylist()[:4] == [None, "ash", "birch", "weiße Tanne"]
-    assert table["split"].to_pylist() == sets
+    assert table["set"].to_pylist() == sets
     assert table["path"].to_pylist() == [r"ash/\xe4" + "\n.jpg" if name == ODD else name for name in names]
 
 
@@ -126,7 +126,7 @@ def test_clip_retrieval__layout(made, tmp_path):
     np.testing.assert_array_equal(embeddings, features[:, 0])
     np.testing.assert_allclose(np.linalg.norm(embeddings.astype(np.float32), axis=1), 1, atol=1e-3)
     table = parquet.read_table(tmp_path / "out" / "metadata" / "metadata_0.parquet")
-    assert table.column_names == ["image_path", "class_name", "split"]
+    assert table.column_names == ["image_path", "class_name", "set"]
     assert table["image_path"].to_pylist()[:3] == names[:3]
     assert table["class_name"].to_pylist()[:2] == ["", "ash"]
 

@@ -39,7 +39,7 @@ def a_shard(features, labels, start=0):
         set_names=[("", "train", "val", "test")[(start + k) % 4] for k in range(count)],
         hashes=[f"{start + k:032x}" for k in range(count)],
         skipped=[("bad.jpg", 'why, oh "why"')] if start else [],
-        plan={"made by": "test"},
+        request={"command": "test"},
     )
 
 
@@ -128,9 +128,9 @@ def test_cache_file__opens_with_h5py_alone_after_a_move(cache, tmp_path, monkeyp
         np.testing.assert_array_equal(file["features"][:], features)
         np.testing.assert_array_equal(file["label"][:], labels)
         assert [name.decode() for name in file["path"][:]][3] == "klasse/äää3.jpg"
-        assert file["split"][1] == b"train"
+        assert file["set"][1] == b"train"
         assert file["hash"][7] == f"{7:032x}".encode()
-        assert file.attrs["schema_version"] == 1
+        assert file.attrs["schema_version"] == 2
     assert FeatureCache.open(tmp_path / "far" / "away").features().shape == (20, 6)
 
 
@@ -153,7 +153,7 @@ def test_read_shard__round_trip(tmp_path):
     np.testing.assert_array_equal(read.features, shard.features)
     assert list(read.paths) == list(shard.paths)
     assert read.skipped == [("bad.jpg", 'why, oh "why"')]
-    assert read_header(tmp_path / "s.h5").plan == {"made by": "test"}
+    assert read_header(tmp_path / "s.h5").request == {"command": "test"}
 
 
 def test_features_pre__rows_views_and_prototypes(tmp_path):
@@ -190,7 +190,7 @@ def test_features_pre__absent(cache):
     with h5py.File(folder / "cache.h5") as file:
         assert not [name for name in file if name.endswith("_pre")]
     with h5py.File(folder / "shards" / "00000.h5") as file:
-        assert sorted(file) == ["features", "hash", "label", "path", "skipped_path", "skipped_reason", "split"]
+        assert sorted(file) == ["features", "hash", "label", "path", "set", "skipped_path", "skipped_reason"]
 
 
 def test_features_pre__missing_in_one_shard_only(tmp_path):

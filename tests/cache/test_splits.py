@@ -265,6 +265,23 @@ def test_read_split__missing_damaged_or_foreign(cache):
         opened.read_split("lt")
 
 
+def test_make_split__draws_again_where_the_cache_has_changed(cache):
+    from tests.cache.conftest import Recorder
+
+    make_split(cache=cache, name="lt", labelled_max=10, imbalance=5)
+    drawn = (cache / "splits" / "lt.h5").read_bytes()
+    (cache / "splits" / "lt.h5.sha256").unlink()
+    with h5py.File(cache / "splits" / "lt.h5", "r+") as file:
+        file.attrs["fingerprint"] = "0" * 64
+    recorder = Recorder()
+    make_split(cache=cache, name="lt", labelled_max=10, imbalance=5, progress=recorder)
+    assert (cache / "splits" / "lt.h5").read_bytes() == drawn
+    assert any("drawn again" in note for note in recorder.notes)
+    recorder.notes.clear()
+    make_split(cache=cache, name="lt", labelled_max=10, imbalance=5, progress=recorder)
+    assert not any("drawn again" in note for note in recorder.notes)
+
+
 def test_make_split__keeps_a_split_of_another_protocol(cache):
     first = make_split(cache=cache, name="lt", labelled_max=4, imbalance=2)
     before = (cache / "splits" / "lt.h5").read_bytes()

@@ -11,6 +11,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.stage_one import cache_features
 from ulfine_cache.store.shards import read_header, shard_path
+from ulfine_cache.store.versions import call_of
 
 
 def shard_bytes(cache):
@@ -44,7 +45,7 @@ def test_batch_size__is_found_once_and_kept(run, tmp_path):
     shard_path(out, 1).unlink()
     before = shard_bytes(out)
     assert run(out=out, batch_size="auto")["batch_size"] == 2
-    assert read_header(shard_path(out, 1)).plan["batch size"] == 2
+    assert read_header(shard_path(out, 1)).request["batch_size"] == 2
     assert shard_bytes(out)["00000.h5"] == before["00000.h5"]
 
 
@@ -74,13 +75,16 @@ def test_request__makes_the_same_cache_again(run, photos, tmp_path, monkeypatch)
     run(out=Path("cache"), batch_size="auto", pre_projection=True, **relative)
     monkeypatch.chdir(photos)
     first = FeatureCache.open(tmp_path / "cache")
-    request = json.loads(first.attributes["request"])
-    paths = {name: Path(request[name]) for name in ("source", "classes")}
-    cache_features(out=tmp_path / "again", **(request | paths))
+    call = call_of(first.attributes) or {}
+    paths = {name: Path(call[name]) for name in ("source", "classes")}
+    cache_features(out=tmp_path / "again", **(call | paths))
     again = FeatureCache.open(tmp_path / "again")
     assert shard_bytes(tmp_path / "again") == shard_bytes(tmp_path / "cache")
     assert again.fingerprint == first.fingerprint
-    assert again.attributes["request"] == first.attributes["request"]
+    for name in ("request", "call"):
+        assert again.attributes[name] == first.attributes[name]
+    # Nothing is said twice.
+    assert not set(json.loads(first.attributes["call"]).items()) & set(json.loads(first.attributes["request"]).items())
 
 
 def test_classes__that_are_numbers_are_pointed_out(run, photos, tmp_path, recorder):

@@ -75,6 +75,26 @@ def test_evaluate__cache_that_moved(run, moved, tmp_path):
     assert evaluate(run=run, cache=tmp_path / "elsewhere")["test_rows"] == 60
 
 
+def test_evaluate__says_that_the_cache_has_changed(run, moved):
+    import h5py
+
+    class Notes(list):
+        note = list.append
+
+        def update(self, *_, **__):
+            pass
+
+    notes = Notes()
+    evaluate(run=run, progress=notes)
+    assert not [note for note in notes if "has changed since" in note]
+    (moved / "cache.h5.sha256").unlink()
+    with h5py.File(moved / "cache.h5", "r+") as file:
+        file.attrs["fingerprint"] = "0" * 64
+    make_split(cache=moved, name="lt", labelled_max=20, imbalance=5.0, unlabelled="reversed", test_per_class=10)
+    evaluate(run=run, progress=notes)
+    assert [note for note in notes if "has changed since" in note]
+
+
 def test_evaluate__new_photographs_of_the_same_model(run, make_cache, clusters):
     features, labels, text = clusters(3, seed=0)
     cache = make_cache(

@@ -10,6 +10,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.store.datasets import UNREADABLE, dataset, decode, open_for_reading
 from ulfine_cache.store.shards import damaged
+from ulfine_cache.store.versions import set_dataset
 
 BLOCK_ROWS = 8192
 
@@ -51,12 +52,12 @@ def row_blocks(
         >>> sum(len(block.features) for block in row_blocks(cache, 0)) == len(cache.labels)
         True
     """
-    names = ("features_pre" if pre_projection else "features", "label", "path", "split")
     for path in cache.shard_paths:
         try:
             with open_for_reading(path) as file:
                 if not dataset(file, "label").shape[0]:
                     continue  # a shard without rows has no dataset of features before the projection
+                names = ("features_pre" if pre_projection else "features", "label", "path", set_dataset(file))
                 parts = [dataset(file, name) for name in names]
                 for start in range(0, parts[0].shape[0], rows):
                     part = slice(start, start + rows)

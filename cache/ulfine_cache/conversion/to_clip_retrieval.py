@@ -40,7 +40,7 @@ def write_clip_retrieval(
         OSError: The folder cannot be written.
     """
     pyarrow, parquet = require_pyarrow("--to clip-retrieval")
-    schema = pyarrow.schema([(name, pyarrow.string()) for name in ("image_path", "class_name", "split")])
+    schema = pyarrow.schema([(name, pyarrow.string()) for name in ("image_path", "class_name", "set")])
     for name in ("img_emb", "metadata"):
         (folder / name).mkdir()
     counts = [min(partition_rows, cache.n_rows - start) for start in range(0, cache.n_rows, partition_rows)]
@@ -84,5 +84,5 @@ def _metadata(cache: FeatureCache, block: RowBlock) -> dict[str, list[str]]:
     return {
         "image_path": [str(source / path) for path in paths] if source.is_dir() else paths,
         "class_name": [cache.class_names[label] if label >= 0 else "" for label in block.labels],
-        "split": list(block.set_names),
+        "set": list(block.set_names),
     }

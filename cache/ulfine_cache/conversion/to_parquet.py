@@ -39,7 +39,7 @@ def write_parquet(
             ("path", pyarrow.string()),
             ("label", pyarrow.int64()),
             ("class_name", pyarrow.string()),
-            ("split", pyarrow.string()),
+            ("set", pyarrow.string()),
             ("feature", pyarrow.list_(pyarrow.float32(), width)),
         ]
     )

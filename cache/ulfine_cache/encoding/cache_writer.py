@@ -1,6 +1,8 @@
 """Fill a cache directory: find what is missing, encode it shard by shard, and write what lies over all shards."""
 
+import json
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Sequence
@@ -14,17 +16,18 @@ from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.encoders.prompts import ClassText
 from ulfine_cache.encoding.batch_size import find_batch_size
 from ulfine_cache.encoding.decoding import PixelRecipe
+from ulfine_cache.encoding.former_rows import FormerRows, put_aside
 from ulfine_cache.encoding.pipeline import EncodedBlock, encode_blocks
 from ulfine_cache.encoding.request import Request
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.index import check_index, has_index, index_cache
-from ulfine_cache.sources.source import ImageSource, SourceItem, blocks_of, listing_digest
+from ulfine_cache.sources.source import ImageSource, SourceItem, blocks_of, listing_digest, stamp
 from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
 from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
-from ulfine_cache.store.layout import CACHE_FILE, SHARDS, SKIPPED_FILE
-from ulfine_cache.store.plan import refuse_other_plan
+from ulfine_cache.store.layout import CACHE_FILE, FORMER, SHARDS, SKIPPED_FILE
+from ulfine_cache.store.same_request import refuse_other_request, same_words
 from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
 from ulfine_cache.store.skipped import write_skipped
 from ulfine_cache.store.unit_norm import unit_norm
@@ -34,10 +37,18 @@ _MAX_WORKERS = 16
 
 @dataclass(frozen=True)
 class Encoded:
-    """What one call did itself: shards and images encoded, and the seconds that took."""
+    """What one call did itself.
+
+    Attributes:
+        shards: Shards written.
+        images: Images encoded for them.
+        kept: Images in them whose features were found among those of before.
+        seconds: How long that took.
+    """
 
     shards: int = 0
     images: int = 0
+    kept: int = 0
     seconds: float = 0.0
 
 
@@ -54,7 +65,7 @@ class CacheWriter:
         progress: Progress,
     ) -> None:
         self.request, self.source, self.encoder, self.progress = request, source, encoder, progress
-        self.texts, self.templates, self.plan = texts, templates, request.plan
+        self.texts, self.templates, self.record = texts, templates, request.record
         asked = request.arguments
         self.out: Path = asked["out"]
         self.index: str = asked["index"]
@@ -73,52 +84,67 @@ class CacheWriter:
             UlfineError: The directory holds features made in another way or cannot be written, or no image is readable.
         """
         out = self.out
-        refuse_other_plan(out, self.plan)
+        refuse_other_request(out, self.record)
         make_directory(out / SHARDS)
         for directory in (out, out / SHARDS):
             remove_partial_files(directory)
-        todo = self._missing()
+        todo, outdated = self._missing()
         if self.strict:
             self._refuse_skipped(todo)
-        surplus = sorted(set((out / SHARDS).glob("*.h5")) - set(self.paths))
-        if not todo and not surplus and self._is_complete():
+        outdated += sorted(set((out / SHARDS).glob("*.h5")) - set(self.paths))
+        if not todo and not outdated and self._is_complete():
+            shutil.rmtree(out / FORMER, ignore_errors=True)
             self.progress.note(f"{out} is complete: nothing to do")
             return Encoded()
         check_index(self.index, self.encoder.n_features)
         # While it is absent the cache is unfinished, which is what it is from here on.
         (out / CACHE_FILE).unlink(missing_ok=True)
-        for path in surplus:
-            path.unlink()
+        put_aside(out, outdated)
         # Before the images, because a tokenizer that cannot be had should not cost hours.
         text = self._encode_text()
-        self.plan["batch size"] = self.plan["batch size"] or find_batch_size(self.encoder)
+        self.record["batch_size"] = self.record["batch_size"] or find_batch_size(self.encoder)
         encoded = self._encode(todo)
         # The index may need the memory.
         self.encoder.release()
         self._finish(text)
+        shutil.rmtree(out / FORMER, ignore_errors=True)
+        if encoded.kept:
+            self.progress.note(
+                f"images encoded: {encoded.images:,}; found among those of before by what is in them: {encoded.kept:,}"
+            )
         return encoded
 
-    def _missing(self) -> list[int]:
-        """Return the shards to encode, and say how many are kept and how many are out of date."""
-        there, outdated, todo = 0, 0, []
+    def _missing(self) -> tuple[list[int], list[Path]]:
+        """Return the numbers of the shards to write, and the files among them whose images changed."""
+        there, damaged = 0, 0
+        todo: list[int] = []
+        outdated: list[Path] = []
         for number, (path, listing) in enumerate(zip(self.paths, self.listings, strict=True)):
             if not path.exists():
                 todo.append(number)
                 continue
             there += 1
             try:
-                current = read_header(path).listing == listing
+                header = read_header(path)
+                current = header.listing == listing and same_words(header.request, self.record)
                 current = current and not readable_again(self.source, self.blocks[number], read_skipped(path))
             except UlfineError:
-                current = False
-            if not current:
-                outdated += 1
+                damaged += 1
                 todo.append(number)
+                continue
+            if not current:
+                outdated.append(path)
+                todo.append(number)
+        if damaged:
+            self.progress.note(f"{damaged} shards are damaged: their images are encoded again")
         if outdated:
-            self.progress.note(f"{outdated} shards are encoded again: their images changed or they are damaged")
-        if there > outdated and todo:
-            self.progress.note(f"going on: {there - outdated} of {len(self.paths)} shards are complete")
-        return todo
+            self.progress.note(
+                f"{len(outdated)} shards are out of date (images were added, changed, moved, relabelled or removed, or "
+                "classes are called otherwise): what is new in them is encoded"
+            )
+        if there > len(outdated) + damaged and todo:
+            self.progress.note(f"going on: {there - len(outdated) - damaged} of {len(self.paths)} shards are complete")
+        return todo, outdated
 
     def _is_complete(self) -> bool:
         try:
@@ -162,19 +188,23 @@ class CacheWriter:
             blocks,
             self.encoder,
             self.recipe,
-            batch_size=self.plan["batch size"],
+            former=FormerRows(self.out),
+            batch_size=self.record["batch_size"],
             workers=self.workers,
             pre_projection=self.pre_projection,
             strict=self.strict,
             progress=self.progress,
         )
+        images = kept = 0
         with warnings.catch_warnings():
             # Pillow warns about odd metadata in readable images; what cannot be read is in skipped.csv.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             for number, block in zip(todo, encoded, strict=True):
                 refuse_vanished_source(self.source, self.blocks[number], block.skipped)
                 write_shard(self.paths[number], self._shard(self.listings[number], block))
-        return Encoded(len(todo), sum(map(len, blocks)), time.perf_counter() - started)
+                images += block.n_encoded
+                kept += len(block.images) - block.n_encoded
+        return Encoded(len(todo), images, kept, time.perf_counter() - started)
 
     def _shard(self, listing: str, block: EncodedBlock) -> Shard:
         items: list[SourceItem] = [image.item for image in block.images]
@@ -186,8 +216,9 @@ class CacheWriter:
             set_names=[item.set_name for item in items],
             hashes=[image.content for image in block.images],
             skipped=block.skipped,
+            stamps=[stamp(item) for item in items],
             listing=listing,
-            plan=self.plan,
+            request=self.record,
         )
 
     def _finish(self, text: TextPrototypes | None) -> None:
@@ -206,14 +237,15 @@ class CacheWriter:
             "model": encoder.model_name,
             "pretrained": encoder.pretrained,
             "weights_hash": encoder.weights_hash,
-            "preprocess": self.plan["preprocess"],
+            "preprocess": self.record["preprocess"],
             "precision": encoder.precision,
             "views": asked["views"],
-            "templates": self.plan["templates"],
+            "templates": self.record["templates"],
             "source": self.source.location,
             "shard_size": asked["shard_size"],
             "skipped": len(skipped),
-            "request": self.request.recorded(),
+            "request": json.dumps(self.record, sort_keys=True),
+            "call": json.dumps(self.request.call(), sort_keys=True),
             **index_cache(out, self.paths, self.index, progress=self.progress).attributes(),
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)

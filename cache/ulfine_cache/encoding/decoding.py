@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.atomic import reason
+from ulfine_cache.encoding.former_rows import FormerRows
 from ulfine_cache.pictures.pixels import UndecodableImage, decode
 from ulfine_cache.pictures.views import make_views
 from ulfine_cache.preprocess import Preprocess
@@ -50,19 +51,32 @@ class DecodedImage:
         pixels: uint8 (views, height, width, 3), or None.
         content: `content_hash` of the bytes, or "".
         problem: Why there are no pixels, or "".
+        former: Place among the rows that were encoded before, or None; it needs no pixels then.
     """
 
     item: SourceItem
     pixels: npt.NDArray[np.uint8] | None
     content: str = ""
     problem: str = ""
+    former: int | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is a picture in it, or was when the same bytes were encoded."""
+        return self.pixels is not None or self.former is not None
 
 
-def decode_item(source: ImageSource, recipe: PixelRecipe, item: SourceItem) -> DecodedImage:
-    """Read and decode one image; what is wrong with it becomes its `problem`."""
+def decode_item(
+    source: ImageSource, recipe: PixelRecipe, item: SourceItem, *, former: FormerRows | None = None
+) -> DecodedImage:
+    """Find among those encoded before, or else read and decode, one image; what is wrong becomes its `problem`."""
     try:
+        if former and (known := former.of_file(item)) is not None:
+            return DecodedImage(item, None, known[1], former=known[0])
         data = source.read(item)
         content = content_hash(data)
+        if former and (place := former.of_content(content)) is not None:
+            return DecodedImage(item, None, content, former=place)
         return DecodedImage(item, recipe.pixels(data, content), content)
     except UndecodableImage as error:
         return DecodedImage(item, None, problem=str(error))

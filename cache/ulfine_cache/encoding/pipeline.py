@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.encoding.decoding import DecodedImage, PixelRecipe, decode_item
+from ulfine_cache.encoding.former_rows import FormerRows
 from ulfine_cache.encoding.lanes import Lanes
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.pictures.views import check_views
@@ -34,12 +35,14 @@ class EncodedBlock:
         features: float16 (n, views, D), unit norm.
         features_pre: float16 (n, views, D_pre), unit norm, where it was asked for.
         skipped: (path, reason) of the others.
+        n_encoded: How many of the images were encoded, and not found among those of before.
     """
 
     images: Sequence[DecodedImage]
     features: npt.NDArray[np.float16]
     features_pre: npt.NDArray[np.float16] | None
     skipped: Sequence[tuple[str, str]]
+    n_encoded: int = 0
 
 
 def encode_blocks(
@@ -48,6 +51,7 @@ def encode_blocks(
     encoder: ClipEncoder,
     recipe: PixelRecipe,
     *,
+    former: FormerRows | None = None,
     batch_size: int,
     workers: int,
     pre_projection: bool = False,
@@ -65,6 +69,7 @@ def encode_blocks(
         blocks: The items of each block.
         encoder: What makes features.
         recipe: From bytes to pixels.
+        former: Images that were encoded before; they are not encoded again.
         batch_size: Images encoded together; halved when a GPU's memory does not suffice.
         workers: Threads that read and decode.
         pre_projection: Also give the features before the encoder's projection.
@@ -83,9 +88,11 @@ def encode_blocks(
         ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool,
         Lanes(encoder, batch_size, pre_projection=pre_projection, progress=progress) as lanes,
     ):
-        images = in_order(pool, partial(decode_item, source, recipe), items, _BATCHES_AHEAD * batch_size)
+        images = in_order(pool, partial(decode_item, source, recipe, former=former), items, _BATCHES_AHEAD * batch_size)
         cut = _cut(blocks, images, batch_size)
-        batches = in_order(lanes.pool, partial(_encode, lanes, recipe), cut, _BATCHES_AHEAD * lanes.count)
+        batches = in_order(
+            lanes.pool, partial(_encode, lanes, former, pre_projection), cut, _BATCHES_AHEAD * lanes.count
+        )
         parts: list[EncodedBlock] = []
         with closing(images), closing(batches):
             for ends_block, part in batches:
@@ -126,31 +133,47 @@ _Batch = tuple[bool, Sequence[DecodedImage]]
 
 
 def _cut(blocks: Sequence[Sequence[SourceItem]], images: Iterator[DecodedImage], batch_size: int) -> Iterator[_Batch]:
-    """Cut each block into batches with `batch_size` readable images; the last of a block has fewer, or none."""
+    """Cut each block into batches with `batch_size` images to encode; the last of a block has fewer, or none."""
     for block in blocks:
         batch: list[DecodedImage] = []
-        readable = 0
+        to_encode = 0
         for left in range(len(block) - 1, -1, -1):
             batch.append(next(images))
-            readable += batch[-1].pixels is not None
-            if readable == batch_size and left:
+            to_encode += batch[-1].pixels is not None
+            if to_encode == batch_size and left:
                 yield False, batch
-                batch, readable = [], 0
+                batch, to_encode = [], 0
         yield True, batch
 
 
-def _encode(lanes: Lanes, recipe: PixelRecipe, batch: _Batch) -> tuple[bool, EncodedBlock]:
-    """Encode the readable images of a batch on the lane that runs this, and let go of their pixels."""
+def _encode(lanes: Lanes, former: FormerRows | None, pre_projection: bool, batch: _Batch) -> tuple[bool, EncodedBlock]:
+    """Encode the images of a batch that have pixels, on the lane that runs this, and let go of these; find the rest."""
     ends_block, images = batch
-    kept = [DecodedImage(image.item, None, image.content) for image in images if image.pixels is not None]
-    skipped = [(image.item.path, image.problem) for image in images if image.pixels is None]
-    pixels = [image.pixels for image in images if image.pixels is not None]
-    if not pixels:
+    kept = [image for image in images if image.readable]
+    skipped = [(image.item.path, image.problem) for image in images if not image.readable]
+    if not kept:
         return ends_block, EncodedBlock([], np.empty(0, np.float16), None, skipped)
-    shape = (len(pixels), len(pixels[0]), -1)
-    features, pre = lanes.encode(np.concatenate(pixels))
-    pre = None if pre is None else pre.reshape(shape)
-    return ends_block, EncodedBlock(kept, features.reshape(shape), pre, skipped)
+    features: list[npt.NDArray[np.float16]] = []
+    features_pre: list[npt.NDArray[np.float16]] = []
+    pixels = [image.pixels for image in kept if image.pixels is not None]
+    if pixels:
+        encoded, pre = lanes.encode(np.concatenate(pixels))
+        shape = (len(pixels), len(pixels[0]), -1)
+        features.append(encoded.reshape(shape))
+        features_pre += [] if pre is None else [pre.reshape(shape)]
+    places = [image.former for image in kept if image.former is not None]
+    if places and former:
+        features.append(former.features(places))
+        features_pre += [former.features(places, pre_projection=True)] if pre_projection else []
+    # Back from "encoded, then found" to the order of the source.
+    order = np.argsort(np.argsort([image.former is not None for image in kept], kind="stable"), kind="stable")
+    return ends_block, EncodedBlock(
+        [replace(image, pixels=None) for image in kept],
+        np.concatenate(features)[order],
+        np.concatenate(features_pre)[order] if features_pre else None,
+        skipped,
+        len(pixels),
+    )
 
 
 def _joined(parts: Sequence[EncodedBlock], n_views: int, n_features: int) -> EncodedBlock:
@@ -161,4 +184,5 @@ def _joined(parts: Sequence[EncodedBlock], n_views: int, n_features: int) -> Enc
         features=np.concatenate([empty, *(part.features for part in parts if part.images)]),
         features_pre=np.concatenate(pre) if pre else None,
         skipped=[row for part in parts for row in part.skipped],
+        n_encoded=sum(part.n_encoded for part in parts),
     )

@@ -1,4 +1,4 @@
-"""What a call of `cache_features` asks for, in the two forms in which a cache remembers it."""
+"""What a call of `cache_features` asks for, as a cache remembers it."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.encoders.prompts import ClassText
 from ulfine_cache.pictures.views import first_view
-from ulfine_cache.store.plan import existing_plan
+from ulfine_cache.store.same_request import existing_request
 
 AUTO = "auto"
 
@@ -31,8 +31,8 @@ class Request:
 
     Attributes:
         arguments: The call's arguments by name.
-        plan: What decides about the features: stored in every shard, and refused where it differs from that of an
-            earlier call (`ulfine_cache.store.plan`). ``"batch size"`` is None until one has been found.
+        record: What decides about the features: stored in every shard, and refused where it differs from that of an
+            earlier call (`ulfine_cache.store.same_request`). ``"batch_size"`` is None until one has been found.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class Request:
         self.arguments = arguments
         self._encoder = encoder
         asked = arguments["batch_size"]
-        self.plan: dict[str, Any] = {
-            "made by": "cache-features",
+        self.record: dict[str, Any] = {
+            "command": "cache-features",
             "model": encoder.model_name,
             "pretrained": Path(encoder.pretrained).name,
             "weights": encoder.weights_hash[:16],
@@ -55,16 +55,16 @@ class Request:
             "views": arguments["views"],
             "templates": _named(arguments["templates"], templates),
             "classes": _named("file", [str(text) for text in texts]) if arguments["classes"] else "folder names",
-            "shard size": arguments["shard_size"],
+            "shard_size": arguments["shard_size"],
             # Kept by later calls, because other batches round a feature otherwise.
-            "batch size": (existing_plan(arguments["out"]) or {}).get("batch size") if asked == AUTO else asked,
+            "batch_size": (existing_request(arguments["out"]) or {}).get("batch_size") if asked == AUTO else asked,
             # Left out where they are not asked for.
-            **({"features before projection": True} if arguments["pre_projection"] else {}),
-            **({"jpeg draft": True} if arguments["jpeg_draft"] else {}),
+            **({"pre_projection": True} if arguments["pre_projection"] else {}),
+            **({"jpeg_draft": True} if arguments["jpeg_draft"] else {}),
         }
 
-    def recorded(self) -> str:
-        """The request as JSON: with the cache's directory it is the call that makes the cache again."""
+    def call(self) -> dict[str, Any]:
+        """What the record does not say of the call: together they make the cache again, in any directory."""
         asked = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self.arguments.items()
@@ -74,7 +74,8 @@ class Request:
         if Path(asked["templates"]).is_file():
             files["templates"] = str(Path(asked["templates"]).resolve())
         chosen = {"pretrained": self._encoder.pretrained, "precision": self._encoder.precision}
-        return json.dumps(asked | files | chosen | {"batch_size": self.plan["batch size"]}, sort_keys=True)
+        whole = asked | files | chosen | {"batch_size": self.record["batch_size"]}
+        return {name: value for name, value in whole.items() if value != self.record.get(name)}
 
 
 def _named(name: str, content: Sequence[str]) -> str:

@@ -19,8 +19,9 @@ from ulfine_cache.sources.source import blocks_of, listing_digest
 from ulfine_cache.store.cache_file import library_versions, read_shard_table
 from ulfine_cache.store.datasets import open_for_reading
 from ulfine_cache.store.digest_file import file_sha256
-from ulfine_cache.store.layout import CACHE_FILE, SCRATCH, SHARDS
+from ulfine_cache.store.layout import CACHE_FILE, SCHEMA_VERSION, SCRATCH, SHARDS
 from ulfine_cache.store.shards import read_header
+from ulfine_cache.store.versions import call_of, version_of
 
 
 def rebuild_shards(cache: Path, damaged: Sequence[Path], *, progress: Progress) -> str:
@@ -42,18 +43,23 @@ def rebuild_shards(cache: Path, damaged: Sequence[Path], *, progress: Progress) 
             damaged shards are still there then.
     """
     with open_for_reading(cache / CACHE_FILE) as file:
-        recorded = file.attrs.get("request")
+        version = version_of(file, cache / CACHE_FILE)
+        request = call_of(dict(file.attrs))
         versions = json.loads(str(file.attrs["versions"]))
     names = ", ".join(path.relative_to(cache).as_posix() for path in damaged)
-    if recorded is None:
+    if version < SCHEMA_VERSION:
+        raise UlfineError(
+            f"{cache} has cache format {version}, which is read but no longer written, so {names} cannot be made again "
+            f"as it was: delete {names} and run the command that made the cache again, it keeps the other shards"
+        )
+    if request is None:
         raise UlfineError(
             f"{cache / CACHE_FILE} does not record what {names} was made from: delete {names} and run the command that "
             "made the cache again, it keeps the other shards"
         )
-    request = json.loads(str(recorded))
     scratch = cache / SCRATCH
     try:
-        if "file" in request:
+        if "sha256" in request:
             source = _import_again(scratch, request, _Counting(progress))
         else:
             source = _encode_again(cache, scratch, damaged, request, _Counting(progress))

@@ -1,13 +1,13 @@
 """The images of a cache, read again from where stage one found them."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.open_source import open_source
 from ulfine_cache.sources.source_options import SourceOptions
+from ulfine_cache.store.versions import call_of
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -29,7 +29,7 @@ def cached_images(cache: "FeatureCache") -> Callable[[int], bytes]:
     if not location or not cache.attributes.get("weights_hash"):
         raise UlfineError(f"the cache {cache.path} was not made from images")
     paths = cache.paths
-    listed = open_source(Path(location), SourceOptions.from_request(_request(cache)))
+    listed = open_source(Path(location), SourceOptions.from_request(call_of(cache.attributes) or {}))
     items = {item.path: item for item in listed.items}
 
     def read(row: int) -> bytes:
@@ -38,9 +38,3 @@ def cached_images(cache: "FeatureCache") -> Callable[[int], bytes]:
         return listed.read(items[paths[row]])
 
     return read
-
-
-def _request(cache: "FeatureCache") -> dict[str, Any]:
-    """Return the command that made the cache; older caches do not record it."""
-    recorded = cache.attributes.get("request")
-    return json.loads(str(recorded)) if recorded else {}

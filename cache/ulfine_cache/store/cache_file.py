@@ -35,8 +35,9 @@ from ulfine_cache.store.datasets import (
 from ulfine_cache.store.digest_file import digest_problem, file_sha256
 from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, SCHEMA_VERSION, SHARDS
 from ulfine_cache.store.shards import Shard, damaged, read_shard
+from ulfine_cache.store.versions import set_dataset, version_of
 
-_ROW_DATASETS = ("features", "label", "path", "split", "hash")
+_ROW_DATASETS = ("features", "label", "path", "set", "hash")
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
         if shard.features_pre is not None:
             row_shapes["features_pre"] = shard.features_pre.shape[1:]
         table.append((rows, path.stat().st_size, file_sha256(path)))
-        for name, texts in (("path", shard.paths), ("split", shard.set_names), ("hash", shard.hashes)):
+        for name, texts in (("path", shard.paths), ("set", shard.set_names), ("hash", shard.hashes)):
             widths[name] = max(widths[name], encode(texts).dtype.itemsize)
         progress.update("finishing", done + 1, len(shards))
 
@@ -167,11 +168,7 @@ def read_shard_table(cache: Path) -> ShardTable:
         if problem is not None and problem.path == path:
             raise damaged_cache_file(cache)
         with open_for_reading(path) as file:
-            schema = int(np.asarray(file.attrs["schema_version"]))
-            if schema != SCHEMA_VERSION:
-                raise UlfineError(
-                    f"{cache} has cache format {schema}, this version reads {SCHEMA_VERSION}: make the cache again"
-                )
+            version_of(file, path)
             table = ShardTable(
                 [cache / name for name in read_texts(file, "shard_path")],
                 read_array(file, "shard_rows"),
@@ -261,11 +258,12 @@ def _write_view(
         if count:
             # The source's own dtype: fixed-length text of another length is converted by HDF5 when it is read.
             with open_for_reading(path) as shard:
-                if name not in shard:
+                in_shard = set_dataset(shard) if name == "set" else name
+                if in_shard not in shard:
                     raise damaged(path)
-                source_dtype = dataset(shard, name).dtype
+                source_dtype = dataset(shard, in_shard).dtype
             relative = path.relative_to(cache).as_posix()
-            source = h5py.VirtualSource(relative, name, shape=(count, *row_shape), dtype=source_dtype)
+            source = h5py.VirtualSource(relative, in_shard, shape=(count, *row_shape), dtype=source_dtype)
             layout[start : start + count] = source
         start += count
     file.create_virtual_dataset(name, layout)

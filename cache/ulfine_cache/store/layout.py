@@ -3,8 +3,8 @@
 Any file may have a `NAME.sha256` beside it (`digest_file.py`), and a `NAME.partial` while it is written (`atomic.py`).
 """
 
-SCHEMA_VERSION = 1
-"""Of `cache.h5`; a reader refuses any other."""
+SCHEMA_VERSION = 2
+"""Of `cache.h5`, shards and splits as they are written; readers take every version up to it (`versions.py`)."""
 
 CACHE_FILE = "cache.h5"
 """What users open: all shards as one. Written last, so a directory without it is an unfinished cache."""
@@ -23,6 +23,9 @@ SPLITS = "splits"
 
 LOCK_FILE = ".lock"
 """Held by the process that writes."""
+
+FORMER = ".former"
+"""Folder of shards whose images changed, as a store of features, until the new ones are complete."""
 
 SCRATCH = ".repair"
 """Folder where a repair makes replacements; it may be deleted."""

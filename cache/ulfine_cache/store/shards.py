@@ -27,7 +27,8 @@ from ulfine_cache.store.datasets import (
     write_array,
     write_texts,
 )
-from ulfine_cache.store.layout import SHARDS
+from ulfine_cache.store.layout import SCHEMA_VERSION, SHARDS
+from ulfine_cache.store.versions import request_of, set_dataset, version_of
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,10 @@ class Shard:
         set_names: n times "", "train", "val" or "test".
         hashes: n times 32 hexadecimal digits: the first half of the SHA-256 of the input's bytes.
         skipped: (path, reason) of the inputs of this block that have no row.
+        stamps: n times 32 hexadecimal digits that stay the same while a file keeps its name, size and time of change;
+            empty where rows do not come from files.
         listing: Digest of the block's inputs as they were listed, to notice a changed source.
-        plan: What the whole cache was asked to hold; the same in all of its shards.
+        request: What the whole cache was asked to hold; the same in all of its shards.
         features_pre: float16 (n, views, D_pre), unit norm: before the encoder's projection; None where not asked for,
             and in a shard without rows.
     """
@@ -53,8 +56,9 @@ class Shard:
     set_names: Sequence[str]
     hashes: Sequence[str]
     skipped: Sequence[tuple[str, str]] = ()
+    stamps: Sequence[str] = ()
     listing: str = ""
-    plan: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict)
     features_pre: npt.NDArray[np.float16] | None = None
 
 
@@ -67,7 +71,7 @@ class ShardHeader:
     n_views: int
     n_features: int
     listing: str
-    plan: dict[str, Any]
+    request: dict[str, Any]
 
 
 def shard_path(cache: Path, number: int) -> Path:
@@ -87,15 +91,18 @@ def write_shard(path: Path, shard: Shard) -> None:
         UlfineError: The directory cannot be written or the disk is full.
     """
     with replacing_file(path) as file:
+        file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["listing"] = np.bytes_(shard.listing)
-        file.attrs["plan"] = np.bytes_(json.dumps(shard.plan, sort_keys=True))
+        file.attrs["request"] = np.bytes_(json.dumps(shard.request, sort_keys=True))
         write_array(file, "features", shard.features)
         if shard.features_pre is not None:
             write_array(file, "features_pre", shard.features_pre)
         write_array(file, "label", shard.labels)
         write_texts(file, "path", shard.paths)
-        write_texts(file, "split", shard.set_names)
+        write_texts(file, "set", shard.set_names)
         write_texts(file, "hash", shard.hashes)
+        if shard.stamps:
+            write_texts(file, "stamp", shard.stamps)
         write_texts(file, "skipped_path", [path for path, _ in shard.skipped])
         write_texts(file, "skipped_reason", [why for _, why in shard.skipped])
 
@@ -110,10 +117,10 @@ def read_header(path: Path) -> ShardHeader:
         try:
             rows, views, width = dataset(file, "features").shape
             listing = np.asarray(file.attrs["listing"]).tobytes().decode()
-            plan = json.loads(np.asarray(file.attrs["plan"]).tobytes())
+            request = request_of(file)
         except UNREADABLE as error:
             raise damaged(path) from error
-    return ShardHeader(path, int(rows), int(views), int(width), listing, plan)
+    return ShardHeader(path, int(rows), int(views), int(width), listing, request)
 
 
 def read_shard(path: Path) -> Shard:
@@ -130,11 +137,12 @@ def read_shard(path: Path) -> Shard:
                 features=read_array(file, "features"),
                 labels=read_array(file, "label"),
                 paths=read_texts(file, "path"),
-                set_names=read_texts(file, "split"),
+                set_names=read_texts(file, set_dataset(file)),
                 hashes=read_texts(file, "hash"),
                 skipped=list(skipped),
+                stamps=read_texts(file, "stamp") if "stamp" in file else (),
                 listing=header.listing,
-                plan=header.plan,
+                request=header.request,
                 features_pre=read_array(file, "features_pre") if "features_pre" in file else None,
             )
         except UNREADABLE as error:
@@ -142,30 +150,31 @@ def read_shard(path: Path) -> Shard:
 
 
 def read_features(
-    path: Path, view: int, rows: npt.NDArray[np.int64] | None = None, *, pre_projection: bool = False
+    path: Path, view: int | None, rows: npt.NDArray[np.int64] | None = None, *, pre_projection: bool = False
 ) -> npt.NDArray[np.float16]:
     """Read one view of a shard, or of some of its rows and then little more of the file than these.
 
     Args:
         path: The shard.
-        view: Which view.
+        view: Which view, None for all.
         rows: int64 (n,) rows of the shard, in rising order, each once; None reads all.
         pre_projection: Read the features from before the encoder's projection.
 
     Returns:
-        float16 (n, D), or with `pre_projection` float16 (n, D_pre).
+        float16 (n, D), or with `pre_projection` float16 (n, D_pre); all views are (n, views, D).
 
     Raises:
         UlfineError: The file is missing or damaged.
     """
+    views = slice(None) if view is None else view
     with _open(path) as file:
         try:
             features = dataset(file, "features_pre" if pre_projection else "features")
             if rows is None:
-                return features[:, view]
+                return features[:, views]
             # Gaps that hold whole chunks are left out.
             runs = np.split(rows, np.flatnonzero(np.diff(rows) > CHUNK_ROWS) + 1)
-            parts = [features[run[0] : run[-1] + 1, view][run - run[0]] for run in runs]
+            parts = [features[run[0] : run[-1] + 1, views][run - run[0]] for run in runs]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
         except UNREADABLE as error:
             raise damaged(path) from error
@@ -179,7 +188,7 @@ def read_labels(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_]
     """
     with _open(path) as file:
         try:
-            return read_array(file, "label").astype(np.int64), read_array(file, "split").astype(np.str_)
+            return read_array(file, "label").astype(np.int64), read_array(file, set_dataset(file)).astype(np.str_)
         except UNREADABLE as error:
             raise damaged(path) from error
 
@@ -193,6 +202,20 @@ def read_paths(path: Path) -> npt.NDArray[np.bytes_]:
     with _open(path) as file:
         try:
             return read_array(file, "path")
+        except UNREADABLE as error:
+            raise damaged(path) from error
+
+
+def read_hashes(path: Path) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.bytes_]]:
+    """Read the content hashes of a shard's rows, (n,) text, and the stamps of their files, empty where unknown.
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    with _open(path) as file:
+        try:
+            contents = read_array(file, "hash")
+            return contents, read_array(file, "stamp") if "stamp" in file else np.zeros(len(contents), "S32")
         except UNREADABLE as error:
             raise damaged(path) from error
 
@@ -222,6 +245,15 @@ def _open(path: Path) -> h5py.File:
     if not path.is_file():
         raise UlfineError(f"{path} is missing: run the command that made the cache again (the other shards are kept)")
     try:
-        return open_for_reading(path)
+        file = open_for_reading(path)
     except (OSError, RuntimeError) as error:
         raise damaged(path) from error
+    try:
+        version_of(file, path)
+    except UlfineError:
+        file.close()
+        raise
+    except UNREADABLE as error:
+        file.close()
+        raise damaged(path) from error
+    return file

@@ -1,7 +1,5 @@
 """How pictures are made for weights from a file: what is asked for, lies beside, or is shared by all tags."""
 
-import json
-
 import numpy as np
 import open_clip
 import pytest
@@ -13,6 +11,7 @@ from ulfine_cache.encoders.picture_choice import PictureOptions, shared
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.preprocess import Preprocess
+from ulfine_cache.store.versions import call_of
 from ulfine_cache.verify import verify
 
 OPENAI = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -166,7 +165,7 @@ def test_cache__is_made_read_again_and_repaired_with_the_same_pictures(run, rand
     cache = FeatureCache.open(tmp_path / "half")
     wanted = Preprocess((32, 32), (0.5,) * 3, (0.5,) * 3, "bicubic")
     assert Preprocess.from_json(cache.attributes["preprocess"]) == wanted
-    assert json.loads(cache.attributes["request"])["preprocess"] == "half"
+    assert call_of(cache.attributes)["preprocess"] == "half"
     # The same pictures in other words are the same cache.
     assert run(mean="0.5", std="0.5,0.5,0.5", out=tmp_path / "half")["shards_encoded"] == 0
     with pytest.raises(UlfineError, match=r"made in another way \(preprocess "):
@@ -189,7 +188,7 @@ def test_cache__made_before_pictures_had_to_be_said_is_repaired(run, random_mode
     tagged(random_model[0], first={})
     run()
     cache = FeatureCache.open(tmp_path / "cache")
-    assert not {"preprocess", "mean", "std", "interpolation"} & set(json.loads(cache.attributes["request"]))
+    assert not {"preprocess", "mean", "std", "interpolation"} & set(call_of(cache.attributes))
     tagged(random_model[0], first={}, half={"mean": (0.5,) * 3, "std": (0.5,) * 3})
     with pytest.raises(UsageError, match="differ in it"):
         run(out=tmp_path / "another")

@@ -1,0 +1,122 @@
+"""Features of images that were encoded before, found again by what is in the files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ulfine_cache.atomic import make_directory, reason
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.sources.source import SourceItem, stamp
+from ulfine_cache.store.layout import FORMER
+from ulfine_cache.store.shards import read_features, read_hashes, read_header
+
+
+class FormerRows:
+    """The rows of the shards in the folder `.former` of a cache: shards whose listing is no longer that of the source.
+
+    An image is looked for by the stamp of its file (name, size, time of change), which needs no reading, and then by
+    its content. Where several rows hold the same content, the first one counts. Nothing else is looked at (not the
+    shards that are kept, nor those written in the meantime), so that an interrupted run finds the same rows again.
+
+    Args:
+        cache: The cache's directory.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._folder = cache / FORMER
+        self._shards: list[Path] = []
+        stamps, contents, shards, rows = [], [], [], []
+        for path in sorted(self._folder.glob("*.h5")):
+            try:
+                header, (content, of_file) = read_header(path), read_hashes(path)
+            except UlfineError:
+                continue  # damaged: its images are encoded again
+            if header.n_rows:
+                stamps.append(of_file)
+                contents.append(content)
+                shards.append(np.full(header.n_rows, len(self._shards), np.int32))
+                rows.append(np.arange(header.n_rows, dtype=np.int32))
+                self._shards.append(path)
+        self._contents = _joined(contents)
+        self._shard = np.concatenate([np.empty(0, np.int32), *shards])
+        self._row = np.concatenate([np.empty(0, np.int32), *rows])
+        self._by_content, self._by_stamp = _Places(self._contents), _Places(_joined(stamps))
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._row)
+
+    def of_file(self, item: SourceItem) -> tuple[int, str] | None:
+        """Return the place of an image whose file has not been touched, and its content hash, or None."""
+        place = self._by_stamp.find(stamp(item)) if item.size >= 0 else None
+        return None if place is None else (place, self._contents[place].decode())
+
+    def of_content(self, content: str) -> int | None:
+        """Return the place of an image with the same bytes, or None.
+
+        Args:
+            content: `content_hash` of the bytes.
+        """
+        return self._by_content.find(content)
+
+    def features(self, places: Sequence[int], *, pre_projection: bool = False) -> npt.NDArray[np.float16]:
+        """Read the features of rows.
+
+        Args:
+            places: n of what the two above returned.
+            pre_projection: Read those from before the encoder's projection.
+
+        Returns:
+            float16 (n, views, D), as they were written.
+
+        Raises:
+            UlfineError: A shard is damaged.
+        """
+        wanted = np.asarray(places, np.int64)
+        found: npt.NDArray[np.float16] | None = None
+        for shard in np.unique(self._shard[wanted]):
+            here = np.flatnonzero(self._shard[wanted] == shard)
+            rising, back = np.unique(self._row[wanted[here]], return_inverse=True)
+            read = read_features(self._shards[shard], None, rising.astype(np.int64), pre_projection=pre_projection)
+            if found is None:
+                found = np.empty((len(wanted), *read.shape[1:]), np.float16)
+            found[here] = read[back]
+        return np.empty((0, 0, 0), np.float16) if found is None else found
+
+
+def put_aside(cache: Path, shards: Sequence[Path]) -> None:
+    """Move shards to where `FormerRows` looks, behind those that are there.
+
+    Raises:
+        UlfineError: The directory cannot be written.
+    """
+    folder = cache / FORMER
+    if not shards:
+        return
+    make_directory(folder)
+    number = max((int(path.stem) for path in folder.glob("*.h5")), default=-1)
+    for path in shards:
+        number += 1
+        try:
+            path.replace(folder / f"{number:05d}.h5")
+        except OSError as error:
+            raise UlfineError(f"cannot move {path} to {folder}: {reason(error)}") from error
+
+
+class _Places:
+    """Finds the first place of a text in an array of texts."""
+
+    def __init__(self, texts: npt.NDArray[np.bytes_]) -> None:
+        self._order = np.argsort(texts, kind="stable").astype(np.int32)
+        self._sorted = texts[self._order]
+
+    def find(self, text: str) -> int | None:
+        wanted = text.encode()
+        place = int(np.searchsorted(self._sorted, wanted))
+        return int(self._order[place]) if place < len(self._sorted) and self._sorted[place] == wanted else None
+
+
+def _joined(parts: Sequence[npt.NDArray[np.bytes_]]) -> npt.NDArray[np.bytes_]:
+    return np.concatenate([np.empty(0, "S32"), *(part.astype("S32") for part in parts)])
