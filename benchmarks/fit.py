@@ -100,7 +100,7 @@ def seconds(run: Callable[[], object], repeats: int) -> float:
 
 def fit(method: str, data: TrainingData) -> None:
     chosen = get_method(method)
-    train(chosen, chosen.config(), data, 0, Silent())
+    train(chosen, chosen.settings(), data, 0, Silent())
 
 
 def logistic_regression(data: TrainingData, repeats: int) -> float:

@@ -192,6 +192,11 @@ class FeatureCache:
         self.fingerprint = str(self.attributes["fingerprint"])
         self.class_names = read_texts(file, "class_names")
         self.text_features = read_array(file, "text_features") if "text_features" in file else None
+        if self.text_features is not None and not np.isfinite(self.text_features).all():
+            raise UlfineError(
+                f"{self.path / CACHE_FILE} holds text prototypes that are NaN or infinite: run the command that made "
+                "the cache again"
+            )
         self.text_features_pre = read_array(file, "text_features_pre") if "text_features_pre" in file else None
         self.prompt_features = read_array(file, "prompt_features") if "prompt_features" in file else None
         self.prompts = [decode(row) for row in read_array(file, "prompts")] if "prompts" in file else []

@@ -18,6 +18,10 @@ def cache_features(
     out: Path,
     model: str = "ViT-B-16",
     pretrained: str = "openai",
+    preprocess: Annotated[str, Written("TAG")] | None = None,
+    mean: Annotated[str, Written("R,G,B")] | None = None,
+    std: Annotated[str, Written("R,G,B")] | None = None,
+    interpolation: Literal["bicubic", "bilinear"] | None = None,
     classes: Path | None = None,
     templates: Annotated[str, Written("simple|imagenet|FILE")] = "simple",
     views: Annotated[str, Written("center|five-crop|weak-strong:K")] = "center",
@@ -54,7 +58,13 @@ def cache_features(
         out: Directory of the cache.
         model: An open_clip model name, ``timm:NAME`` (without text), ``builtin:tiny``, ``builtin:lite0`` (for
             photographs, without text), ``hf-hub:NAME`` or ``local-dir:FOLDER``.
-        pretrained: A tag of pretrained weights, or a checkpoint file.
+        pretrained: A tag of pretrained weights, or a checkpoint file. Pictures are made as the weights of the tag want
+            it; for a file as a description beside it says (``open_clip_config.json``, ``preprocessor_config.json``), or
+            as all weights of this model want it. Where they differ, one of the next options has to say it.
+        preprocess: Tag whose pictures the checkpoint file was trained on.
+        mean: Mean of each channel, which is subtracted from pictures scaled to 0..1: one number or three with commas.
+        std: Standard deviation of each channel, which pictures are then divided by: one number or three with commas.
+        interpolation: Filter by which pictures are resized.
         classes: CSV with the columns folder, name and, if wanted, description; or a list such as
             ``class_to_idx.json`` or ``classes.txt``; without it the folders' names.
         templates: Prompts: ``simple``, ``imagenet``, or a file with one template a line.
@@ -99,6 +109,7 @@ def cache_features(
     """
     arguments = {**locals()}  # as the signature names them
     from ulfine_cache.encoders.encoder import ClipEncoder
+    from ulfine_cache.encoders.picture_choice import PictureOptions
     from ulfine_cache.encoders.prompts import load_classes, load_templates
     from ulfine_cache.encoding.cache_writer import CacheWriter
     from ulfine_cache.encoding.request import Request
@@ -114,13 +125,14 @@ def cache_features(
     started = time.perf_counter()
     check_views(views)
     parse_pixel_range(pixel_range)
+    pictures = PictureOptions.parsed(preprocess, mean, std, interpolation)
     lines = load_templates(templates)
     _check_apart(out, source)
     images = open_source(source, SourceOptions.from_request(arguments))
     texts = load_classes(classes, images.classes)
     announce(images, [text.name for text in texts], progress)
     with writing(out):
-        encoder = ClipEncoder.load(model, pretrained, device, precision, progress=progress)
+        encoder = ClipEncoder.load(model, pretrained, device, precision, pictures=pictures, progress=progress)
         request = Request(arguments, encoder, lines, texts)
         encoded = CacheWriter(request, images, texts, lines, encoder, progress).run()
     cache = FeatureCache.open(out)

@@ -210,3 +210,19 @@ def test_import_features__real_clip_features(tmp_path, shared_data, name):
     np.testing.assert_allclose(cache.features(np.arange(len(expected))), expected, atol=2e-3)
     assert cache.class_names == names
     assert figures["text"] == ("dtd" not in name)
+
+
+def test_import_features__prototypes_whose_squares_overflow(tmp_path):
+    imported(tmp_path, features=FEATURES, labels=LABELS, text_features=TEXT.astype(np.float64) * 1e200)
+    np.testing.assert_allclose(FeatureCache.open(tmp_path / "cache").text_features, unit(TEXT), atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["features", "text_features"])
+def test_import_features__what_is_no_number_writes_nothing(tmp_path, name, value):
+    arrays = {"features": FEATURES.copy(), "text_features": TEXT.copy()}
+    arrays[name][1, 2] = value
+    line = rf"{name} has NaN or infinity in 1 rows, first in row 1: leave such rows out, or compute them again$"
+    with pytest.raises(UlfineError, match=line):
+        imported(tmp_path, labels=LABELS, class_names=NAMES, **arrays)
+    assert not (tmp_path / "cache").exists()

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.store.datasets import UNREADABLE, dataset, decode
-from ulfine_cache.store.shards import damaged, open_shard
+from ulfine_cache.store.shards import damaged, numbers, open_shard
 from ulfine_cache.store.versions import set_dataset
 
 BLOCK_ROWS = 8192
@@ -60,7 +60,7 @@ def row_blocks(
                 parts = [dataset(file, name) for name in names]
                 for start in range(0, parts[0].shape[0], rows):
                     part = slice(start, start + rows)
-                    features, labels = parts[0][part, view], parts[1][part]
+                    features, labels = numbers(parts[0][part, view], path), parts[1][part]
                     yield RowBlock(features, labels, decode(parts[2][part]), decode(parts[3][part]))
         except UNREADABLE as error:
             raise damaged(path) from error

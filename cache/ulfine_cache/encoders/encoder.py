@@ -1,9 +1,10 @@
 """A frozen CLIP from open_clip, or an image tower from timm: pixels and prompts in, unit-norm features out."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from torch.nn import functional
 from ulfine_cache.encoders.device import DTYPES, choose_device, choose_precision
 from ulfine_cache.encoders.image_tower import ImageTower
 from ulfine_cache.encoders.lean_tower import lean
+from ulfine_cache.encoders.picture_choice import PictureOptions
 from ulfine_cache.encoders.projection import Projection, split_projection
 from ulfine_cache.encoders.timm_model import TimmImageModel
 from ulfine_cache.encoders.weights import load_model, load_tokenizer
@@ -22,12 +24,27 @@ from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress, Silent
 
 _TEXT_BATCH = 256
+_LEAST_NORM = 0.5
+_Encoded = TypeVar("_Encoded")
+
+
+class UnusableFeatures(UlfineError):
+    """An encoder gave what is no direction: NaN, infinity, or zeros alone.
+
+    Attributes:
+        row: Of the batch, the first such row.
+    """
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 class ClipEncoder:
     """A model of open_clip or timm in evaluation mode on one device.
 
-    Images may be encoded on several threads at once.
+    Images may be encoded on several threads at once. Rows that a narrow number format cannot hold, as fp16 may not, are
+    encoded again in fp32; what is no direction then either is an error.
 
     Attributes:
         model_name: As the user gave it, such as "ViT-B-16", "builtin:tiny" or "timm:resnet50.a1_in1k".
@@ -39,6 +56,7 @@ class ClipEncoder:
         has_text: Whether it encodes text; timm's models do not.
         precision: "fp32", "bf16" or "fp16": the type of weights and activations (the model is cast, because autocast
             gains nothing on CPUs).
+        encoded_again: How many rows of images were encoded in fp32, because they overflowed in `precision`.
 
     Example:
         >>> encoder = ClipEncoder.load("builtin:tiny", "", "cpu", "fp32")
@@ -56,6 +74,9 @@ class ClipEncoder:
         self.device = device
         self.precision = precision
         self._dtype = DTYPES[precision]
+        self.encoded_again = 0
+        self._lock = threading.Lock()
+        self._fp32: Self | None = None
         # GPUs convolve faster with the channels last; other layers do not care.
         last = device.type == "cuda" and _is_convolutional(model.visual)  # pyright: ignore
         self._layout = torch.channels_last if last else torch.contiguous_format
@@ -76,6 +97,7 @@ class ClipEncoder:
         device: str = "auto",
         precision: str = "auto",
         *,
+        pictures: PictureOptions | None = PictureOptions(),  # noqa: B008
         progress: Progress = Silent(),  # noqa: B008
     ) -> Self:
         """Load a model.
@@ -85,15 +107,17 @@ class ClipEncoder:
             pretrained: An open_clip tag or a local checkpoint file; not looked at where `model` brings its weights.
             device: "auto", "cpu", "cuda", "cuda:1" or "mps".
             precision: "auto", "fp32", "bf16" or "fp16".
+            pictures: What is asked for about pictures; None where `preprocess_with` follows, so that weights from a
+                file need not say how they are made.
             progress: Receives notes on what was chosen.
 
         Raises:
-            UsageError: Model, tag, device or precision are unknown.
+            UsageError: Model, tag, device or precision are unknown, or nothing says how pictures are made.
             UlfineError: Weights cannot be had or do not fit, or the device is not there.
         """
         chosen = choose_device(device)
         number_format = choose_precision(precision, chosen)
-        loaded, origin = load_model(model, pretrained, progress=progress)
+        loaded, origin = load_model(model, pretrained, pictures=pictures, progress=progress)
         encoder = cls(loaded, model, origin, chosen, number_format)
         where = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{torch.get_num_threads()} threads"
         progress.note(f"encoder: {model} {origin} on {chosen} ({where}), {number_format}".replace("  ", " "))
@@ -103,7 +127,8 @@ class ClipEncoder:
     def n_features(self) -> int:
         """Width D of a feature."""
         blank = np.zeros((1, *self.preprocess.size, 3), np.uint8)
-        return self.encode_images(blank).shape[1]
+        with torch.inference_mode():
+            return self._model.encode_image(self._batch(blank)).shape[1]  # pyright: ignore
 
     def preprocess_with(self, preprocess: Preprocess) -> None:
         """Take other pictures than the model's own: those of a cache that it made, for instance."""
@@ -122,9 +147,14 @@ class ClipEncoder:
             float32 (n, D), unit norm (normalised in float32 whatever the precision).
 
         Raises:
+            UnusableFeatures: A row is NaN, infinite or all zeros.
             torch.cuda.OutOfMemoryError: The batch is too large for the device.
         """
-        return _unit_norm(self._model.encode_image(self._batch(pixels)))  # pyright: ignore
+        features = _unit_norm(self._model.encode_image(self._batch(pixels)))  # pyright: ignore
+        wrong = _unusable(features)
+        if len(wrong):
+            features[wrong] = self._again(wrong, lambda encoder: encoder.encode_images(pixels[wrong]))
+        return features
 
     @torch.inference_mode()
     def encode_both(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -137,12 +167,17 @@ class ClipEncoder:
             float32 (n, D) as `encode_images` gives them and float32 (n, D_pre), both unit norm.
 
         Raises:
+            UnusableFeatures: A row is NaN, infinite or all zeros.
             UlfineError: The last step is not linear.
             torch.cuda.OutOfMemoryError: The batch is too large for the device.
         """
         projection = self._projection
-        before = projection.before(self._batch(pixels))
-        return _unit_norm(projection.project(before)), _unit_norm(before)
+        raw = projection.before(self._batch(pixels))
+        features, before = _unit_norm(projection.project(raw)), _unit_norm(raw)
+        wrong = np.union1d(_unusable(features), _unusable(before))
+        if len(wrong):
+            features[wrong], before[wrong] = self._again(wrong, lambda encoder: encoder.encode_both(pixels[wrong]))
+        return features, before
 
     def map_text(self, text_features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Map text prototypes to the space before the projection; see `Projection.map_text`.
@@ -169,19 +204,27 @@ class ClipEncoder:
             float32 (n, D), unit norm.
 
         Raises:
-            UlfineError: The model has no text encoder, or the tokenizer's files cannot be had.
+            UlfineError: The model has no text encoder, the tokenizer's files cannot be had, or a prompt's features are
+                NaN, infinite or all zeros.
         """
         if not self.has_text:
             raise UlfineError(f"{self.model_name} encodes images only: it has no text encoder")
         parts = []
         for start in range(0, len(texts), _TEXT_BATCH):
-            tokens = self._tokenizer(list(texts[start : start + _TEXT_BATCH])).to(self.device)
-            parts.append(_unit_norm(self._model.encode_text(tokens)))  # pyright: ignore
+            batch = list(texts[start : start + _TEXT_BATCH])
+            features = _unit_norm(self._model.encode_text(self._tokenizer(batch).to(self.device)))  # pyright: ignore
+            parts.append(features)
+            wrong = _unusable(features)
+            if not len(wrong):
+                continue
+            if self.precision == "fp32":
+                raise UlfineError(f"prompt {batch[wrong[0]]!r}: {self._complaint()}")
+            features[wrong] = self._in_fp32.encode_text([batch[row] for row in wrong])
         return np.concatenate(parts)
 
     def release(self) -> None:
         """Let go of the weights and of the memory they take; nothing can be encoded after that."""
-        self._model, self._own_tower = nn.Identity(), None
+        self._model, self._own_tower, self._fp32 = nn.Identity(), None, None
         self.__dict__.pop("_projection", None)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -196,6 +239,37 @@ class ClipEncoder:
             return self._own_tower
         model, _ = load_model(self.model_name, self.pretrained, progress=Silent())
         return ImageTower(model.eval().requires_grad_(False)).eval()
+
+    def _again(self, wrong: npt.NDArray[np.int64], encode: Callable[[Self], _Encoded]) -> _Encoded:
+        """Encode rows of a batch in fp32, which no features came of in another format."""
+        if self.precision == "fp32":
+            raise UnusableFeatures(self._complaint(), int(wrong[0]))
+        try:
+            found = encode(self._in_fp32)
+        except UnusableFeatures as error:
+            raise UnusableFeatures(str(error), int(wrong[error.row])) from error
+        with self._lock:
+            self.encoded_again += len(wrong)
+        return found
+
+    @property
+    def _in_fp32(self) -> Self:
+        with self._lock:
+            if self._fp32 is None:
+                model, _ = load_model(self.model_name, self.pretrained, progress=Silent())
+                self._fp32 = type(self)(model, self.model_name, self.pretrained, self.device, "fp32")
+                self._fp32.preprocess_with(self.preprocess)
+            return self._fp32
+
+    def _complaint(self) -> str:
+        name = f"{self.model_name} {self.pretrained}".strip()
+        for weight, values in self._model.named_parameters():
+            if not values.isfinite().all():
+                return (
+                    f"the encoder {name} gives no numbers (NaN), because its weights hold NaN or infinity ({weight}): "
+                    "take other weights"
+                )
+        return f"the encoder {name} gives no direction (NaN, infinity or zeros alone), in fp32: take other weights"
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -243,14 +317,16 @@ def load_encoder(
         raise UlfineError("the features were imported, their encoder is not known: images cannot be encoded alike")
     model, pretrained = str(attributes["model"]), str(attributes.get("pretrained", ""))
     precision = precision or str(attributes.get("precision") or "auto")
-    encoder = ClipEncoder.load(model, pretrained, device, precision, progress=progress)
+    recorded = attributes.get("preprocess")
+    pictures = None if recorded else PictureOptions()
+    encoder = ClipEncoder.load(model, pretrained, device, precision, pictures=pictures, progress=progress)
     if encoder.weights_hash != attributes["weights_hash"]:
         raise UlfineError(
             f"the weights {pretrained or model} are not those that made the cache (hash {encoder.weights_hash[:12]} "
             f"instead of {str(attributes['weights_hash'])[:12]}): make the cache again or bring the old file back"
         )
-    if attributes.get("preprocess"):
-        encoder.preprocess_with(Preprocess.from_json(str(attributes["preprocess"])))
+    if recorded:
+        encoder.preprocess_with(Preprocess.from_json(str(recorded)))
     return encoder
 
 
@@ -267,6 +343,11 @@ def hash_weights(model: nn.Module) -> str:
 def _is_convolutional(tower: nn.Module) -> bool:
     # A transformer has one convolution, which cuts the patches out.
     return sum(isinstance(layer, nn.Conv2d) for layer in tower.modules()) > 1
+
+
+def _unusable(features: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    # Of unit norm, but where there was nothing to bring there.
+    return np.flatnonzero(~(np.linalg.norm(features, axis=1) > _LEAST_NORM))
 
 
 def _unit_norm(features: torch.Tensor) -> npt.NDArray[np.float32]:

@@ -10,7 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ulfine_cache.encoders.model_libraries import first_line, nearest, quiet, without_waiting
+from ulfine_cache.encoders.checkpoints.checkpoint_file import read_checkpoint
+from ulfine_cache.encoders.checkpoints.checkpoint_layout import find_weights
+from ulfine_cache.encoders.checkpoints.files_beside import timm_tag_beside
+from ulfine_cache.encoders.model_libraries import nearest, quiet, without_waiting
+from ulfine_cache.encoders.picture_choice import FIELDS, PictureOptions, in_words, shared
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress
@@ -38,13 +42,16 @@ class TimmImageModel(nn.Module):
         return self.visual(pixels)
 
 
-def load_timm(model: str, pretrained: str, *, progress: Progress) -> tuple[TimmImageModel, str]:
+def load_timm(
+    model: str, pretrained: str, *, pictures: PictureOptions | None = None, progress: Progress
+) -> tuple[TimmImageModel, str]:
     """Load an image tower of timm in fp32 on the CPU, without its classifier.
 
     Args:
         model: "timm:NAME" or "timm:NAME.TAG", such as "timm:vit_small_patch14_dinov2.lvd142m". The tag says how
             pictures are preprocessed and, if `pretrained` is no file, which weights are downloaded.
         pretrained: A local checkpoint (.safetensors, or a state dict as .pt), or a tag where the name has none.
+        pictures: What is asked for about pictures, see `load_model`.
         progress: Receives notes.
 
     Returns:
@@ -52,7 +59,7 @@ def load_timm(model: str, pretrained: str, *, progress: Progress) -> tuple[TimmI
         says it all.
 
     Raises:
-        UsageError: Model or tag are unknown.
+        UsageError: Model or tag are unknown, or nothing says how pictures are made.
         UlfineError: The weights cannot be had or do not fit.
 
     Example:
@@ -70,16 +77,16 @@ def load_timm(model: str, pretrained: str, *, progress: Progress) -> tuple[TimmI
         raise UlfineError(f"no checkpoint file {pretrained}: give a file, or a tag ({nearest(pretrained, tags)})")
     if tag and tag not in tags:
         raise UsageError(f"{PREFIX}{name} has no weights {tag!r}: {nearest(tag, tags)}")
+    if pictures is not None and pictures.tag is not None:
+        raise UsageError(f"--preprocess is for open_clip's models: --model {PREFIX}{name}.TAG says the same of timm's")
     if is_file:
         trunk = _trunk(f"{name}.{tag}" if tag else name, pretrained=False)
-        _load_file(trunk, model, file)
-        if not tag and len(tags) > 1:
-            assumed = trunk.pretrained_cfg["tag"]  # pyright: ignore
-            progress.note(
-                f"{file.name}: pictures are preprocessed as for {name}.{assumed}; where these are other weights, name "
-                f"them: --model {PREFIX}{name}.TAG ({', '.join(tags)})"
-            )
-        return with_config(trunk), str(file.resolve())
+        if pictures is not None:
+            why = f"as for {name}.{tag}" if tag else _shared_by_all(name, tags, file, pictures)
+            progress.note(f"pictures: {_pictures_in_words(trunk, pictures)} ({why})")
+        _load_file(trunk, model, file, progress)
+        found = _with_fields(with_config(trunk), pictures)
+        return found, str(file.resolve())
     if tag and pretrained not in (*_UNSAID, tag):
         raise UsageError(f"{model} already says which weights: --pretrained takes a checkpoint file here")
     wanted = tag or pretrained
@@ -94,7 +101,7 @@ def load_timm(model: str, pretrained: str, *, progress: Progress) -> tuple[TimmI
             f"the weights {wanted} of {PREFIX}{name} are not on this machine and cannot be downloaded: fetch "
             f"{_location(f'{name}.{wanted}')} elsewhere and give --model {PREFIX}{name}.{wanted} --pretrained FILE"
         ) from error
-    return with_config(trunk), "" if tag else wanted
+    return _with_fields(with_config(trunk), pictures), "" if tag else wanted
 
 
 def data_config_as_open_clip(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +137,42 @@ def data_config_as_open_clip(config: Mapping[str, Any]) -> dict[str, Any]:
     return translated
 
 
+def _shared_by_all(name: str, tags: list[str], file: Path, asked: PictureOptions) -> str:
+    """Who says how pictures are made for weights from a file of no known tag.
+
+    Raises:
+        UsageError: The tags differ, and nothing else says it.
+    """
+    if not tags:
+        return f"timm's default: it knows no weights of {name}"
+    beside = timm_tag_beside(file, name)
+    hint = f"--model {PREFIX}{name}.{beside} (config.json beside it says so)" if beside in tags else (
+        f"--model {PREFIX}{name}.TAG with the one that the file is of or was trained from"
+    )  # fmt: skip
+    said = {tag: _pictures_of_tag(name, tag) for tag in tags}
+    shared(f"{PREFIX}{name}", said, asked.fields, hint, ("size", "resize", *FIELDS))
+    return f"all weights of {name} share it"
+
+
+def _pictures_in_words(trunk: nn.Module, asked: PictureOptions) -> str:
+    pictures = _with_fields(with_config(trunk), asked).visual.preprocess_cfg
+    return in_words({field: pictures[field] for field in ("size", "resize", *FIELDS)})  # pyright: ignore
+
+
+def _pictures_of_tag(name: str, tag: str) -> dict[str, Any]:
+    import timm
+    from timm.data.config import resolve_data_config
+
+    cfg = timm.get_pretrained_cfg(f"{name}.{tag}")
+    return data_config_as_open_clip(resolve_data_config(pretrained_cfg=cfg.to_dict() if cfg else {}))
+
+
+def _with_fields(model: TimmImageModel, asked: PictureOptions | None) -> TimmImageModel:
+    if asked is not None:
+        model.visual.preprocess_cfg = model.visual.preprocess_cfg | asked.fields  # pyright: ignore
+    return model
+
+
 def _trunk(name: str, *, pretrained: bool) -> nn.Module:
     import timm
 
@@ -153,18 +196,18 @@ def _location(name: str) -> str:
     return str(getattr(cfg, "url", None) or "them")
 
 
-def _load_file(trunk: nn.Module, model: str, file: Path) -> None:
+def _load_file(trunk: nn.Module, model: str, file: Path, progress: Progress) -> None:
     """Load a checkpoint, with or without a classifier; nothing of the model may be left as it was drawn at random."""
-    from timm.models import load_state_dict
-
-    try:
-        state: Mapping[str, Any] = load_state_dict(str(file), weights_only=True)
-    except Exception as error:
-        if "weights_only" in str(error):
-            raise UlfineError(
-                f"{file} is not a plain checkpoint: a state dict as .safetensors or .pt is needed"
-            ) from error
-        raise UlfineError(f"{file} cannot be loaded as {model}: {first_line(error)}") from error
+    tops = {name.partition(".")[0] for name in trunk.state_dict()}
+    checkpoint = read_checkpoint(file)
+    found = find_weights(checkpoint, tops) or find_weights(checkpoint, ("visual",))
+    if not found:
+        raise UlfineError(f"{file} does not fit the model {model}: it holds none of its tensors, such as {min(tops)}")
+    # Averaged weights come first, as timm itself takes them.
+    state: Mapping[str, Any] = found[0].tensors
+    if len(found) > 1:
+        place, others = found[0].place or "its top", ", ".join(one.place or "others" for one in found[1:4])
+        progress.note(f"{file.name}: the weights are those of {place}; it also holds {others}")
     problem = _misfit(trunk, state)
     translate = getattr(sys.modules[type(trunk).__module__], "checkpoint_filter_fn", None)
     if problem and translate:

@@ -1,81 +1,85 @@
 """Find and load a model by name and weights, and say in one line why that is impossible."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from ulfine_cache.encoders.checkpoints.checkpoint_fit import load_into
+from ulfine_cache.encoders.checkpoints.files_beside import OPEN_CLIP, Beside, read_beside
 from ulfine_cache.encoders.lite0 import LITE0, load_lite0
 from ulfine_cache.encoders.model_libraries import first_line, nearest, quiet, without_waiting
+from ulfine_cache.encoders.picture_choice import FIELDS, PictureOptions, in_words, of_tag, shared
 from ulfine_cache.encoders.timm_model import PREFIX, load_timm
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress
 
 TINY = "builtin:tiny"
-_SCHEMAS = ("hf-hub:", "local-dir:")
+_LOCAL = "local-dir:"
+_SCHEMAS = ("hf-hub:", _LOCAL)
 
 
-def load_model(model: str, pretrained: str, *, progress: Progress) -> tuple[nn.Module, str]:
+def load_model(
+    model: str, pretrained: str, *, pictures: PictureOptions | None = None, progress: Progress
+) -> tuple[nn.Module, str]:
     """Load a model in fp32 on the CPU.
 
     A tag whose weights were trained with QuickGELU gets QuickGELU, also where the model's name lacks "-quickgelu":
-    open_clip itself only warns and computes other features.
+    open_clip itself only warns and computes other features. A file gets it where a description beside it says so.
+
+    How pictures are made (`model.visual.preprocess_cfg`) is what `pictures` says, else the tag, else a description
+    beside the file, else what all weights of that architecture share.
 
     Args:
         model: "builtin:tiny", "builtin:lite0", an open_clip model name, "hf-hub:...", "local-dir:..." or "timm:...".
         pretrained: An open_clip tag or a local checkpoint file; not looked at where `model` brings its weights.
+        pictures: What is asked for about pictures; None where the caller knows how they are made and does not need it
+            of the model.
         progress: Receives notes.
 
     Returns:
         The model, and where its weights came from: the tag, the absolute path of the file, or "".
 
     Raises:
-        UsageError: Model or tag are unknown.
+        UsageError: Model or tag are unknown, or nothing says how pictures are made.
         UlfineError: The weights cannot be had or do not fit.
     """
     import open_clip
 
-    if model == TINY:
-        from ulfine_cache import tiny
-
-        return _create(tiny.register(), pretrained=str(tiny.WEIGHTS_FILE)), ""
-    if model == LITE0:
-        return load_lite0(progress=progress), ""
     if model.startswith(PREFIX):
-        return load_timm(model, pretrained, progress=progress)
-    if model.startswith(_SCHEMAS):
-        return _create(model), ""
+        return load_timm(model, pretrained, pictures=pictures, progress=progress)
+    if model in (TINY, LITE0) or model.startswith(_SCHEMAS):
+        return _with_pictures(_own_weights(model, progress), model, {}, pictures, progress), ""
     name = model.replace("/", "-")
     if name not in open_clip.list_models():
         raise UsageError(f"no model {model!r}: {_advice(name, [TINY, LITE0, *open_clip.list_models()])}")
     if not pretrained:
         raise UsageError(f"{model} needs weights: give --pretrained a tag or a checkpoint file")
-    tag = open_clip.get_pretrained_cfg(name, pretrained)
-    if tag:
-        quick = bool(tag.get("quick_gelu")) and not (open_clip.get_model_config(name) or {}).get("quick_gelu")
-        if quick:
-            progress.note(f"{model} {pretrained} was trained with QuickGELU: it is used")
-        try:
-            return _create(name, pretrained=pretrained, force_quick_gelu=quick), pretrained
-        except UlfineError as error:
-            advised = f"{name}-quickgelu" if quick and f"{name}-quickgelu" in open_clip.list_models() else name
-            source = f"https://huggingface.co/{str(tag['hf_hub']).strip('/')}" if tag.get("hf_hub") else tag.get("url")
-            raise UlfineError(
-                f"the weights {pretrained} of {model} are not on this machine and cannot be downloaded: fetch them "
-                f"from {source} elsewhere and give --model {advised} --pretrained FILE"
-            ) from error
+    tags = _tags(name)
+    if open_clip.get_pretrained_cfg(name, pretrained):
+        return _with_pictures(_from_tag(model, name, pretrained, progress), model, tags, pictures, progress), pretrained
     path = Path(pretrained).expanduser()
-    if not path.is_file():
-        tags = open_clip.list_pretrained_tags_by_model(name)
-        if os.sep in pretrained or path.suffix:
-            raise UlfineError(f"no checkpoint file {pretrained}: give a file, or a tag ({nearest(pretrained, tags)})")
-        raise UsageError(
-            f"{model} has no weights {pretrained!r} and there is no such file: {nearest(pretrained, tags)}"
-        )
-    if f"{name}-quickgelu" in open_clip.list_models():
-        progress.note(f"{path.name}: if it was trained with QuickGELU (OpenAI's were), use --model {name}-quickgelu")
-    return _create(name, pretrained=str(path)), str(path.resolve())
+    _check_file(model, pretrained, path, list(tags))
+    config = open_clip.get_model_config(name) or {}
+    beside = read_beside(path, config)
+    # Before the weights, because refusing costs nothing yet.
+    chosen = None if pictures is None else _pictures_of_file(model, tags, beside, pictures)
+    quick = _quick_gelu(name, path, bool(config.get("quick_gelu")), beside, pictures, progress)
+    if path.suffix == ".npz" and "timm_model_name" in config["vision_cfg"]:
+        # Google's own layout of SigLIP, which open_clip reads itself.
+        built = _create(name, pretrained=str(path), force_quick_gelu=quick)
+    else:
+        built = _create(name, empty=True, force_quick_gelu=quick)
+        load_into(built, name, path, progress=progress)
+    if chosen is not None:
+        cfg, why = chosen
+        _set_pictures(built, cfg)
+        progress.note(f"pictures: {in_words({field: cfg[field] for field in FIELDS})} ({why})")
+    return built, str(path.resolve())
 
 
 def load_tokenizer(model: str) -> Any:
@@ -100,13 +104,147 @@ def load_tokenizer(model: str) -> Any:
         ) from error
 
 
-def _create(name: str, *, pretrained: str | None = None, force_quick_gelu: bool = False) -> nn.Module:
+def _own_weights(model: str, progress: Progress) -> nn.Module:
+    """Load a model whose name says all."""
+    if model == TINY:
+        from ulfine_cache import tiny
+
+        return _create(tiny.register(), pretrained=str(tiny.WEIGHTS_FILE))
+    if model == LITE0:
+        return load_lite0(progress=progress)
+    folder = Path(model.removeprefix(_LOCAL))
+    if model.startswith(_LOCAL) and folder.is_dir() and not (folder / OPEN_CLIP).is_file():
+        raise UlfineError(
+            f"{folder} has no {OPEN_CLIP}, which says what {_LOCAL} holds: give --model NAME --pretrained FILE with "
+            "the architecture and the file of weights in it"
+        )
+    return _create(model)
+
+
+def _from_tag(model: str, name: str, tag: str, progress: Progress) -> nn.Module:
+    import open_clip
+
+    cfg = open_clip.get_pretrained_cfg(name, tag)
+    quick = bool(cfg.get("quick_gelu")) and not (open_clip.get_model_config(name) or {}).get("quick_gelu")
+    if quick:
+        progress.note(f"{model} {tag} was trained with QuickGELU: it is used")
+    try:
+        return _create(name, pretrained=tag, force_quick_gelu=quick)
+    except UlfineError as error:
+        advised = f"{name}-quickgelu" if quick and f"{name}-quickgelu" in open_clip.list_models() else name
+        source = f"https://huggingface.co/{str(cfg['hf_hub']).strip('/')}" if cfg.get("hf_hub") else cfg.get("url")
+        try:
+            shared(advised, _tags(advised), {})
+            pictures = ""
+        except UsageError:
+            pictures = f" --preprocess {tag}"
+        raise UlfineError(
+            f"the weights {tag} of {model} are not on this machine and cannot be downloaded: fetch them "
+            f"from {source} elsewhere and give --model {advised} --pretrained FILE{pictures}"
+        ) from error
+
+
+def _tags(name: str) -> dict[str, Mapping[str, Any]]:
+    """How pictures are made for each tag of an open_clip model."""
+    import open_clip
+
+    return {tag: open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)}
+
+
+def _check_file(model: str, pretrained: str, path: Path, tags: list[str]) -> None:
+    if path.is_file():
+        return
+    if path.is_dir():
+        there = sorted(file.name for file in path.iterdir() if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
+        named = f"such as {path / there[0]}" if there else "and this one holds none"
+        raise UlfineError(f"{pretrained} is a folder: --pretrained takes the file of weights, {named}")
+    if os.sep in pretrained or path.suffix:
+        raise UlfineError(f"no checkpoint file {pretrained}: give a file, or a tag ({nearest(pretrained, tags)})")
+    raise UsageError(f"{model} has no weights {pretrained!r} and there is no such file: {nearest(pretrained, tags)}")
+
+
+def _pictures_of_file(
+    model: str, tags: Mapping[str, Mapping[str, Any]], beside: Beside, asked: PictureOptions
+) -> tuple[dict[str, Any], str]:
+    """How pictures are made for weights from a file, and who says so."""
+    from open_clip.transform import PreprocessCfg
+
+    default = asdict(PreprocessCfg())
+    cfg = {field: default[field] for field in FIELDS}
+    if asked.tag is not None:
+        cfg, why = dict(of_tag(model, tags, asked.tag)), f"--preprocess {asked.tag}"
+    elif beside.pictures:
+        cfg, why = cfg | dict(beside.pictures), f"{beside.pictures_from} beside the file"
+    elif tags:
+        cfg, why = cfg | shared(model, tags, asked.fields), f"all weights of {model} share it"
+    else:
+        why = f"open_clip's default: it knows no weights of {model}"
+    said = ", ".join(f"--{name}" for name in asked.fields)
+    return cfg | asked.fields, f"{said}; else {why}" if said else why
+
+
+def _quick_gelu(
+    name: str, path: Path, built_in: bool, beside: Beside, pictures: PictureOptions | None, progress: Progress
+) -> bool:
+    """Whether a model from a file has to be given QuickGELU, which its name does not say."""
+    import open_clip
+
+    if beside.quick_gelu is None:
+        cfg = open_clip.get_pretrained_cfg(name, pictures.tag) if pictures and pictures.tag else {}
+        if f"{name}-quickgelu" in open_clip.list_models():
+            known = f"those of {pictures.tag} were" if pictures and cfg.get("quick_gelu") else "OpenAI's were"
+            progress.note(f"{path.name}: if it was trained with QuickGELU ({known}), use --model {name}-quickgelu")
+        return False
+    if built_in and not beside.quick_gelu:
+        raise UlfineError(
+            f"{path} was trained without QuickGELU ({beside.quick_gelu_from} beside it says so): give --model "
+            f"{name.removesuffix('-quickgelu')}"
+        )
+    if beside.quick_gelu and not built_in:
+        progress.note(f"{path.name} was trained with QuickGELU ({beside.quick_gelu_from} beside it): it is used")
+    return beside.quick_gelu and not built_in
+
+
+def _with_pictures(
+    model: nn.Module,
+    name: str,
+    tags: Mapping[str, Mapping[str, Any]],
+    asked: PictureOptions | None,
+    progress: Progress,
+) -> nn.Module:
+    """Let a model whose own pictures are known take others where they are asked for."""
+    if asked is None or asked == PictureOptions():
+        return model
+    cfg = {} if asked.tag is None else {key: of_tag(name, tags, asked.tag)[key] for key in FIELDS}
+    _set_pictures(model, cfg | asked.fields)
+    progress.note(f"pictures: {in_words(cfg | asked.fields)} (asked for)")
+    return model
+
+
+def _set_pictures(model: nn.Module, cfg: Mapping[str, Any]) -> None:
+    own: dict[str, Any] = model.visual.preprocess_cfg  # pyright: ignore
+    own = own | {field: cfg[field] for field in FIELDS if field in cfg}
+    if "enlarged" in cfg:
+        height, width = Preprocess.from_open_clip(own).size
+        own["resize"] = (round(height * cfg["enlarged"]), round(width * cfg["enlarged"]))
+    model.visual.preprocess_cfg = own  # pyright: ignore
+
+
+def _create(
+    name: str, *, pretrained: str | None = None, empty: bool = False, force_quick_gelu: bool = False
+) -> nn.Module:
+    """Create a model with its weights, or `empty` for weights that are loaded into it afterwards."""
     import open_clip
 
     try:
         with quiet(), without_waiting():
             return open_clip.create_model(
-                name, pretrained=pretrained, force_quick_gelu=force_quick_gelu, require_pretrained=True
+                name,
+                pretrained=pretrained,
+                force_quick_gelu=force_quick_gelu,
+                # Text encoders of transformers would download weights of their own.
+                pretrained_text=not empty,
+                require_pretrained=not empty,
             )
     # open_clip, torch, huggingface_hub and the network each have errors of their own; all mean "no model".
     except Exception as error:

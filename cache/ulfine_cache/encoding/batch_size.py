@@ -17,7 +17,7 @@ _REPEATS = 3
 def find_batch_size(encoder: ClipEncoder) -> int:
     """Return a good number of rows for one forward pass.
 
-    On a CPU it is a constant. On a GPU blank batches of growing size are timed until the next size brings less than
+    On a CPU it is a constant. On a GPU batches of noise of growing size are timed until the next size brings less than
     5 % or does not fit.
 
     Returns:
@@ -27,12 +27,13 @@ def find_batch_size(encoder: ClipEncoder) -> int:
         return _CPU
     best, best_rate = 1, 0.0
     for rows in _GPU:
-        blank = np.zeros((rows, *encoder.preprocess.size, 3), np.uint8)
+        # Not blank, of which some encoders make features without a direction.
+        noise = np.random.default_rng(0).integers(0, 256, (rows, *encoder.preprocess.size, 3), np.uint8)
         try:
-            encoder.encode_images(blank)
+            encoder.encode_images(noise)
             started = time.perf_counter()
             for _ in range(_REPEATS):
-                encoder.encode_images(blank)
+                encoder.encode_images(noise)
             rate = _REPEATS * rows / (time.perf_counter() - started)
         except torch.cuda.OutOfMemoryError:
             torch.cuda.empty_cache()

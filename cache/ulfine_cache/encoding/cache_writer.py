@@ -111,6 +111,11 @@ class CacheWriter:
         text = self._encode_text()
         self.record["batch_size"] = self.record["batch_size"] or find_batch_size(self.encoder)
         encoded = self._encode(todo)
+        if self.encoder.encoded_again:
+            self.progress.note(
+                f"{self.encoder.encoded_again:,} rows overflowed in {self.encoder.precision} and were encoded in fp32: "
+                "--precision fp32 encodes all rows so"
+            )
         # The index may need the memory.
         self.encoder.release()
         self._finish(text)

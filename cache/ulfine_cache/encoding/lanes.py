@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ulfine_cache.encoders.encoder import ClipEncoder
+from ulfine_cache.encoders.encoder import ClipEncoder, UnusableFeatures
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress
 
@@ -72,6 +72,7 @@ class Lanes:
             float16 (n, D) and, if asked for, float16 (n, D_pre); both unit norm.
 
         Raises:
+            UnusableFeatures: A row is NaN, infinite or all zeros.
             UlfineError: Not even one row fits into the GPU's memory.
         """
         started = time.perf_counter()
@@ -89,7 +90,7 @@ class Lanes:
         while True:
             rows = self._rows
             try:
-                parts = [self._forward(pixels[start : start + rows]) for start in range(0, len(pixels), rows)]
+                parts = [self._forward(pixels, start, rows) for start in range(0, len(pixels), rows)]
             except torch.cuda.OutOfMemoryError as error:
                 self._halve(rows, error)
                 continue
@@ -97,11 +98,15 @@ class Lanes:
             pre = [part[1] for part in parts if part[1] is not None]
             return features, np.concatenate(pre) if pre else None
 
-    def _forward(self, pixels: npt.NDArray[np.uint8]) -> Features:
-        if self._pre:
-            features, pre = self._encoder.encode_both(pixels)
-            return features.astype(np.float16), pre.astype(np.float16)
-        return self._encoder.encode_images(pixels).astype(np.float16), None
+    def _forward(self, pixels: npt.NDArray[np.uint8], start: int, rows: int) -> Features:
+        part = pixels[start : start + rows]
+        try:
+            if self._pre:
+                features, pre = self._encoder.encode_both(part)
+                return features.astype(np.float16), pre.astype(np.float16)
+            return self._encoder.encode_images(part).astype(np.float16), None
+        except UnusableFeatures as error:
+            raise UnusableFeatures(str(error), start + error.row) from error
 
     def _halve(self, failed: int, error: BaseException) -> None:
         with self._lock:

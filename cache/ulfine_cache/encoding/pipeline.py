@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ulfine_cache.encoders.encoder import ClipEncoder
+from ulfine_cache.encoders.encoder import ClipEncoder, UnusableFeatures
 from ulfine_cache.encoding.decoding import DecodedImage, PixelRecipe, decode_item
 from ulfine_cache.encoding.former_rows import FormerRows
 from ulfine_cache.encoding.lanes import Lanes
@@ -80,7 +80,8 @@ def encode_blocks(
         An `EncodedBlock` for each block, in order.
 
     Raises:
-        UlfineError: Not even one image fits into the GPU's memory, or `strict` and an image cannot be read.
+        UlfineError: Not even one image fits into the GPU's memory, the encoder gives what is no direction, or `strict`
+            and an image cannot be read.
     """
     total, done = sum(map(len, blocks)), 0
     items = (item for block in blocks for item in block)
@@ -157,7 +158,12 @@ def _encode(lanes: Lanes, former: FormerRows | None, pre_projection: bool, batch
     features_pre: list[npt.NDArray[np.float16]] = []
     pixels = [image.pixels for image in kept if image.pixels is not None]
     if pixels:
-        encoded, pre = lanes.encode(np.concatenate(pixels))
+        try:
+            encoded, pre = lanes.encode(np.concatenate(pixels))
+        except UnusableFeatures as error:
+            with_pixels = [image for image in kept if image.pixels is not None]
+            path = with_pixels[error.row // len(pixels[0])].item.path
+            raise UlfineError(f"{path}: {error}") from error
         shape = (len(pixels), len(pixels[0]), -1)
         features.append(encoded.reshape(shape))
         features_pre += [] if pre is None else [pre.reshape(shape)]

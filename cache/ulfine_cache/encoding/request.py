@@ -17,6 +17,9 @@ AUTO = "auto"
 _OF_THE_CALL = ("out", "strict", "progress")
 """Arguments that change nothing about the features."""
 
+_OF_PICTURES = ("preprocess", "mean", "std", "interpolation")
+"""Arguments that are recorded only where they are given."""
+
 
 class Request:
     """One call of `cache_features`, with what its encoder and its files of words turned out to be.
@@ -68,7 +71,7 @@ class Request:
         asked = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self.arguments.items()
-            if name not in _OF_THE_CALL
+            if name not in _OF_THE_CALL and not (name in _OF_PICTURES and value is None)
         }
         files = {name: str(Path(asked[name]).resolve()) for name in ("source", "classes", "root") if asked[name]}
         if Path(asked["templates"]).is_file():

@@ -12,7 +12,9 @@ from ulfine_cache.atomic import make_directory, reason, sync_directory
 from ulfine_cache.command import config_of
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.import_features import import_features
+from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress
+from ulfine_cache.repairing.integrity import read_attributes
 from ulfine_cache.sources.source import blocks_of, listing_digest
 from ulfine_cache.store.cache_file import library_versions, read_shard_table
 from ulfine_cache.store.datasets import open_for_reading
@@ -112,7 +114,10 @@ def _encode_again(
     from ulfine_cache.sources.source_options import SourceOptions
     from ulfine_cache.stage_one import cache_features
 
-    recorded = json.dumps(request | {"out": str(scratch), "index": "none"})
+    pictures = Preprocess.from_json(read_attributes(cache)["preprocess"])
+    # What made them then may not be what is taken for the same weights today.
+    made = {"mean": _listed(pictures.mean), "std": _listed(pictures.std), "interpolation": pictures.interpolation}
+    recorded = json.dumps(made | request | {"out": str(scratch), "index": "none"})
     try:
         arguments = config_of(cache_features).model_validate_json(recorded).model_dump()
     except ValidationError as error:
@@ -137,6 +142,10 @@ def _encode_again(
         _share(path, scratch / SHARDS / path.name)
     cache_features(**arguments, progress=progress)
     return str(arguments["source"])
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ",".join(map(repr, values))
 
 
 def _share(path: Path, target: Path) -> None:

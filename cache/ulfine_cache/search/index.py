@@ -165,6 +165,11 @@ def search(
     short = np.flatnonzero((rows < 0).any(axis=1))
     if approximate and len(short):
         similarities[short], rows[short] = exact_search(cache.shard_paths, queries[short], k)
+    if len(rows) and (rows[:, 0] < 0).all():
+        raise UlfineError(
+            f"{cache.path / INDEX_FILE} finds nothing, as where features are NaN: `ulfine verify {cache.path}` names "
+            "the files"
+        )
     return np.where(rows < 0, np.float32(-np.inf), similarities), rows
 
 

@@ -34,7 +34,7 @@ from ulfine_cache.store.datasets import (
 )
 from ulfine_cache.store.digest_file import digest_problem, file_sha256, recorded_sha256
 from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, SCHEMA_VERSION, SHARDS
-from ulfine_cache.store.shards import Shard, damaged, open_shard, read_shard
+from ulfine_cache.store.shards import Shard, damaged, numbers, open_shard, read_shard
 from ulfine_cache.store.versions import version_of
 
 _VIEWS = ("features", "path", "hash")
@@ -94,6 +94,7 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
     row_shapes: dict[str, tuple[int, ...]] = {"features": (1, 1)}
     for done, path in enumerate(shards):
         shard = read_shard(path)
+        numbers(shard.features, path)
         fingerprint.add(shard)
         rows = len(shard.labels)
         row_shapes["features"] = shard.features.shape[1:]

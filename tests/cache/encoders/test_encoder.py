@@ -109,8 +109,9 @@ def test_load__files_that_do_not_fit(random_model, tmp_path):
         assert name in str(caught.value)
         return str(caught.value)
 
-    assert "does not fit" in error_of("other.pt", {"visual.proj": torch.zeros(2, 2), "x": torch.zeros(1)})
-    assert "cannot be loaded" in error_of("empty.safetensors", b"")
+    other = {"visual.proj": torch.zeros(2, 2), "ln_final.bias": torch.zeros(1)}
+    assert "does not fit the model" in error_of("other.pt", other)
+    assert "empty.safetensors is empty" in error_of("empty.safetensors", b"")
     # A pickled object could run code; it must not be unpickled.
     assert "plain checkpoint" in error_of("code.pt", {"state_dict": torch.nn.Linear(1, 1)})
 

@@ -1,5 +1,7 @@
 """Image towers of timm as encoders without text, from files of random weights."""
 
+import json
+
 import numpy as np
 import pytest
 import timm
@@ -8,6 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from ulfine_cache.encoders.encoder import ClipEncoder, load_encoder
+from ulfine_cache.encoders.picture_choice import PictureOptions
 from ulfine_cache.encoders.timm_model import data_config_as_open_clip
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
@@ -67,11 +70,15 @@ def test_load__bf16_keeps_an_fp32_tower(checkpoints):
     assert low.weights_hash == load(checkpoints, name).weights_hash
 
 
-@pytest.mark.parametrize("wrapped", ["{}", "state_dict", "module."])
+@pytest.mark.parametrize("wrapped", ["{}", "state_dict", "module.", "model._orig_mod.", "teacher"])
 def test_load__other_ways_to_save_the_same_weights(checkpoints, tmp_path, wrapped):
     state = checkpoints["test_vit"][0].state_dict()
-    if wrapped == "module.":
-        state = {f"module.{name}": tensor for name, tensor in state.items()}
+    if wrapped.endswith("."):
+        state = {wrapped + name: tensor for name, tensor in state.items()}
+    if wrapped == "teacher":
+        # As DINO's authors save it.
+        worse = {f"module.backbone.{name}": tensor + 1 for name, tensor in state.items()}
+        state = {"student": worse, "teacher": {f"backbone.{name}": tensor for name, tensor in state.items()}}
     torch.save({"state_dict": state} if wrapped == "state_dict" else state, tmp_path / "w.pt")
     loaded = ClipEncoder.load("timm:test_vit", str(tmp_path / "w.pt"), "cpu", "fp32")
     assert loaded.weights_hash == load(checkpoints, "test_vit").weights_hash
@@ -107,8 +114,8 @@ def test_load__files_that_do_not_fit(checkpoints, tmp_path):
     assert "does not fit the model timm:test_vit: it has no tensor norm.weight" in error_of(less)
     assert "norm.weight is (7,) instead of (64,)" in error_of(state | {"norm.weight": torch.ones(7)})
     assert "the model has no tensor blocks.99.x" in error_of(state | {"blocks.99.x": torch.ones(1)})
-    assert "it has no tensor" in error_of(state, model="timm:test_resnet")
-    assert "cannot be loaded" in error_of(b"", "empty.safetensors")
+    assert "it holds none of its tensors, such as bn1" in error_of(state, model="timm:test_resnet")
+    assert "empty.safetensors is empty" in error_of(b"", "empty.safetensors")
     # A pickled object could run code; it must not be unpickled.
     assert "plain checkpoint" in error_of({"state_dict": torch.nn.Linear(1, 1)}, "code.pt")
 
@@ -156,12 +163,42 @@ def test_load__the_tag_in_the_name_says_how_pictures_are_made(tmp_path, recorder
     assert (large.preprocess.size, large.preprocess.resize) == ((256, 256), (269, 269))
     assert small.weights_hash == large.weights_hash
     assert not any("preprocessed as" in note for note in recorder.notes)
-    ClipEncoder.load(f"timm:{name}", file, "cpu", progress=recorder)
-    assert any(
-        f"small.safetensors: pictures are preprocessed as for {name}.e" in note
-        and f"--model timm:{name}.TAG (e1200_r224_in1k, e2400_r224_in1k, e3600_r256_in1k)" in note
-        for note in recorder.notes
-    )
+    with pytest.raises(UsageError) as caught:
+        ClipEncoder.load(f"timm:{name}", file, "cpu")
+    imagenet = "mean 0.485 0.456 0.406, std 0.229 0.224 0.225"
+    assert f"size 224, resize 256, {imagenet} for e1200_r224_in1k" in str(caught.value)
+    assert f"give --model timm:{name}.TAG with the one that the file is of" in str(caught.value)
+    # Hugging Face's folders say which it is.
+    description = {"architecture": name, "pretrained_cfg": {"tag": "e3600_r256_in1k"}}
+    (tmp_path / "config.json").write_text(json.dumps(description))
+    with pytest.raises(UsageError, match=rf"--model timm:{name}.e3600_r256_in1k \(config.json beside it says so\)$"):
+        ClipEncoder.load(f"timm:{name}", file, "cpu")
+    # A cache that was made without a tag says itself how its pictures were made.
+    known = {"model": f"timm:{name}", "pretrained": file, "weights_hash": small.weights_hash, "precision": "fp32"}
+    again = load_encoder(known | {"preprocess": small.preprocess.to_json()}, "cpu")
+    assert again.preprocess == small.preprocess
+
+
+def test_load__pictures_of_a_file_that_all_tags_share(checkpoints, recorder):
+    encoder = load(checkpoints, "test_vit", progress=recorder)
+    note = "pictures: size 160, resize 168, mean 0.5, std 0.5, bicubic, shortest side fits"
+    assert f"{note} (all weights of test_vit share it)" in recorder.notes
+    pictures = PictureOptions.parsed(None, "0.5", "0.25,0.5,1", "bilinear")
+    other = load(checkpoints, "test_vit", pictures=pictures)
+    assert (other.preprocess.mean, other.preprocess.std) == ((0.5, 0.5, 0.5), (0.25, 0.5, 1))
+    assert (other.preprocess.interpolation, other.preprocess.resize) == ("bilinear", encoder.preprocess.resize)
+    with pytest.raises(UsageError, match=r"--preprocess is for open_clip's models: --model timm:test_vit.TAG says"):
+        load(checkpoints, "test_vit", pictures=PictureOptions(tag="r160_in1k"))
+
+
+def test_load__image_tower_of_openai_in_timms_model(new_weights, register, tmp_path):
+    """What is advised where a file holds no text encoder."""
+    sizes = {"image_size": 224, "layers": 12, "width": 768, "patch_size": 32}
+    name = register("ulfine-tower-test", embed_dim=512, vision_cfg=sizes | {"head_width": 64})
+    state = {key: tensor.half() for key, tensor in new_weights(name).items() if key.startswith("visual.")}
+    torch.save(state, tmp_path / "tower.pt")
+    encoder = ClipEncoder.load("timm:vit_base_patch32_clip_224.openai", str(tmp_path / "tower.pt"), "cpu", "fp32")
+    assert encoder.n_features == 768
 
 
 def test_data_config__refusals():

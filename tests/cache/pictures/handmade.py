@@ -66,6 +66,7 @@ def tiff(values, *, tags=None, order="<", photometric=None, planes=False, deflat
     }
     if more:
         entries[330] = (4, [0] * len(more))
+    body = b""
     # Once to see how long it becomes, once with the places.
     for _ in range(2):
         body = _directories(entries, more, order, big)

@@ -147,7 +147,10 @@ def _checked_features(features: npt.NDArray[Any], name: str, fail: Any) -> npt.N
     features = features.reshape(len(features), -1, features.shape[-1])
     finite = np.isfinite(features).all(axis=(1, 2))
     if not finite.all():
-        raise fail(f"{name} has NaN or infinity in {int((~finite).sum())} rows, first in row {int(np.argmin(finite))}")
+        raise fail(
+            f"{name} has NaN or infinity in {int((~finite).sum())} rows, first in row {int(np.argmin(finite))}: leave "
+            "such rows out, or compute them again"
+        )
     zero = ~np.all(np.any(features, axis=2), axis=1)
     if zero.any():
         raise fail(
@@ -192,6 +195,8 @@ def _text(arrays: Mapping[str, npt.NDArray[Any]], name: str, width: int, fail: A
     if text.ndim != 2 or text.shape[1] != width:
         raise fail(f"{name} has shape {text.shape}, expected (classes, {width}) like the width of features")
     text = _checked_features(text, name, fail)[:, 0].astype(np.float64)
+    # The squares of very large values would be infinite.
+    text /= np.abs(text).max(axis=1, keepdims=True)
     return unit_norm(text).astype(np.float32)
 
 
