@@ -1,5 +1,6 @@
 """What a file really is where it is not what its name says: an error page, a pointer, a file cut short."""
 
+import codecs
 import zipfile
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def what_it_is(path: Path) -> str:
 def _is_text(head: bytes) -> bool:
     try:
         # The last character may be cut in two.
-        text = head[:-4].decode("utf-8") if len(head) == _HEAD else head.decode("utf-8")
+        text = codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < _HEAD)
     except UnicodeDecodeError:
         return False
     return all(character.isprintable() or character in "\r\n\t\f" for character in text)

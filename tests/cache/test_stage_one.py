@@ -279,3 +279,25 @@ def test_cache_features__wrong_values(run, photos):
     ):
         with pytest.raises(UsageError, match=message):
             run(**changes)
+
+
+def test_cache_features__names_that_were_not_made_for_people_are_noted(run, photos, tmp_path, recorder):
+    for number, name in enumerate(("cat", "red_fox", "zebra")):
+        (photos / name).rename(photos / f"{number:03d}.{name}")
+    run(progress=recorder)
+    note = "the classes' names begin with numbers, such as 000.cat, which tell a text encoder little"
+    assert f"{note}: give it names in words with --classes" in recorder.notes
+    (tmp_path / "classes.csv").write_text("folder,name\n000.cat,cat\n001.red_fox,red fox\n002.zebra,zebra\n")
+    recorder.notes.clear()
+    run(classes=tmp_path / "classes.csv", out=tmp_path / "named", progress=recorder)
+    assert not any("the classes' names" in note for note in recorder.notes)
+
+
+def test_cache_features__prompts_that_are_cut_are_noted(run, tmp_path, recorder):
+    """The encoder reads 16 tokens, of which a start, an end, "a photo of a" and "." take seven."""
+    longest = " ".join(["dog"] * 9)
+    (tmp_path / "classes.csv").write_text(f"folder,name\ncat,{longest}\nzebra,{longest} dog\n")
+    run(classes=tmp_path / "classes.csv", progress=recorder)
+    prompt = f"a photo of a {longest} dog."
+    line = "1 of 3 prompts are longer than the encoder reads, and their ends are cut off, first of"
+    assert f"{line} {prompt!r}: give shorter names or descriptions with --classes" in recorder.notes

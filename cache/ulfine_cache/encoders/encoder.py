@@ -222,6 +222,24 @@ class ClipEncoder:
             features[wrong] = self._in_fp32.encode_text([batch[row] for row in wrong])
         return np.concatenate(parts)
 
+    def cut_prompts(self, texts: Sequence[str]) -> list[int]:
+        """Which prompts are longer than the model reads: what is beyond its context length is cut off.
+
+        Args:
+            texts: n >= 1 prompts.
+
+        Returns:
+            Their places in `texts`.
+
+        Raises:
+            UlfineError: The tokenizer's files cannot be had.
+        """
+        tokens = self._tokenizer(list(texts))
+        length = tokens.shape[1]
+        # With room for one token more, whole prompts end in what fills up an empty one.
+        roomier = self._tokenizer([*texts, ""], context_length=length + 1)
+        return (roomier[:-1, length] != roomier[-1, length]).nonzero()[:, 0].tolist()
+
     def release(self) -> None:
         """Let go of the weights and of the memory they take; nothing can be encoded after that."""
         self._model, self._own_tower, self._fp32 = nn.Identity(), None, None

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,13 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.words.class_list import LISTS, read_class_list
 
 SIMPLE = ("a photo of a {}.",)
+_DOUBTFUL = (
+    (re.compile(r"\d+"), "are numbers"),
+    (re.compile(r"n\d{8}"), "are identifiers of WordNet"),
+    # With a zero or a dot: "3D printer", "2012 Tesla" and "747-400" are names.
+    (re.compile(r"0\d*[ ._:)-]+\D.*|\d+[.:_)] *\D.*", re.DOTALL), "begin with numbers"),
+)
+"""Names as data sets number them: ImageNet's n01440764, CUB's 001.Laysan_Albatross, iNaturalist's 00000_Animalia."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,20 @@ def clean_name(folder: str) -> str:
         'fire engine'
     """
     return " ".join(folder.replace("_", " ").split()) or folder
+
+
+def doubtful_names(names: Sequence[str]) -> str:
+    """Say what is wrong with class names that were not made for people, where most of them are like that, or "".
+
+    Example:
+        >>> doubtful_names(["001.Black footed Albatross", "002.Laysan Albatross"])
+        'begin with numbers, such as 001.Black footed Albatross'
+    """
+    for pattern, words in _DOUBTFUL:
+        alike = [name for name in names if pattern.fullmatch(name)]
+        if 2 * len(alike) > len(names):
+            return f"{words}, such as {alike[0]}"
+    return ""
 
 
 def load_templates(templates: str) -> list[str]:

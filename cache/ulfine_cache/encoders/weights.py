@@ -68,13 +68,15 @@ def load_model(
     beside = read_beside(path, config)
     # Before the weights, because refusing costs nothing yet.
     chosen = None if pictures is None else _pictures_of_file(model, tags, beside, pictures)
-    quick = _quick_gelu(name, path, bool(config.get("quick_gelu")), beside, pictures, progress)
+    quick, note = _quick_gelu(name, path, bool(config.get("quick_gelu")), beside, pictures)
     if path.suffix == ".npz" and "timm_model_name" in config["vision_cfg"]:
         # Google's own layout of SigLIP, which open_clip reads itself.
         built = _create(name, pretrained=str(path), force_quick_gelu=quick)
     else:
         built = _create(name, empty=True, force_quick_gelu=quick)
         load_into(built, name, path, progress=progress)
+    if note:
+        progress.note(f"{path.name}{note}")
     if chosen is not None:
         cfg, why = chosen
         _set_pictures(built, cfg)
@@ -184,25 +186,25 @@ def _pictures_of_file(
 
 
 def _quick_gelu(
-    name: str, path: Path, built_in: bool, beside: Beside, pictures: PictureOptions | None, progress: Progress
-) -> bool:
-    """Whether a model from a file has to be given QuickGELU, which its name does not say."""
+    name: str, path: Path, built_in: bool, beside: Beside, pictures: PictureOptions | None
+) -> tuple[bool, str]:
+    """Whether a model from a file has to be given QuickGELU, which its name does not say, and a note on that."""
     import open_clip
 
     if beside.quick_gelu is None:
+        if f"{name}-quickgelu" not in open_clip.list_models():
+            return False, ""
         cfg = open_clip.get_pretrained_cfg(name, pictures.tag) if pictures and pictures.tag else {}
-        if f"{name}-quickgelu" in open_clip.list_models():
-            known = f"those of {pictures.tag} were" if pictures and cfg.get("quick_gelu") else "OpenAI's were"
-            progress.note(f"{path.name}: if it was trained with QuickGELU ({known}), use --model {name}-quickgelu")
-        return False
+        known = f"those of {pictures.tag} were" if pictures and cfg.get("quick_gelu") else "OpenAI's were"
+        return False, f": if it was trained with QuickGELU ({known}), use --model {name}-quickgelu"
     if built_in and not beside.quick_gelu:
         raise UlfineError(
             f"{path} was trained without QuickGELU ({beside.quick_gelu_from} beside it says so): give --model "
             f"{name.removesuffix('-quickgelu')}"
         )
-    if beside.quick_gelu and not built_in:
-        progress.note(f"{path.name} was trained with QuickGELU ({beside.quick_gelu_from} beside it): it is used")
-    return beside.quick_gelu and not built_in
+    if built_in or not beside.quick_gelu:
+        return False, ""
+    return True, f" was trained with QuickGELU ({beside.quick_gelu_from} beside it): it is used"
 
 
 def _with_pictures(

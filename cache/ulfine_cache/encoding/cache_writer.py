@@ -14,7 +14,7 @@ import numpy as np
 
 from ulfine_cache.atomic import make_directory, remove_partial_files
 from ulfine_cache.encoders.encoder import ClipEncoder
-from ulfine_cache.encoders.prompts import ClassText
+from ulfine_cache.encoders.prompts import ClassText, doubtful_names
 from ulfine_cache.encoding.batch_size import find_batch_size
 from ulfine_cache.encoding.decoding import PixelRecipe
 from ulfine_cache.encoding.former_rows import FormerRows, put_aside
@@ -195,10 +195,19 @@ class CacheWriter:
         if not self.encoder.has_text:
             self.progress.note(f"{self.encoder.model_name} has no text encoder: the cache holds no text prototypes")
             return None
-        if all(text.name.isdecimal() for text in self.texts):
-            self.progress.note("the classes are called by numbers, which tell a text encoder little: see --classes")
+        doubt = doubtful_names([text.name for text in self.texts])
+        if doubt:
+            self.progress.note(
+                f"the classes' names {doubt}, which tell a text encoder little: give it names in words with --classes"
+            )
         prompts = [text.prompts(self.templates) for text in self.texts]
         flat = [prompt for row in prompts for prompt in row]
+        cut = self.encoder.cut_prompts(flat)
+        if cut:
+            self.progress.note(
+                f"{len(cut)} of {len(flat)} prompts are longer than the encoder reads, and their ends are cut off, "
+                f"first of {flat[cut[0]]!r}: give shorter names or descriptions with --classes"
+            )
         features = self.encoder.encode_text(flat).reshape(len(prompts), len(self.templates), -1)
         # CLIP's prompt ensemble: unit vectors are averaged, and the mean is brought to unit norm again.
         mean = unit_norm(features.mean(axis=1))

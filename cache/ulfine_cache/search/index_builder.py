@@ -12,6 +12,7 @@ from ulfine_cache.progress import Progress
 from ulfine_cache.search.exact_search import unit_blocks, unit_rows
 from ulfine_cache.search.index_choice import CANDIDATES
 from ulfine_cache.search.index_quality import Sample, time_queries, tune
+from ulfine_cache.search.quiet_training import quiet_training
 from ulfine_cache.store.shards import read_header
 
 _TRAINING_ROWS = 64
@@ -75,7 +76,8 @@ class IndexBuilder:
         wanted = _LEAST_TRAINING_ROWS if lists is None else max(_LEAST_TRAINING_ROWS, _TRAINING_ROWS * lists.nlist)
         rows = np.random.default_rng(1).choice(self.n_rows, min(wanted, self.n_rows), replace=False)
         try:
-            index.train(unit_rows(self._shards, np.sort(rows)))
+            with quiet_training(index):
+                index.train(unit_rows(self._shards, np.sort(rows)))
         except RuntimeError as error:
             raise UlfineError(f"--index {kind} cannot be trained on {self.n_rows} rows: use --index auto") from error
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ulfine_cache.encoders.prompts import ClassText, clean_name, load_classes, load_templates
+from ulfine_cache.encoders.prompts import ClassText, clean_name, doubtful_names, load_classes, load_templates
 from ulfine_cache.errors import UlfineError
 
 
@@ -107,3 +107,24 @@ def test_load_classes__spreadsheets(tmp_path):
 
 def test_prompts__names_with_braces():
     assert ClassText("x", "a {} b").prompts(["{}!"]) == ["a {} b!"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["001.Laysan Albatross", "100.Brown Pelican", "200.Wren"], "begin with numbers, such as 001"),
+        (["00000 Animalia Arthropoda", "09999 Plantae Tracheophyta"], "begin with numbers, such as 00000 Animalia"),
+        (["1. cat", "2. dog", "bird"], "begin with numbers, such as 1. cat"),
+        (["n01440764", "n01443537"], "are identifiers of WordNet, such as n01440764"),
+        (["0", "1", "2"], "are numbers, such as 0"),
+        (["cat", "dog", "001.bird"], ""),
+        (["3D printer", "7up", "4x4"], ""),
+        (["2012 Tesla Model S", "2011 BMW X3"], ""),
+        (["737-200", "747-400", "MD-80"], ""),
+        (["1 euro", "2 euro"], ""),
+        (["n0144076", "no"], ""),
+    ],
+)
+def test_doubtful_names(names, words):
+    said = doubtful_names(names)
+    assert said.startswith(words) if words else said == ""

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from ulfine_cache.encoders.encoder import ClipEncoder, UnusableFeatures
+from ulfine_cache.encoding.lanes import Lanes
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.neighbours import neighbours
@@ -214,3 +215,38 @@ def test_neighbours__an_index_of_nan_finds_nothing_and_says_so(run, tmp_path, ph
     shutil.copy(photos / "cat" / "00.png", tmp_path / "picture.png")
     with pytest.raises(UlfineError, match=r"image.faiss finds nothing, as where features are NaN: `ulfine verify"):
         neighbours(cache=tmp_path / "cache", queries=[str(tmp_path / "picture.png")])
+
+
+def test_encode_images__names_the_row_of_the_batch_where_fp32_fails_too(weights, monkeypatch):
+    low = ClipEncoder.load("ulfine-random-test", weights(overflowing_for_some), "cpu", "fp16")
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
+    low.encode_images(pixels)
+    with torch.inference_mode():
+        overflowed = np.flatnonzero(~low._model.encode_image(low._batch(pixels)).isfinite().all(dim=1).numpy())  # pyright: ignore
+
+    def fail(batch):
+        assert len(batch) == len(overflowed)
+        raise UnusableFeatures("no direction", 2)
+
+    monkeypatch.setattr(low._fp32, "encode_images", fail)
+    with pytest.raises(UnusableFeatures) as caught:
+        low.encode_images(pixels)
+    assert caught.value.row == overflowed[2] != 2
+
+
+def test_lanes__name_the_row_of_the_whole_where_a_batch_was_halved(random_model, recorder, monkeypatch):
+    encoder = ClipEncoder.load(*random_model[:2], "cpu", "fp32")
+
+    def encode(batch):
+        if len(batch) > 4:
+            raise torch.cuda.OutOfMemoryError("too large")
+        if batch[1, 0, 0, 0] == 5:
+            raise UnusableFeatures("no direction", 1)
+        return np.ones((len(batch), 16), np.float32)
+
+    monkeypatch.setattr(encoder, "encode_images", encode)
+    pixels = np.zeros((8, 32, 32, 3), np.uint8) + np.arange(8, dtype=np.uint8)[:, None, None, None]
+    lanes = Lanes(encoder, 8, pre_projection=False, progress=recorder)
+    with lanes, pytest.raises(UnusableFeatures) as caught:
+        lanes.encode(pixels)
+    assert caught.value.row == 5

@@ -12,6 +12,7 @@ from ulfine_cache.progress import Silent
 from ulfine_cache.search.exact_search import exact_search, without_row
 from ulfine_cache.search.index import index_cache, search
 from ulfine_cache.search.index_choice import auto_kind, exact_kind
+from ulfine_cache.search.quiet_training import quiet_training
 from ulfine_cache.store.cache_file import CacheContent, write_cache_file
 from ulfine_cache.store.shards import Shard, shard_path, write_shard
 
@@ -226,3 +227,17 @@ def test_import_features__index_is_built_when_another_is_asked_for(tmp_path, rec
     assert (tmp_path / "cache" / "image.faiss").is_file()
     with h5py.File(tmp_path / "cache" / "cache.h5") as file:
         assert file.attrs["index_request"] == "IVF4,Flat"
+
+
+@pytest.mark.parametrize("kind", ["IVF32,Flat", "IVF4,PQ8", "OPQ4,IVF4,PQ4", "IVF4,PQ8x4fs,Refine(SQfp16)", "RQ2x4"])
+def test_quiet_training__writes_no_line_and_the_same_bytes(kind, capfd):
+    import faiss
+
+    rows = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+    loud, quiet = (faiss.index_factory(16, kind, faiss.METRIC_INNER_PRODUCT) for _ in range(2))
+    loud.train(rows)
+    assert "WARNING clustering" in capfd.readouterr().err
+    with quiet_training(quiet):
+        quiet.train(rows)
+    assert capfd.readouterr() == ("", "")
+    np.testing.assert_array_equal(faiss.serialize_index(quiet), faiss.serialize_index(loud))

@@ -1,5 +1,6 @@
 """Read and check an `.npz` file of features that were made elsewhere."""
 
+import contextlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.foreign_file import what_it_is
 from ulfine_cache.sources.features.label_array import index_labels
 from ulfine_cache.sources.words.set_names import known_set
 from ulfine_cache.store.unit_norm import unit_norm
@@ -17,6 +19,7 @@ from ulfine_cache.store.unit_norm import unit_norm
 TEXT_FEATURES = "text_features"
 """The array of text prototypes that is read unless another is named."""
 _POOL = ("pool_features", "pool_labels", "eval_features", "eval_labels")
+_SAVE = "save it with numpy.savez(file, features=..., labels=...)"
 _SETS = ("set", "split")
 _READ = {"features", "image_features", "labels", "class_names", "paths", "views", *_SETS, *_POOL}
 
@@ -95,9 +98,7 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
-                raise UlfineError(
-                    f"{path} is not an .npz file: save it with numpy.savez(file, features=..., labels=...)"
-                )
+                raise UlfineError(f"{path} is not an .npz file: {_SAVE}")
             with loaded:
                 arrays = {}
                 for name in loaded.files:
@@ -112,7 +113,18 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
                         ) from error
                 return arrays
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UlfineError(f"{path} cannot be read as an .npz file: {str(error).splitlines()[0]}") from error
+        raise UlfineError(f"{path} {_instead(path, error)}") from error
+
+
+def _instead(path: Path, error: BaseException) -> str:
+    """What a file is that numpy cannot open; what numpy says of it is that it should be opened unsafely."""
+    with contextlib.suppress(OSError):
+        what = what_it_is(path)
+        if what:
+            return f"is {what}" if ":" in what else f"is {what}, not an .npz file: {_SAVE}"
+        if "pickle" in str(error):
+            return f"is not an .npz file: {_SAVE}"
+    return f"cannot be read as an .npz file: {str(error).splitlines()[0]}"
 
 
 def _rows(arrays: Mapping[str, npt.NDArray[Any]], fail: Any) -> tuple[Any, Any, list[str]]:
