@@ -16,7 +16,7 @@ from ulfine_cache.pictures.pixels import decode
 
 
 def shard_bytes(cache):
-    return {path.name: path.read_bytes() for path in sorted((cache / "shards").iterdir())}
+    return {path.name: path.read_bytes() for path in sorted((cache / "shards").glob("*.h5"))}
 
 
 @pytest.mark.parametrize("inside", ["", "cache", "cat/cache"])

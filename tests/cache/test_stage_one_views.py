@@ -55,7 +55,7 @@ def test_views__are_not_mixed(run):
     run(views="weak-strong:2")
     with pytest.raises(UlfineError, match="views weak-strong:2 -> weak-strong:3"):
         run(views="weak-strong:3")
-    with pytest.raises(UlfineError, match="features before projection none -> True"):
+    with pytest.raises(UlfineError, match="pre projection none -> True"):
         run(views="weak-strong:2", pre_projection=True)
 
 

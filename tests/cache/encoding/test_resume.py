@@ -112,7 +112,7 @@ def finished(out):
 
 
 def shard_bytes(out):
-    return {path.name: path.read_bytes() for path in sorted((out / "shards").glob("*"))}
+    return {path.name: path.read_bytes() for path in sorted((out / "shards").glob("*.h5"))}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX")

@@ -14,6 +14,8 @@ from ulfine_cache.encoding.lanes import Lanes
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.neighbours import neighbours
+from ulfine_cache.store.datasets import replacing_file
+from ulfine_cache.store.digest_file import file_sha256
 from ulfine_cache.store.shards import read_features, read_shard
 from ulfine_cache.verify import verify
 
@@ -89,7 +91,7 @@ def test_cache_features__stops_at_the_first_such_image(run, random_model, photos
     monkeypatch.setattr(ClipEncoder, "encode_images", encode)
     with pytest.raises(UlfineError, match=r"^red_fox/03.png: no direction$"):
         run()
-    assert sorted(path.name for path in (tmp_path / "cache" / "shards").iterdir()) == ["00000.h5"]
+    assert sorted(path.name for path in (tmp_path / "cache" / "shards").glob("*.h5")) == ["00000.h5"]
     monkeypatch.setattr(ClipEncoder, "encode_images", real)
     run()
     run(out=tmp_path / "whole")
@@ -151,9 +153,10 @@ def test_encode_text__overflow_is_encoded_in_fp32(weights):
 
 @pytest.fixture
 def spoilt(run, tmp_path):
-    """A finished cache one of whose shards holds NaN, with sound digests, as earlier versions wrote it."""
+    """A finished cache one of whose shards holds NaN, as version 1 wrote it, without a digest of the shard."""
     run(index="Flat")
     cache = tmp_path / "cache"
+    (cache / "shards" / "00001.h5.sha256").unlink()
     before = read_shard(cache / "shards" / "00001.h5")
     with h5py.File(cache / "shards" / "00001.h5", "r+") as file:
         rows = file["features"][:]  # pyright: ignore
@@ -212,6 +215,9 @@ def test_neighbours__an_index_of_nan_finds_nothing_and_says_so(run, tmp_path, ph
     index = faiss.IndexFlatIP(16)
     index.add(np.full((23, 16), np.nan, np.float32))  # pyright: ignore
     faiss.write_index(index, str(tmp_path / "cache" / "image.faiss"))
+    whole = tmp_path / "cache" / "cache.h5"
+    with replacing_file(whole, start=whole, digest=True) as file:
+        file.attrs["index_sha256"] = file_sha256(tmp_path / "cache" / "image.faiss")
     shutil.copy(photos / "cat" / "00.png", tmp_path / "picture.png")
     with pytest.raises(UlfineError, match=r"image.faiss finds nothing, as where features are NaN: `ulfine verify"):
         neighbours(cache=tmp_path / "cache", queries=[str(tmp_path / "picture.png")])

@@ -39,7 +39,7 @@ def test_read_split__of_other_features(folder, fingerprint, n_rows):
 def test_read_split__of_a_file_that_still_opens_but_is_not_what_was_written(folder):
     with h5py.File(split_path(folder, "a.b"), "r+") as file:
         file["labelled"][0] = 3
-    with pytest.raises(UlfineError, match=r"a\.b\.h5 is damaged or not a split: draw it again"):
+    with pytest.raises(UlfineError, match=r"a\.b\.h5 is damaged or not a split: delete it and draw it again"):
         read_split(folder, "a.b", "f" * 64, 12)
 
 

@@ -141,7 +141,8 @@ def _parts(path: Path) -> Mapping[str, Any]:
         part = path.with_name(name)
         if not part.is_file():
             raise UlfineError(f"{path} lists {len(names)} parts, and {name} is not beside it: fetch all of them")
-        is_safe = part.open("rb").read(9)[8:9] == b"{"
+        with part.open("rb") as file:
+            is_safe = file.read(9)[8:9] == b"{"
         tensors |= _safetensors(part) if is_safe else _pickled(part)
     return tensors
 
