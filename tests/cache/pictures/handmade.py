@@ -66,13 +66,10 @@ def tiff(values, *, tags=None, order="<", photometric=None, planes=False, deflat
     }
     if more:
         entries[330] = (4, [0] * len(more))
-    body = b""
-    # Once to see how long it becomes, once with the places.
-    for _ in range(2):
-        body = _directories(entries, more, order, big)
-        places = np.cumsum([len(body), *(len(strip) for strip in strips[:-1])]).tolist()
-        entries[273] = (4, places)
-    return body + b"".join(strips)
+    # Made once to see how long it becomes.
+    start = len(_directories(entries, more, order, big))
+    entries[273] = (4, [start + sum(map(len, strips[:place])) for place in range(len(strips))])
+    return _directories(entries, more, order, big) + b"".join(strips)
 
 
 def _directories(entries, more, order, big):
