@@ -5,13 +5,16 @@ transparent pixels show white instead of whatever colour hides behind them, and 
 of clipped. Only formats in `FORMATS` are tried: Pillow would also hand PostScript in a .jpg to Ghostscript.
 """
 
+import contextlib
 import io
 import struct
 import zlib
+from collections.abc import Generator
 from functools import cache
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from ulfine_cache.errors import UlfineError
@@ -34,6 +37,11 @@ _UPRIGHT: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS: Final = (5, 6, 7, 8)
+_STRIP_PIXELS: Final = 2**20
+"""Pixels that are converted at a time where the way to RGB leads over larger values."""
+# Most bytes a pixel that it takes to decode a file, up to RGB and with a turn; measured with Pillow 13.
+_DECODING_BYTES: Final = {"WEBP": 22, "AVIF": 22, "JPEG2000": 26}
+_OTHERS_BYTES: Final = 13
 
 
 class UndecodableImage(UlfineError):
@@ -62,6 +70,33 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, draft: tuple[int, int] 
         >>> decode(Path("photos/seven/0001.png").read_bytes()).mode
         'RGB'
     """
+    with _opened(data, max_pixels) as image:
+        if draft is not None and image.format in _DRAFTED:
+            wide, high = draft
+            image.draft("RGB", (high, wide) if _orientation(image) in _SIDEWAYS else (wide, high))
+        image.load()
+        turn = _UPRIGHT.get(_orientation(image))
+        return _to_rgb(image if turn is None else image.transpose(turn))
+
+
+def decoding_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
+    """How much memory `decode` will take at most beside the file, by the file's header alone.
+
+    Raises:
+        UndecodableImage: The file is empty, no image, too large, or made of too many pieces.
+
+    Example:
+        >>> decoding_bytes(Path("photos/seven/0001.png").read_bytes()) // 2**20
+        0
+    """
+    with _opened(data, max_pixels) as image:
+        width, height = image.size
+        return (width * height + _STRIP_PIXELS) * _DECODING_BYTES.get(image.format or "", _OTHERS_BYTES)
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, max_pixels: int) -> "Generator[Image.Image]":
+    """A file whose header has been read and judged; whatever a decoder raises then is an `UndecodableImage`."""
     if not data:
         raise UndecodableImage("empty file")
     if reason := objection(data):
@@ -71,12 +106,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, draft: tuple[int, int] 
             width, height = image.size
             if width * height > max_pixels:
                 raise UndecodableImage(f"too large: {width} x {height} pixels")
-            if draft is not None and image.format in _DRAFTED:
-                wide, high = draft
-                image.draft("RGB", (high, wide) if _orientation(image) in _SIDEWAYS else (wide, high))
-            image.load()
-            turn = _UPRIGHT.get(_orientation(image))
-            return _to_rgb(image if turn is None else image.transpose(turn))
+            yield image
     except UnidentifiedImageError:
         raise UndecodableImage("not an image") from None
     except Image.DecompressionBombError:
@@ -112,10 +142,20 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return _eight_bits(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        transparent = image.convert("RGBA")
-        white = Image.new("RGBA", transparent.size, "white")
-        return Image.alpha_composite(white, transparent).convert("RGB")
+        picture = Image.new("RGB", image.size)
+        for box in _strips(image):
+            transparent = image.crop(box).convert("RGBA")
+            white = Image.new("RGBA", transparent.size, "white")
+            picture.paste(Image.alpha_composite(white, transparent).convert("RGB"), box)
+        return picture
     return image.convert("RGB")
+
+
+def _strips(image: Image.Image) -> list[tuple[int, int, int, int]]:
+    """Boxes from side to side that cover a picture, of about `_STRIP_PIXELS` each."""
+    width, height = image.size
+    rows = max(1, _STRIP_PIXELS // max(width, 1))
+    return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -127,15 +167,19 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         # 65535 / 255 = 257. A table, because large pictures as floats would take gigabytes.
         return Image.fromarray(_SIXTEEN_TO_EIGHT[np.asarray(image)])
-    values = np.array(image, dtype=np.float64)
-    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    largest = float(values.max())
+    largest = max(float(_finite(image.crop(box)).max()) for box in _strips(image))
     steps = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
     white = next((step for step in steps if largest <= step), largest)
-    # In place, for the same reason.
-    values *= 255.0 / white
-    np.clip(np.rint(values, out=values), 0, 255, out=values)
-    return Image.fromarray(values.astype(np.uint8))
+    grey = Image.new("L", image.size)
+    for box in _strips(image):
+        values = _finite(image.crop(box)) * (255.0 / white)
+        grey.paste(Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)), box)
+    return grey
+
+
+def _finite(image: Image.Image) -> npt.NDArray[np.float64]:
+    """The values of a picture of one channel, with 0 where there is NaN or infinity."""
+    return np.nan_to_num(np.array(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le
 from ulfine_cache.command import arguments_of, command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_exports.serve.bounds.allocation import give_large_memory_back
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -72,6 +73,7 @@ def serve(
     """
     arguments = {**locals()}  # as the signature names them
     started = time.perf_counter()
+    give_large_memory_back()
     with _opened(arguments, progress) as (server, listener, service, url):
         try:
             server.run(sockets=[listener])

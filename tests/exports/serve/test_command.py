@@ -9,43 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from tests.exports.serve.conftest import CLASSES, Server, png, read_answer, value, write_model
+from tests.exports.serve.conftest import CLASSES, png, read_answer, value, write_model
+from tests.exports.serve.processes import ULFINE, Process
 
-ULFINE = Path(sys.executable).parent / "ulfine"
 REQUESTS = int(os.environ.get("ULFINE_REQUESTS", "600"))
 """How many requests the memory is watched over; 10000 for the full claim."""
-
-
-class Process:
-    """`ulfine serve` on a free port."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            [ULFINE, "serve", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert self.process.stderr is not None
-        self.line = self.process.stderr.readline()
-        found = re.search(r"http://\S+", self.line)
-        assert found, self.line
-        self.server = Server(found[0])
-        until = time.monotonic() + 30
-        while True:
-            try:
-                assert self.server.get("/v2/health/ready").status == 200
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < until
-                time.sleep(0.02)
-
-    def end(self):
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from tests.exports.serve.conftest import png, read_answer
 from ulfine_exports.serve import connection
-from ulfine_exports.serve.byte_budget import ByteBudget
+from ulfine_exports.serve.bounds.byte_budget import ByteBudget
 from ulfine_exports.serve.refusal import Refusal
 
 MEGABYTE = 2**20
@@ -133,7 +133,7 @@ def test_no_http(start, colours_onnx):
 def test_client_that_does_not_read(start, many_onnx, monkeypatch):
     monkeypatch.setattr(connection, "STUCK_SECONDS", 0.3)
     server = start(many_onnx)
-    rows = np.zeros((1000, 3))
+    rows = np.ones((1000, 3))
     body = json.dumps({"inputs": [ROW["inputs"][0] | {"shape": [1000, 3], "data": rows.tolist()}]}).encode()
     whole = len(server.ask("POST", "/v2/models/many/infer", body).body)
     assert whole > 20 * MEGABYTE

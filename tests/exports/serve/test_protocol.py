@@ -180,7 +180,7 @@ def test_json__unknown_keys_are_left_alone(trees):
         ({"data": ...}, "neither data nor binary_data_size"),
         ({"parameters": {"binary_data_size": 64}}, "both as data and as binary_data_size"),
         ({"data": ..., "parameters": {"binary_data_size": 64}}, "0 bytes follow the JSON"),
-        ({"data": ..., "parameters": {"binary_data_size": "64"}}, "binary_data_size 64"),
+        ({"data": ..., "parameters": {"binary_data_size": "64"}}, "binary_data_size '64'"),
     ],
 )
 def test_json__wrong_tensor(trees, changes, line):
@@ -195,10 +195,10 @@ def test_json__wrong_tensor(trees, changes, line):
         (b"{", "no JSON"),
         (b"[]", "no JSON object"),
         (b"{}", "inputs of the request is missing"),
-        (b'{"inputs": [7]}', "an input is '7': it takes a JSON object"),
+        (b'{"inputs": [7]}', "an input is 7: it takes a JSON object"),
         (json.dumps(request() | {"id": 7}).encode(), "id is 7"),
-        (json.dumps(request() | {"outputs": {}}).encode(), "outputs of the request is '{}': it takes a list"),
-        (json.dumps(request() | {"parameters": None}).encode(), "parameters of the request is 'None'"),
+        (json.dumps(request() | {"outputs": {}}).encode(), "outputs of the request is {}: it takes a list"),
+        (json.dumps(request() | {"parameters": None}).encode(), "parameters of the request is None"),
         (b"\xff\xfe", "no JSON"),
         (b'{"inputs": []}', "the inputs are []"),
         (b'{"inputs": [{}]}', "name of an input is missing"),

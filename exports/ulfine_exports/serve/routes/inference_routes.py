@@ -1,22 +1,33 @@
 """The routes of the Open Inference Protocol v2 over HTTP."""
 
-import asyncio
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
+from ulfine_exports.serve.bounds.json_cost import check_json_cost
+from ulfine_exports.serve.pieces_response import Holding, PiecesResponse
 from ulfine_exports.serve.refusal import Refusal
 from ulfine_exports.serve.request_body import body_of
 from ulfine_exports.serve.routes.answering import answered
-from ulfine_exports.serve.routes.inference_request import read_inference_request
-from ulfine_exports.serve.routes.inference_response import JSON_LENGTH, VERSION, write_inference_response
+from ulfine_exports.serve.routes.inference_request import parts_of, read_inference_request
+from ulfine_exports.serve.routes.inference_response import (
+    JSON_LENGTH,
+    VERSION,
+    answer_cost,
+    write_inference_response,
+)
 from ulfine_exports.serve.served_model import Tensor
 from ulfine_exports.serve.service import Service
 
 _LARGE = 2**20
-"""Bodies over this many bytes are parsed beside the event loop, which has other clients."""
+"""What is over this many bytes is read and written beside the event loop, which has other clients."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 def inference_routes(service: Service) -> list[BaseRoute]:
@@ -63,15 +74,37 @@ def inference_routes(service: Service) -> list[BaseRoute]:
         check_model(request)
         length = _json_length(request)
         limits = service.limits
-        async with body_of(request, limit=limits.max_body, seconds=limits.seconds, budget=service.bodies) as body:
-            arguments = (body, length, model, service.max_rows)
-            if len(body) > _LARGE:
-                wanted = await asyncio.to_thread(read_inference_request, *arguments)
-            else:
-                wanted = read_inference_request(*arguments)
-            outputs = await service.unless_gone(request, service.rows(wanted.rows))
-            content, headers = write_inference_response(wanted, outputs, model)
-        return Response(content, headers=headers)
+        holding = Holding(service.answers)
+        try:
+            async with body_of(request, limit=limits.max_body, seconds=limits.seconds, budget=service.bodies) as body:
+                pieces, headers = await service.unless_gone(request, answer(body, length, holding))
+        except BaseException:
+            holding.release()
+            raise
+        return PiecesResponse(pieces, headers, holding)
+
+    async def answer(body: bytearray, length: int | None, holding: Holding) -> tuple[list[bytes], dict[str, str]]:
+        began = time.perf_counter()
+        text, binary = parts_of(body, length)
+        async with service.parsing.room(await run(len(text), check_json_cost, text)):
+            wanted = await run(len(text), read_inference_request, text, binary, model, service.max_rows)
+        service.metrics.statistics.read(time.perf_counter() - began)
+        cost = answer_cost(wanted, model)
+        await holding.take(cost)
+        # Binary rows are a view of the body.
+        made = 0 if len(binary) else wanted.rows.nbytes
+        service.bodies.take(made)
+        try:
+            outputs = await service.rows(wanted.rows)
+        finally:
+            service.bodies.give_back(made)
+        began = time.perf_counter()
+        answered = await run(cost, write_inference_response, wanted, outputs, model)
+        service.metrics.statistics.written(time.perf_counter() - began)
+        return answered
+
+    async def run(size: int, work: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
+        return await service.beside(work, *arguments, **options) if size > _LARGE else work(*arguments, **options)
 
     routes = [
         answered(service, "/v2", "GET", "metadata", server),
