@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ulfine_cache.pictures.pixels import UndecodableImage, decode
+from ulfine_cache.pictures import pixels as pixels_module
+from ulfine_cache.pictures.pixels import UndecodableImage, decode, decoding_bytes
 
 
 def encoded(image, kind="PNG", **options):
@@ -305,7 +306,7 @@ def test_decode__the_same_in_strips_of_any_height(monkeypatch, mode):
         image = Image.fromarray((generator.random(shape) * 60_000).astype(kind))
     buffer = io.BytesIO()
     options = {"transparency": 3} if mode in ("P", "L") else {}
-    image.save(buffer, "TIFF" if mode == "F" else "PNG", **options)
+    image.save(buffer, "TIFF" if mode in ("I", "F") else "PNG", **options)
     whole = np.asarray(decode(buffer.getvalue()))
     for pixels in (1, 23, 100, 850):
         monkeypatch.setattr(pixels_module, "_STRIP_PIXELS", pixels)
