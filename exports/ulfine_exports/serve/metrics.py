@@ -70,6 +70,8 @@ class Metrics:
         self.requests += 1
         self._answers[where, str(code)] += 1
         self._seconds.setdefault(where, _Histogram(_SECONDS)).observe(seconds)
+        if where in ("infer", "classify"):
+            self.statistics.request(seconds, good=code == 200)
 
     def batch(self, rows: int, waits: Sequence[float], ran: float) -> None:
         """Count a batch: its rows, how long each of its jobs waited, the oldest first, how long it ran, in seconds."""

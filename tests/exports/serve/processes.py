@@ -14,9 +14,9 @@ ULFINE = Path(sys.executable).parent / "ulfine"
 class Process:
     """`ulfine serve` with these arguments, when it is ready."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, command=(ULFINE,)):
         self.process = subprocess.Popen(
-            [ULFINE, "serve", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, "serve", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert self.process.stderr is not None
         self.line = self.process.stderr.readline()

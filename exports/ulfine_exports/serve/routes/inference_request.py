@@ -126,10 +126,12 @@ def _rows(item: dict[str, Any], binary: "bytes | memoryview", model: ServedModel
     ):
         raise Refusal(400, f"{name} has shape {_quoted(shape)}: it takes {tensor.shape}, -1 being any size")
     if not 0 <= shape[0] <= max_rows:
-        raise Refusal(413, f"{name} has {shape[0]} rows: send at most {max_rows} at a time")
+        raise Refusal(413, f"{name} has {_quoted(shape[0])} rows: send at most {max_rows} at a time")
     count = math.prod(shape)
     length = _field(item, "parameters", dict, name, {}).get("binary_data_size")
     if length is None:
+        if len(binary):
+            raise Refusal(400, f"{len(binary)} bytes follow the JSON, and {name} has no binary_data_size")
         values = _values(item, tensor, shape, count)
     else:
         if item.get("data") is not None:

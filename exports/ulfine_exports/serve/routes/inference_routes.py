@@ -20,11 +20,15 @@ from ulfine_exports.serve.routes.inference_response import (
     answer_cost,
     write_inference_response,
 )
+from ulfine_exports.serve.routes.state_routes import PLATFORM
+from ulfine_exports.serve.routes.the_model import MODEL_PLACES, check_model
 from ulfine_exports.serve.served_model import Tensor
 from ulfine_exports.serve.service import Service
 
 _LARGE = 2**20
 """What is over this many bytes is read and written beside the event loop, which has other clients."""
+
+_CONTENT_TYPES = ("application/json", "application/octet-stream")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -33,13 +37,6 @@ _T = TypeVar("_T")
 def inference_routes(service: Service) -> list[BaseRoute]:
     """Health, metadata and inference."""
     model = service.model
-
-    def check_model(request: Request) -> None:
-        name, version = request.path_params["model"], request.path_params.get("version", VERSION)
-        if name != model.name:
-            raise Refusal(404, f"there is no model {name!r}: this server has {model.name!r}")
-        if version != VERSION:
-            raise Refusal(404, f"there is no version {version!r} of {name!r}: this server has {VERSION!r}")
 
     async def live(request: Request) -> Response:
         return JSONResponse({"live": True})
@@ -50,28 +47,29 @@ def inference_routes(service: Service) -> list[BaseRoute]:
     async def server(request: Request) -> Response:
         from ulfine_fast.version import __version__
 
-        extensions = ["binary_tensor_data", "classification"]
+        extensions = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
         return JSONResponse({"name": "ulfine", "version": __version__, "extensions": extensions})
 
     async def metadata(request: Request) -> Response:
-        check_model(request)
+        check_model(request, model)
         return JSONResponse(
             {
                 "name": model.name,
                 "versions": [VERSION],
-                "platform": "onnxruntime_onnx",
+                "platform": PLATFORM,
                 "inputs": [_described(model.input)],
                 "outputs": [_described(tensor) for tensor in model.outputs],
             }
         )
 
     async def model_ready(request: Request) -> Response:
-        check_model(request)
+        check_model(request, model)
         answer = {"name": model.name, "ready": service.ready}
         return JSONResponse(answer, 200 if service.ready else 503)
 
     async def infer(request: Request) -> Response:
-        check_model(request)
+        check_model(request, model)
+        _check_content_type(request)
         length = _json_length(request)
         limits = service.limits
         holding = Holding(service.answers)
@@ -111,7 +109,7 @@ def inference_routes(service: Service) -> list[BaseRoute]:
         answered(service, "/v2/health/live", "GET", "health", live),
         answered(service, "/v2/health/ready", "GET", "health", ready),
     ]
-    for place in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+    for place in MODEL_PLACES:
         routes += [
             answered(service, place, "GET", "metadata", metadata),
             answered(service, f"{place}/ready", "GET", "health", model_ready),
@@ -122,6 +120,18 @@ def inference_routes(service: Service) -> list[BaseRoute]:
 
 def _described(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+
+
+def _check_content_type(request: Request) -> None:
+    """What a page elsewhere may send unasked, such as text/plain, is not read; programs may leave the header out."""
+    found = request.headers.get("content-type")
+    if found is not None and found.partition(";")[0].strip().lower() not in _CONTENT_TYPES:
+        raise Refusal(
+            415,
+            f"Content-Type {found[:100]} is not read: send application/json or, with binary tensors, "
+            "application/octet-stream",
+            unread=True,
+        )
 
 
 def _json_length(request: Request) -> int | None:
