@@ -68,7 +68,7 @@ def serve(
         timeout: Most seconds for a body to arrive (408), and for an answer (503).
         drain_seconds: How long requests are still answered after SIGTERM, while ``/v2/health/ready`` says 503.
         allowed_host: A name by which the server may be asked, ``*.example.org`` for all below one, or ``*`` for all;
-            others are refused (421). Loopback names are always known, and addresses where it listens at none of these.
+            others are refused (421). Loopback names are known, and all addresses where `host` is no loopback address.
         cors_origin: A web page, such as ``https://birds.example.org``, that may ask from browsers; ``*`` for all.
         api_key_file: File of keys, one a line; requests need one of them as ``Authorization: Bearer KEY`` (401), apart
             from health and the page, which asks for it.

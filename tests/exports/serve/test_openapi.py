@@ -58,11 +58,13 @@ def test_document__names_this_very_model(trees, colours):
         assert server.infer(name, example).status == 200
 
 
-def test_document__covers_every_route(trees):
+def test_document__covers_every_route(trees, colours):
     """All that is answered is described, apart from the files of the page."""
-    described = set(trees.get("/openapi.json").json["paths"])
+    described = set(colours.get("/openapi.json").json["paths"])
     for path in described:
-        found = trees.get(path)
+        found = colours.get(path)
         assert found.status in (200, 405), path
-    assert {"/v2", "/classify", "/metrics", "/model", "/v2/models/trees/versions/1/infer"} <= described
+    assert {"/v2", "/classify", "/metrics", "/model", "/v2/models/colours/versions/1/infer"} <= described
     assert not {path for path in described if re.search(r"[{}]", path)}
+    # Where features go in, pictures are refused whatever they are.
+    assert "/classify" not in trees.get("/openapi.json").json["paths"]

@@ -224,9 +224,8 @@ def test_other_origin__cannot_make_the_server_work(elsewhere, start, colours_onn
 def test_other_origin__form(elsewhere, start, colours_onnx):
     """A form needs no script."""
     server = start(colours_onnx)
-    elsewhere.get(
-        f"data:text/html,<form method=post enctype=multipart/form-data action={server.url}/classify><input name=image></form>"
-    )
+    form = f"<form method=post enctype=multipart/form-data action={server.url}/classify><input name=image></form>"
+    elsewhere.get(f"data:text/html,{form}")
     elsewhere.find_element(By.TAG_NAME, "form").submit()
     wait(elsewhere, lambda: "null is not a page of this server" in elsewhere.page_source)
     assert 'where="classify"' not in server.get("/metrics").body.decode()

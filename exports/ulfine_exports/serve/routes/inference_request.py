@@ -159,7 +159,8 @@ def _values(item: dict[str, Any], tensor: Tensor, shape: list[int], count: int) 
         raise Refusal(400, f"{name} has data of shape {found}: shape {shape} is asked for")
     # NumPy would make numbers of texts, and room for the longest text in every place.
     whole = tensor.dtype.kind == "u"
-    if set(map(type, flat)) - ({int} if whole else {int, float}):
+    kinds = set(map(type, flat))
+    if kinds - {int, float} or (whole and float in kinds and not all(map(float.is_integer, map(float, flat)))):
         raise Refusal(400, f"{name} has data that are no {tensor.datatype} numbers")
     if whole and flat and not 0 <= min(flat) <= max(flat) <= 255:
         raise Refusal(400, f"{name} has data outside 0 to 255")
@@ -201,6 +202,8 @@ def _outputs(request: dict[str, Any], model: ServedModel) -> tuple[WantedOutput,
 def _wanted(item: dict[str, Any], name: str, binary: bool) -> WantedOutput:
     parameters = _field(item, "parameters", dict, name, {})
     top = parameters.get("classification", 0)
+    # In JSON 2.0 is a whole number, too.
+    top = int(top) if isinstance(top, float) and top.is_integer() else top
     if isinstance(top, bool) or not isinstance(top, int) or top < 0:
         raise Refusal(400, f"classification is {_quoted(top)}: it takes a whole number, how many classes are wanted")
     return WantedOutput(name, _flag(parameters, "binary_data", binary), top)

@@ -26,12 +26,13 @@ def openapi(service: Service, access: Access) -> _Schema:
         "/v2/health/live": {"get": _get("Whether the process answers", _object(live={"const": True}))},
         "/v2/health/ready": {"get": _get("Whether requests will be answered", _ready(), refusing=True)},
         "/model": {"get": _get("What the exported file says about itself", {"type": "object"})},
-        "/classify": {"post": _classify(service)},
         "/metrics": {"get": _get("Counts for Prometheus", _TEXT, content="text/plain")},
         "/v2/models/stats": {"get": _get("Counts as Triton's clients ask for them", _stats())},
         "/v2/repository/index": {"post": _index()},
         "/openapi.json": {"get": _get("This document", {"type": "object"})},
     }
+    if service.model.takes_pictures:  # otherwise it says what to do instead
+        paths["/classify"] = {"post": _classify(service)}
     for place in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{VERSION}"):
         paths[place] = {"get": _get("The model's inputs and outputs", _metadata(service))}
         paths[f"{place}/ready"] = {"get": _get("Whether the model will answer", _ready(), refusing=True)}
@@ -81,11 +82,12 @@ def _classify(service: Service) -> _Schema:
     answer = _object(model_name={"const": service.model.name}, images=_list({"anyOf": [image, unreadable]}))
     form = {
         "type": "object",
-        "properties": {"image": {**_list(_BINARY), "minItems": 1, "maxItems": MAX_IMAGES}},
+        "properties": {"image": {**_list({**_BINARY, "minLength": 1}), "minItems": 1, "maxItems": MAX_IMAGES}},
         "required": ["image"],
     }
     return {
         "summary": "Classify image files",
+        "description": "One file may also come as the body itself, of any type but that of a form.",
         "parameters": [
             {
                 "name": "top",
@@ -96,7 +98,7 @@ def _classify(service: Service) -> _Schema:
         ],
         "requestBody": {
             "required": True,
-            "content": {"multipart/form-data": {"schema": form}, "application/octet-stream": {"schema": _BINARY}},
+            "content": {"multipart/form-data": {"schema": form}},
         },
         "responses": {"200": {"description": "One entry for each image", **_json(answer)}, **_refusals()},
     }
