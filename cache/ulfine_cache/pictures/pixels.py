@@ -87,7 +87,7 @@ def decoding_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
 
     Example:
         >>> decoding_bytes(Path("photos/seven/0001.png").read_bytes()) // 2**20
-        0
+        13
     """
     with _opened(data, max_pixels) as image:
         width, height = image.size
