@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from ulfine_cache.progress import Silent
+from ulfine_cache.store.unit_norm import objection
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.scikit.estimator_prior import PriorShiftMixin
@@ -74,7 +75,8 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, ClassifierMixin, BaseEstimator
         """Fit on labelled and unlabelled rows.
 
         Args:
-            X: float (N, D), an array or a data frame of pandas or polars; rows are brought to unit length.
+            X: float (N, D), an array or a data frame of pandas or polars; rows are brought to unit length, of which
+                they need one: zeros are refused.
             y: (N,) labels, -1 or missing where unlabelled.
             text_features: float (C, D), one text prototype per class in the order of the sorted classes, or None.
 
@@ -204,6 +206,8 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, ClassifierMixin, BaseEstimator
         check_is_fitted(self)
         checked: Any = validate_data(self, X, dtype=np.float32, reset=False)  # pyright: ignore[reportArgumentType]
         rows = np.ascontiguousarray(checked)
+        if reason := objection(rows, "the rows of X"):
+            raise ValueError(reason)
         # In double precision, for in single the rounding of a product, and so an answer, depends on the number of rows.
         model = copy.deepcopy(self.model_).double()
         with torch.no_grad():

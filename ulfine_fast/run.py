@@ -16,6 +16,7 @@ import yaml
 
 from ulfine_cache.atomic import PARTIAL, make_directory, reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.store.unit_norm import objection
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,13 +72,15 @@ class Run:
         """Class probabilities of features from the encoder that the run was fitted on.
 
         Args:
-            features: float (N, D), of any length but zero; or (N, views, D), whose logits are averaged over the views.
+            features: float (N, D), of any length that `ulfine_cache.store.unit_norm` lets through; or (N, views, D),
+                whose logits are averaged over the views.
 
         Returns:
             float32 (N, C), rows sum to 1.
 
         Raises:
-            UlfineError: The width is not D, or there are NaN or infinite values.
+            UlfineError: The width is not D, or rows hold NaN or infinite values or have a length that cannot be
+                normalised.
 
         Example:
             >>> run = load_run(Path("runs/first"))
@@ -93,8 +96,8 @@ class Run:
                 f"features of shape {features.shape} do not fit the run {self.path}, which takes "
                 f"(N, {self.n_features}): they come from another model"
             )
-        if not np.isfinite(features).all():
-            raise UlfineError("the features hold NaN or infinite values: compute them again")
+        if reason := objection(features, "the features"):
+            raise UlfineError(reason)
         rows = torch.as_tensor(np.ascontiguousarray(features, dtype=np.float32))
         if rows.ndim == 3:
             return torch.softmax(mean_logits(self.model, rows.unbind(1)), dim=-1).numpy()

@@ -65,14 +65,16 @@ class OnnxClassifier:
         Args:
             inputs: For a ``pixels`` or ``image`` export N images (paths, bytes of files, Pillow images), of any sizes.
                 Or an array: for ``pixels`` normalised ones, float (N, 3, H, W); for ``image`` pictures of one size,
-                uint8 (N, height, width, 3); for ``features`` features of any scale, float (N, D).
+                uint8 (N, height, width, 3); for ``features`` features of any length from 1e-10 to
+                1e18, float (N, D).
             batch_size: Rows that are decoded and run at a time.
 
         Returns:
             float32 (N, C), rows sum to 1; C columns in the order of `class_names`. N may be 0.
 
         Raises:
-            UlfineError: The input does not fit the file, holds NaN, or an image cannot be read.
+            UlfineError: The input does not fit the file, holds NaN or infinite values, features of a length that cannot
+                be normalised or what cannot be pixels, or an image cannot be read.
         """
         return self.predict_both(inputs, batch_size=batch_size)[0]
 
@@ -83,7 +85,7 @@ class OnnxClassifier:
         probabilities = np.zeros((len(inputs), len(self.class_names)), np.float32)
         logits = probabilities.copy()
         for places, batch in self._batches(inputs, batch_size):
-            probabilities[places], logits[places] = self._file.opened.run(batch)
+            probabilities[places], logits[places] = self._file.run(batch)
         return probabilities, logits
 
     def predict(self, inputs: Sequence[Picture] | NDArray[Any], *, batch_size: int = 32) -> list[str]:
@@ -110,7 +112,7 @@ class OnnxClassifier:
             rows = self._file.checked(inputs)
             for first in range(0, len(rows), batch_size):
                 part = range(first, min(first + batch_size, len(rows)))
-                yield part, np.ascontiguousarray(rows[part.start : part.stop])
+                yield part, rows[part.start : part.stop]
             return
         if isinstance(inputs, (str, bytes, Path)):
             raise UlfineError("predict_proba takes a list of images: put the single one in brackets")

@@ -116,6 +116,8 @@ MANY_PIECES = {
     "tiff of numbers": tiff_of_numbers,
     "pnm of numbers": lambda: b"P3 4600 4600 255\n" + b"0 " * (32 * MEGABYTE),
     "pnm of bits": lambda: b"P1 7000 7000\n" + b"0" * 49_000_000,
+    "pnm to scale": lambda: b"P6 4500 4500 254\n" + bytes(3 * 4500**2),
+    "pnm of two bytes to scale": lambda: b"P5 4500 4500 65534\n" + bytes(2 * 4500**2),
     "pnm of comments": lambda: b"P6\n" + b"#\n" * (32 * MEGABYTE) + b"1 1 255\nabc",
     "pnm of blanks": lambda: b"P6" + b" " * (60 * MEGABYTE) + b"1 1 255\nabc",
     "jpeg 2000 of precincts": lambda: jpeg2000_of((2000, 2000), precincts=0x00),

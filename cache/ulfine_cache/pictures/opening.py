@@ -66,10 +66,7 @@ def decode_jpegxl(data: bytes, max_pixels: int) -> JpegXl:
         UndecodableImage: It is too large by its header or damaged, or the package for it is not installed.
     """
     # Its decoder knows no limit, and gives the size together with the pixels.
-    size = jpegxl_size(data)
-    if size is None:
-        raise UndecodableImage("cannot be decoded: JPEG XL that is damaged or cut off")
-    refuse_large(size, max_pixels)
+    allowed_jpegxl_size(data, max_pixels)
     decoder = _package(JPEG_XL).Decoder(num_threads=0)
     try:
         is_jpeg, info, decoded, *_ = decoder(data)
@@ -87,6 +84,19 @@ def decode_jpegxl(data: bytes, max_pixels: int) -> JpegXl:
         raise UndecodableImage(f"JPEG XL of {shape[-1]} channels ({info.mode}), which is not read: save it as PNG")
     values = np.frombuffer(decoded, kind).reshape(shape)
     return JpegXl(b"", values, Range(0, 1) if values.dtype.kind == "f" else None)
+
+
+def allowed_jpegxl_size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    """Return width and height of a JPEG XL file by its header.
+
+    Raises:
+        UndecodableImage: It is too large, or damaged.
+    """
+    size = jpegxl_size(data)
+    if size is None:
+        raise UndecodableImage("cannot be decoded: JPEG XL that is damaged or cut off")
+    refuse_large(size, max_pixels)
+    return size
 
 
 def _kind_of_values(size: float, *, is_float: bool) -> type[np.generic] | None:

@@ -13,11 +13,21 @@ _ATTRIBUTES_TYPE: Final = 494
 _USEFUL, _PREMULTIPLIED = 3, 4
 
 
+STRIP_PIXELS: Final = 2**20
+"""Pixels that are converted at a time."""
+
+
 def over_white(image: Image.Image) -> Image.Image:
-    """Lay a picture with transparency on white: RGB."""
-    transparent = image.convert("RGBA")
-    white = Image.new("RGBA", transparent.size, "white")
-    return Image.alpha_composite(white, transparent).convert("RGB")
+    """Lay a picture with transparency on white: RGB. In strips, since the way leads over three pictures of RGBA."""
+    picture = Image.new("RGB", image.size)
+    width, height = image.size
+    rows = max(1, STRIP_PIXELS // max(width, 1))
+    for top in range(0, height, rows):
+        box = (0, top, width, min(top + rows, height))
+        transparent = image.crop(box).convert("RGBA")
+        white = Image.new("RGBA", transparent.size, "white")
+        picture.paste(Image.alpha_composite(white, transparent).convert("RGB"), box)
+    return picture
 
 
 def laid_on_white(colours: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8] | None) -> Image.Image:

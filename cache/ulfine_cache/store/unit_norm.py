@@ -8,12 +8,20 @@ In torch that is `torch.nn.functional.normalize`, in a graph `LpNormalization` o
 
 Rows that come from a cache thus pass two of these doors more than they need. Each moves last bits only, which is why
 they stay: without them, fits and exports would have other bits than they had.
+
+What cannot be brought to unit norm in float32 is refused by one rule, `objection`, wherever rows are fitted or
+classified: torch divides by 1e-12 where a norm is less, ONNX does not, and where squares overflow both give zeros. The
+import, which works in float64 and brings the largest value to 1 first, takes rows of every length but zero.
 """
 
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+SHORTEST = 1e-10
+LONGEST = 1e18
+"""Norms between which rows are of one direction in float32, in torch as in ONNX; squares of longer ones overflow."""
 
 Floats = TypeVar("Floats", bound=np.floating)
 
@@ -32,3 +40,47 @@ def unit_norm(rows: npt.NDArray[Floats]) -> npt.NDArray[Floats]:
         array([[0.6, 0.8]])
     """
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def without_direction(rows: npt.NDArray[Floats]) -> npt.NDArray[np.bool_]:
+    """Which rows cannot be brought to unit norm: NaN, infinite, or a norm outside `SHORTEST` to `LONGEST`.
+
+    Args:
+        rows: float (..., D).
+
+    Returns:
+        bool (...), True where a row is to be refused.
+
+    Example:
+        >>> without_direction(np.array([[3.0, 4.0], [0.0, 0.0], [np.nan, 1.0]])).tolist()
+        [False, True, True]
+    """
+    # In double precision, where no square of a float32 overflows; einsum converts as it goes, without a copy.
+    squares = np.einsum("...d,...d->...", rows, rows, dtype=np.float64)
+    # NaN compares as False.
+    return ~((squares >= SHORTEST**2) & (squares <= LONGEST**2))
+
+
+def objection(rows: npt.NDArray[Floats], what: str, numbers: npt.NDArray[np.integer] | None = None) -> str:
+    """Say why rows cannot be brought to unit norm, or ``""``.
+
+    Args:
+        rows: float (N, ..., D).
+        what: What the rows are, for the error.
+        numbers: int (N,), what the error calls the rows; None counts from 0.
+
+    Example:
+        >>> objection(np.zeros((1, 2)), "the features")
+        'the features have a length outside 1e-10 to 1e+18 in 1 rows, first in row 0 (length 0): compute them again'
+    """
+    refused = without_direction(rows)
+    refused = refused.any(axis=tuple(range(1, refused.ndim)))
+    if not refused.any():
+        return ""
+    place, count = int(np.argmax(refused)), int(refused.sum())
+    where = f"in {count} rows, first in row {place if numbers is None else numbers[place]}"
+    if not np.isfinite(rows[refused]).all():
+        return f"{what} hold NaN or infinite values {where}: compute them again"
+    lengths = np.linalg.norm(rows[place].astype(np.float64), axis=-1).ravel()
+    length = lengths[without_direction(rows[place]).ravel()][0]
+    return f"{what} have a length outside {SHORTEST:g} to {LONGEST:g} {where} (length {length:.2g}): compute them again"

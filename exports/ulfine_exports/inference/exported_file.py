@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
+from ulfine_exports.inference.acceptable import answer_objection, input_objection
 from ulfine_exports.inference.providers import Device, open_session
 from ulfine_exports.inference.untrusted_model import read_model
 from ulfine_exports.metadata import ExportMetadata
@@ -74,7 +75,8 @@ class ExportedFile:
             rows: (n, ...) of the input; any floating type where the graph takes floats.
 
         Raises:
-            UlfineError: They have another shape or type, or hold NaN or infinite values.
+            UlfineError: They have another shape or type, or are refused by
+                `ulfine_exports.inference.acceptable.input_objection`.
         """
         kind = self.metadata.input
         expected = tuple(self.opened.session.get_inputs()[0].shape[1:])
@@ -91,18 +93,29 @@ class ExportedFile:
             return rows
         if not np.issubdtype(rows.dtype, np.floating):
             raise UlfineError(f"{self.path} takes floating-point {kind}, not {rows.dtype}")
-        if not np.isfinite(rows).all():
-            raise UlfineError(f"the {kind} hold NaN or infinite values: compute them again")
+        if reason := input_objection(kind, rows):
+            raise UlfineError(reason)
         return rows.astype(np.float32, copy=False)
+
+    def run(self, rows: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities and logits, float32 (n, C) each, of n >= 1 rows that `checked` has let through.
+
+        Raises:
+            UlfineError: The answers are not finite.
+        """
+        probabilities, logits = self.opened.run(np.ascontiguousarray(rows))
+        if reason := answer_objection({"probabilities": probabilities, "logits": logits}):
+            raise UlfineError(f"{self.path}: {reason}")
+        return probabilities, logits
 
     def answers(self, rows: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities and logits, float32 (n, C) each, of rows that run together; n may be 0.
 
         Raises:
-            UlfineError: As `checked`.
+            UlfineError: As `checked` and `run`.
         """
         rows = self.checked(rows)
         if not len(rows):
             none = np.zeros((0, len(self.metadata.class_names)), np.float32)
             return none, none
-        return self.opened.run(np.ascontiguousarray(rows))
+        return self.run(rows)

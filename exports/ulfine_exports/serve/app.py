@@ -3,36 +3,48 @@
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ulfine_exports.serve.access.guard import Access, Keys, Names
 from ulfine_exports.serve.metrics import CONTENT_TYPE
 from ulfine_exports.serve.routes.answering import answered
 from ulfine_exports.serve.routes.classify_route import classify_route
+from ulfine_exports.serve.routes.inference_response import JSON_LENGTH
 from ulfine_exports.serve.routes.inference_routes import inference_routes
 from ulfine_exports.serve.routes.openapi import openapi
 from ulfine_exports.serve.routes.page_routes import page_routes
+from ulfine_exports.serve.routes.state_routes import state_routes
 from ulfine_exports.serve.service import Service
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
-def build_app(service: Service, report: Callable[[str], None] = lambda line: None) -> Starlette:
+
+def build_app(
+    service: Service, report: Callable[[str], None] = lambda line: None, access: Access | None = None
+) -> "ASGIApp":
     """The application; it starts the service when its lifespan begins and stops it when that ends.
 
     Args:
         service: What answers.
         report: Told in one line about each error of the server's own.
+        access: Who may ask; None: whoever asks at a loopback address.
 
     Example:
         >>> from ulfine_exports.serve.served_model import ServedModel
         >>> from ulfine_exports.serve.service import Limits
-        >>> app = build_app(Service(ServedModel(Path("model.onnx")), Limits(32, 0.005, 1024, 2**26, 30.0)))
-        >>> sorted(route.path for route in app.routes)[:2]
-        ['/', '/classify']
+        >>> service = Service(ServedModel(Path("model.onnx")), Limits(32, 0.005, 1024, 2**26, 30.0))
+        >>> callable(build_app(service))
+        True
     """
-    document = openapi(service)
+    access = access or Access()
+    document = openapi(service, access)
 
     async def metrics(request: Request) -> Response:
         return Response(service.metrics_text(), media_type=CONTENT_TYPE)
@@ -60,8 +72,12 @@ def build_app(service: Service, report: Callable[[str], None] = lambda line: Non
         finally:
             await service.stop()
 
-    return Starlette(
+    def turned_away(status: int) -> None:
+        service.metrics.request("elsewhere", status, 0.0)
+
+    routes = Starlette(
         routes=[
+            *state_routes(service),
             *inference_routes(service),
             classify_route(service),
             answered(service, "/metrics", "GET", "metrics", metrics),
@@ -71,3 +87,15 @@ def build_app(service: Service, report: Callable[[str], None] = lambda line: Non
         exception_handlers={HTTPException: refused, Exception: failed},
         lifespan=lifespan,
     )
+    # Relative ones come from `Names`: here they would name the scheme and host that a proxy asks by.
+    routes.router.redirect_slashes = False
+    inner: ASGIApp = Keys(routes, access, turned_away)
+    if access.origins:
+        inner = CORSMiddleware(
+            inner,
+            allow_origins=access.origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Encoding", "Content-Type", JSON_LENGTH),
+            expose_headers=(JSON_LENGTH,),
+        )
+    return Names(inner, access, turned_away)

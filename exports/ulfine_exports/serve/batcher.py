@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -36,8 +36,10 @@ class Batcher:
         max_batch: Most rows in a batch.
         max_delay: Longest time in seconds that rows are held back for company.
         max_queue: Most rows that wait.
+        max_bytes: Most bytes of rows that are put together; more run one by one.
         expecting: How many requests are on their way, such as pictures that are being decoded.
-        observe: Told about each batch: its rows, how many seconds its oldest row waited, how many seconds it ran.
+        observe: Told about each batch: its rows, how many seconds each of its jobs waited, the oldest first, how many
+            seconds it ran.
 
     Example:
         >>> async def doubled(rows):
@@ -57,13 +59,15 @@ class Batcher:
         max_batch: int,
         max_delay: float,
         max_queue: int,
+        max_bytes: int = 2**62,
         expecting: Callable[[], int] = lambda: 0,
-        observe: Callable[[int, float, float], None] = lambda rows, waited, ran: None,
+        observe: Callable[[int, Sequence[float], float], None] = lambda rows, waits, ran: None,
     ) -> None:
         self._run = run
         self._max_batch = max_batch
         self._max_delay = max_delay
         self._max_queue = max_queue
+        self._max_bytes = max_bytes
         self._expecting = expecting
         self._observe = observe
         self._jobs: deque[_Job] = deque()
@@ -129,7 +133,8 @@ class Batcher:
                 self._came.clear()
             if not jobs:
                 continue
-            waited, began = time.monotonic() - jobs[0].since, time.monotonic()
+            began = time.monotonic()
+            waits = [began - job.since for job in jobs]
             try:
                 outputs = await loop.run_in_executor(self._thread, self._run_jobs, [job.rows for job in jobs])
             except asyncio.CancelledError:
@@ -145,7 +150,7 @@ class Batcher:
                     job.result.set_exception(output)
                 else:
                     job.result.set_result(output)
-            self._observe(sum(len(job.rows) for job in jobs), waited, time.monotonic() - began)
+            self._observe(sum(len(job.rows) for job in jobs), waits, time.monotonic() - began)
 
     async def _hold_back(self) -> None:
         """Wait for company as long as some is on its way and the oldest row may wait."""
@@ -160,14 +165,15 @@ class Batcher:
         """The oldest rows and those after them that have the same shape, up to a batch."""
         taken: list[_Job] = []
         left: deque[_Job] = deque()
-        room = self._max_batch
+        room, bytes_left = self._max_batch, self._max_bytes
         for job in self._jobs:
             if job.result.done():
                 continue
-            fits = len(job.rows) <= room and (not taken or job.rows.shape[1:] == taken[0].rows.shape[1:])
-            if fits:
+            alike = not taken or (job.rows.shape[1:] == taken[0].rows.shape[1:] and job.rows.nbytes <= bytes_left)
+            if alike and len(job.rows) <= room:
                 taken.append(job)
                 room -= len(job.rows)
+                bytes_left -= job.rows.nbytes
             else:
                 left.append(job)
         self._jobs = left

@@ -2,9 +2,11 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from ulfine_exports.serve.statistics import Statistics
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -45,6 +47,7 @@ class Metrics:
     Attributes:
         requests: Requests answered.
         rows: Rows classified.
+        statistics: The same as Triton counts it.
 
     Example:
         >>> metrics = Metrics()
@@ -56,6 +59,7 @@ class Metrics:
     def __init__(self) -> None:
         self.requests = 0
         self.rows = 0
+        self.statistics = Statistics()
         self._answers: Counter[tuple[str, str]] = Counter()
         self._seconds: dict[str, _Histogram] = {}
         self._batch_rows, self._waited, self._ran = _Histogram(_ROWS), _Histogram(_SECONDS), _Histogram(_SECONDS)
@@ -66,13 +70,16 @@ class Metrics:
         self.requests += 1
         self._answers[where, str(code)] += 1
         self._seconds.setdefault(where, _Histogram(_SECONDS)).observe(seconds)
+        if where in ("infer", "classify"):
+            self.statistics.request(seconds, good=code == 200)
 
-    def batch(self, rows: int, waited: float, ran: float) -> None:
-        """Count a batch: its rows, how long the oldest waited, how long it ran, in seconds."""
+    def batch(self, rows: int, waits: Sequence[float], ran: float) -> None:
+        """Count a batch: its rows, how long each of its jobs waited, the oldest first, how long it ran, in seconds."""
         self.rows += rows
         self._batch_rows.observe(rows)
-        self._waited.observe(waited)
+        self._waited.observe(waits[0])
         self._ran.observe(ran)
+        self.statistics.batch(rows, waits, ran)
 
     def text(self, *, waiting: int = 0, decoding: int = 0) -> bytes:
         """Everything in Prometheus' text format, with the queues as they are now."""

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 256 * 2**20
+_LONGEST = 400
+"""Characters of a message: what a client sent is quoted in it."""
 
 
 class Refusal(Exception):
@@ -28,6 +30,7 @@ class Refusal(Exception):
     """
 
     def __init__(self, status: int, message: str, *, unread: bool = False) -> None:
+        message = message if len(message) <= _LONGEST else message[:_LONGEST] + " ..."
         super().__init__(message)
         self.status = status
         self.message = message

@@ -11,7 +11,7 @@ from ulfine_exports.serve.refusal import Refusal
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from ulfine_exports.serve.byte_budget import ByteBudget
+    from ulfine_exports.serve.bounds.byte_budget import ByteBudget
 
 
 @contextlib.asynccontextmanager
@@ -52,11 +52,17 @@ async def body_of(request: "Request", *, limit: int, seconds: float, budget: "By
         except TimeoutError:
             raise Refusal(408, f"the body did not arrive within {seconds:g} s", unread=True) from None
         if encoding in ("gzip", "deflate"):
+            # As much as it may grow to, for nobody knows before.
+            budget.take(limit)
+            held += limit
             body = await asyncio.to_thread(_decompressed, body, limit)
-            budget.take(len(body))
-            held += len(body)
+            budget.give_back(held - len(body))
+            held = len(body)
         yield body
     finally:
+        # Whoever still knows the body, such as an error that was raised, does not keep its bytes.
+        with contextlib.suppress(BufferError):
+            body.clear()
         budget.give_back(held)
 
 

@@ -2,10 +2,11 @@
 
 import contextlib
 import importlib.util
+import signal
 import socket
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from annotated_types import Ge, Gt, Le
 from ulfine_cache.command import arguments_of, command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_exports.serve.bounds.allocation import give_large_memory_back
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -39,13 +41,19 @@ def serve(
     max_queue: Annotated[int, Ge(1)] = 1024,
     max_body_mb: Annotated[int, Ge(1), Le(2048)] = 64,
     timeout: Annotated[float, Gt(0)] = 30.0,
+    drain_seconds: Annotated[float, Ge(0), Le(3600)] = 0.0,
+    allowed_host: Sequence[str] = (),
+    cors_origin: Sequence[str] = (),
+    api_key_file: Path | None = None,
+    root_path: str = "",
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Serve an exported file over HTTP until Ctrl+C.
 
     Open Inference Protocol v2 under ``/v2``, image files to ``/classify``, a page for people at ``/``, counts for
-    Prometheus at ``/metrics``; ``/openapi.json`` describes it all. What is in flight at SIGINT or SIGTERM is finished.
-    Needs the extra serve. There is no encryption and no login: put a proxy in front of it before others can reach it.
+    Prometheus at ``/metrics``; ``/openapi.json`` describes it all. What is in flight at SIGINT or SIGTERM is finished;
+    SIGHUP is ignored. Needs the extra serve. There is no encryption: put a proxy in front of it before others can reach
+    it. What pages of others send is refused.
 
     Args:
         model: The exported ``.onnx`` file; it is not trusted.
@@ -58,23 +66,32 @@ def serve(
         max_queue: Most rows that wait; more are refused (503).
         max_body_mb: Largest request in MB of 2^20 bytes; larger ones are refused (413).
         timeout: Most seconds for a body to arrive (408), and for an answer (503).
+        drain_seconds: How long requests are still answered after SIGTERM, while ``/v2/health/ready`` says 503.
+        allowed_host: A name by which the server may be asked, ``*.example.org`` for all below one, or ``*`` for all;
+            others are refused (421). Loopback names are known, and all addresses where `host` is no loopback address.
+        cors_origin: A web page, such as ``https://birds.example.org``, that may ask from browsers; ``*`` for all.
+        api_key_file: File of keys, one a line; requests need one of them as ``Authorization: Bearer KEY`` (401), apart
+            from health and the page, which asks for it.
+        root_path: Where a proxy has put the server, such as ``/birds``.
         progress: Told where the server listens.
 
     Returns:
         Figures: ``model``, ``url``, ``device``, ``requests``, ``rows`` (classified), ``seconds``, when it has stopped.
 
     Raises:
-        UsageError: A value is out of range, or the device unknown.
-        UlfineError: The file cannot be served, the address cannot be used, or the extra ``serve`` is missing.
+        UsageError: A value is out of range, the device unknown, or a host or origin none.
+        UlfineError: The file or that of the keys cannot be used, the address cannot, or the extra ``serve`` is missing.
 
     Example:
         >>> serve(model=Path("model.onnx"), port=8080)  # doctest: +SKIP
     """
     arguments = {**locals()}  # as the signature names them
     started = time.perf_counter()
+    give_large_memory_back()
     with _opened(arguments, progress) as (server, listener, service, url):
         try:
-            server.run(sockets=[listener])
+            with _hangup_ignored():
+                server.run(sockets=[listener])
         except KeyboardInterrupt:
             # uvicorn finishes what is in flight, then raises the signal anew for those around it.
             if not server.should_exit:
@@ -132,11 +149,16 @@ def _opened(asked: Mapping[str, Any], progress: Progress) -> "Generator[tuple[Se
         raise UlfineError(f"{missing[0]} is not installed: pip install 'ulfine-fast[serve]'")
     import uvicorn
 
+    from ulfine_exports.serve.access.guard import Access
     from ulfine_exports.serve.app import build_app
     from ulfine_exports.serve.connection import GuardedConnection
     from ulfine_exports.serve.served_model import ServedModel
     from ulfine_exports.serve.service import Limits, Service
+    from ulfine_exports.serve.stopping import StoppingServer
 
+    access = Access.of(
+        asked["host"], asked["allowed_host"], asked["cors_origin"], asked["api_key_file"], asked["root_path"]
+    )
     # The address first: to find it taken after a large file has been read would be a pity.
     with contextlib.closing(_listen(asked["host"], asked["port"])) as listener:
         served = ServedModel(asked["model"], asked["device"], asked["threads"])
@@ -149,7 +171,7 @@ def _opened(asked: Mapping[str, Any], progress: Progress) -> "Generator[tuple[Se
         )
         service = Service(served, limits)
         config = uvicorn.Config(
-            build_app(service, progress.note),
+            build_app(service, progress.note, access),
             http=GuardedConnection,
             ws="none",
             lifespan="on",
@@ -168,7 +190,20 @@ def _opened(asked: Mapping[str, Any], progress: Progress) -> "Generator[tuple[Se
             f"{asked['model']}: {served.metadata.input}, {len(served.class_names)} classes, "
             f"on {served.device}{reason}, at {url} until Ctrl+C"
         )
-        yield uvicorn.Server(config), listener, service, url
+        yield StoppingServer(config, service, asked["drain_seconds"]), listener, service, url
+
+
+@contextlib.contextmanager
+def _hangup_ignored() -> Generator[None]:
+    """A terminal that is closed, or a supervisor that asks for a new configuration, does not end the server."""
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, former)
 
 
 def _batch(served: "ServedModel") -> int:

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ulfine_cache.pictures.pixels import UndecodableImage, decode
+from ulfine_cache.pictures import over_white
+from ulfine_cache.pictures.pixels import UndecodableImage, decode, decoding_bytes
 
 
 def encoded(image, kind="PNG", **options):
@@ -290,3 +291,37 @@ def test_decode__damaged_bytes_give_a_picture_or_a_reason(kind, position, value,
     except UndecodableImage as error:
         assert str(error)
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "I", "F", "I;16"])
+def test_decode__the_same_in_strips_of_any_height(monkeypatch, mode):
+    """What is transparent or of more than 8 bits goes strip by strip to RGB, so that it takes no more memory."""
+    generator = np.random.default_rng(0)
+    shape = (37, 23)
+    if mode in ("RGBA", "LA", "P", "L"):
+        image = Image.fromarray(generator.integers(0, 256, (*shape, 4), dtype=np.uint8)).convert(mode)
+    else:
+        kind = {"I": np.int32, "F": np.float32, "I;16": np.uint16}[mode]
+        image = Image.fromarray((generator.random(shape) * 60_000).astype(kind))
+    buffer = io.BytesIO()
+    options = {"transparency": 3} if mode in ("P", "L") else {}
+    image.save(buffer, "TIFF" if mode in ("I", "F") else "PNG", **options)
+    whole = np.asarray(decode(buffer.getvalue()))
+    for pixels in (1, 23, 100, 850):
+        monkeypatch.setattr(over_white, "STRIP_PIXELS", pixels)
+        assert np.array_equal(np.asarray(decode(buffer.getvalue())), whole)
+
+
+def test_decoding_bytes__by_the_header_alone():
+    sizes = {}
+    for kind in ("PNG", "JPEG", "WEBP"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (3000, 2000)).save(buffer, kind)
+        sizes[kind] = decoding_bytes(buffer.getvalue())
+        assert 6_000_000 * 8 < sizes[kind] < 6_000_000 * 32
+        if kind != "WEBP":
+            assert decoding_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2]) == sizes[kind]
+    assert sizes["WEBP"] > sizes["PNG"] == sizes["JPEG"]
+    for data, reason in ((b"", "empty"), (b"hello", "not an image"), (buffer.getvalue(), "too large")):
+        with pytest.raises(UndecodableImage, match=reason):
+            decoding_bytes(data, max_pixels=1000)

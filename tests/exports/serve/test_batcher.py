@@ -180,3 +180,21 @@ def test_stop__lets_nobody_wait():
         )
 
     run(test())
+
+
+def test_submit__large_rows_run_by_themselves():
+    async def test():
+        doubling = Doubling(held=True)
+        subject = batcher(doubling, max_bytes=100)
+        subject.start()
+        first = asyncio.create_task(subject.submit(np.zeros((1, 1), np.float32)))
+        await until(lambda: subject.waiting == 0)
+        tasks = [asyncio.create_task(subject.submit(np.full((1, 10), n, np.float32))) for n in range(5)]
+        await until(lambda: subject.waiting == 5)
+        doubling.free.set()
+        await asyncio.gather(first, *tasks)
+        # 40 bytes each: two together, not three.
+        assert [shape[0] for shape in doubling.batches] == [1, 2, 2, 1]
+        await subject.stop()
+
+    run(test())

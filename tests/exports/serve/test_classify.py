@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.attacks.pictures import MANY_PIECES, jpeg_of_markers, jpeg_of_scans, jpeg_with_another_size
 from tests.exports.serve.conftest import png
 from ulfine_exports.export import export_onnx
 from ulfine_exports.onnx_classifier import OnnxClassifier
@@ -202,3 +203,17 @@ def test_pictures_of_all_sizes_for_a_file_that_takes_them_as_they_are(start, pai
     assert images[1]["confidence"] == pytest.approx(expected.max(), abs=1e-5)
     assert server.metric("ulfine_batch_rows_sum") == 4
     assert server.metric("ulfine_batch_rows_count") >= 3
+
+
+@pytest.mark.parametrize(
+    ("picture", "line"),
+    [
+        (jpeg_of_scans, "too many scans"),
+        (jpeg_of_markers, "too many markers"),
+        (jpeg_with_another_size, "truncated file"),
+        (MANY_PIECES["pnm to scale"], "too many values to scale"),
+    ],
+)
+def test_picture__that_would_take_minutes(colours, picture, line):
+    """Refused by its form: two of them would stop all classification."""
+    assert line in colours.ask("POST", "/classify", picture()).refused(400)

@@ -9,49 +9,23 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
 from tests.exports.serve.conftest import CLASSES, Server, png, read_answer, value, write_model
+from tests.exports.serve.processes import ULFINE, Process
+from tests.exports.serve.test_limits import eventually
 
-ULFINE = Path(sys.executable).parent / "ulfine"
 REQUESTS = int(os.environ.get("ULFINE_REQUESTS", "600"))
 """How many requests the memory is watched over; 10000 for the full claim."""
 
 
-class Process:
-    """`ulfine serve` on a free port."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            [ULFINE, "serve", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert self.process.stderr is not None
-        self.line = self.process.stderr.readline()
-        found = re.search(r"http://\S+", self.line)
-        assert found, self.line
-        self.server = Server(found[0])
-        until = time.monotonic() + 30
-        while True:
-            try:
-                assert self.server.get("/v2/health/ready").status == 200
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < until
-                time.sleep(0.02)
-
-    def end(self):
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
-
-
 @pytest.fixture
 def served(request):
-    def start(*arguments):
-        process = Process(*arguments, "--port", 0, "--device", "cpu", "--threads", 1)
+    def start(*arguments, **options):
+        process = Process(*arguments, "--port", 0, "--device", "cpu", "--threads", 1, **options)
         request.addfinalizer(process.process.kill)
         return process
 
@@ -72,7 +46,7 @@ def test_stop__finishes_what_is_in_flight(served, colours_onnx, tmp_path, number
     process = served(colours_onnx, "--json", tmp_path / "figures.json")
     body = png("red", (200, 200))
     with process.server.raw() as client, process.server.raw() as idle:
-        client.sendall(f"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        client.sendall(f"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode())
         client.sendall(body[:50])
         time.sleep(0.3)
         process.process.send_signal(number)
@@ -97,6 +71,75 @@ def test_stop__finishes_what_is_in_flight(served, colours_onnx, tmp_path, number
     assert (figures["url"], figures["rows"], figures["device"]) == (process.server.url, 1, "cpu")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_stop__is_not_ready_at_once_and_answers_for_a_while(served, colours_onnx):
+    process = served(colours_onnx, "--drain-seconds", 60)
+    process.process.send_signal(signal.SIGTERM)
+    assert eventually(lambda: process.server.get("/v2/health/ready").status == 503)
+    assert process.server.get("/v2/models/colours/ready").status == 503
+    assert process.server.get("/v2/health/live").status == 200
+    assert process.server.ask("POST", "/classify", png("red")).json["images"][0]["label"] == "red"
+    process.process.send_signal(signal.SIGTERM)  # a second one ends the while
+    code, _, err = process.end()
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_stop__after_the_while(served, colours_onnx):
+    process = served(colours_onnx, "--drain-seconds", 0.2)
+    process.process.send_signal(signal.SIGTERM)
+    assert process.end()[0] == 0
+
+
+ENDLESS = """
+import sys, time
+from ulfine_cache.pictures import pixels
+from ulfine_cli.main import main
+pixels.decode = lambda data, **options: time.sleep(600)
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+@pytest.mark.parametrize("gone", [True, False])
+def test_stop__while_a_picture_is_decoded_that_does_not_end(served, colours_onnx, gone):
+    """No file is known that takes so long and is not refused, but nobody can interrupt a decoder."""
+    process = served(colours_onnx, "--timeout", 1, command=[sys.executable, "-c", ENDLESS])
+    body = png("red")
+    with process.server.raw() as client:
+        client.sendall(
+            f"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
+        assert eventually(lambda: process.server.metric("ulfine_decoding_pictures") == 1)
+        if gone:
+            client.close()
+        process.process.send_signal(signal.SIGTERM)
+        code, _, err = process.end()
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal")
+def test_hangup__is_ignored(served, colours_onnx):
+    process = served(colours_onnx)
+    process.process.send_signal(signal.SIGHUP)
+    assert process.server.get("/v2/health/ready").status == 200
+    process.process.terminate()
+    assert process.end()[0] == 0
+
+
+def test_access__by_the_command_line(served, colours_onnx, tmp_path):
+    (tmp_path / "keys").write_text("a-key\n")
+    process = served(
+        *(colours_onnx, "--host", "0.0.0.0", "--allowed-host", "birds.example", "--allowed-host", "*.local"),
+        *("--cors-origin", "https://birds.example", "--api-key-file", tmp_path / "keys", "--root-path", "/birds"),
+    )
+    port = process.server.address[1]
+    server, key = Server(f"http://127.0.0.1:{port}"), {"Authorization": "Bearer a-key"}
+    for host, code in (("birds.example", 200), ("a.local", 200), ("10.0.0.7", 200), ("evil.example", 421)):
+        assert server.ask("GET", "/birds/v2", headers=key | {"Host": host}).status == code, host
+    assert server.get("/birds/v2").status == 401
+
+
 def test_start__says_where_and_on_what(served, colours_onnx):
     process = served(colours_onnx)
     assert process.line.startswith(f"{colours_onnx}: pixels, 3 classes, on cpu, at http://127.0.0.1:")
@@ -119,6 +162,10 @@ def test_start__address_that_is_taken(colours_onnx):
         (["--max-batch", "0", "FILE"], 2, "max_batch=0"),
         (["--timeout", "0", "FILE"], 2, "timeout=0"),
         (["--device", "tpu", "FILE"], 2, "device='tpu' cannot be used: choose auto, cpu or cuda"),
+        (["--drain-seconds", "-1", "FILE"], 2, "drain_seconds=-1"),
+        (["--allowed-host", "http://a", "FILE"], 2, "allowed_host='http://a' cannot be used: give a name"),
+        (["--cors-origin", "null", "FILE"], 2, "cors_origin='null' cannot be used"),
+        (["--api-key-file", "missing", "FILE"], 1, "cannot read the keys in missing: no such file"),
         (["--host", "no.such.host.invalid", "FILE"], 1, "cannot listen at no.such.host.invalid"),
         (["TEXT"], 1, "is no ONNX model"),
         (["BARE"], 1, "carries no 'ulfine_format' metadata"),
@@ -178,7 +225,7 @@ def test_memory__stays_flat_over_requests_of_all_kinds(served, colours_onnx):
     pixels = np.zeros((1, 3, 8, 8), np.float32)
     infer = {"inputs": [{"name": "pixels", "shape": [1, 3, 8, 8], "datatype": "FP32", "data": pixels.ravel().tolist()}]}
     picture = png("red", (300, 200))
-    unfinished = b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + bytes(5000)
+    unfinished = b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n" + bytes(5000)
 
     def ask(count):
         for number in range(count):

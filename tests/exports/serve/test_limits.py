@@ -12,7 +12,7 @@ import pytest
 
 from tests.exports.serve.conftest import png, read_answer
 from ulfine_exports.serve import connection
-from ulfine_exports.serve.byte_budget import ByteBudget
+from ulfine_exports.serve.bounds.byte_budget import ByteBudget
 from ulfine_exports.serve.refusal import Refusal
 
 MEGABYTE = 2**20
@@ -30,7 +30,9 @@ def eventually(condition, seconds=20.0):
 
 
 def head(length, path="/classify", *lines):
-    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", *lines, "", ""]).encode()
+    return "\r\n".join(
+        [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {length}", *lines, "", ""]
+    ).encode()
 
 
 def read_all(client):
@@ -56,7 +58,7 @@ def test_huge_body_that_is_announced(start, colours_onnx):
 def test_huge_body_that_is_not_announced(start, colours_onnx):
     server = start(colours_onnx, max_body_mb=1)
     with server.raw() as client:
-        client.sendall(b"POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sendall(b"POST /classify HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         chunk = b"40000\r\n" + bytes(0x40000) + b"\r\n"
         with contextlib.suppress(ConnectionError):
             for _ in range(20):
@@ -101,7 +103,7 @@ def test_slow_headers(start, colours_onnx, monkeypatch):
     monkeypatch.setattr(connection, "HEADER_SECONDS", 0.3)
     server = start(colours_onnx)
     with server.raw() as silent, server.raw() as dripping, server.raw() as between:
-        between.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        between.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert read_answer(between)[0] == 200
         between.sendall(b"\r\n")  # an empty line begins no request
         until = time.monotonic() + 20
@@ -117,7 +119,7 @@ def test_slow_headers(start, colours_onnx, monkeypatch):
 def test_endless_headers(start, colours_onnx):
     server = start(colours_onnx)
     with server.raw() as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 2**16)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 2**16)
         assert read_answer(client) == (431, b"")
         assert read_all(client) == b""
     assert server.get("/v2/health/live").status == 200
@@ -133,7 +135,7 @@ def test_no_http(start, colours_onnx):
 def test_client_that_does_not_read(start, many_onnx, monkeypatch):
     monkeypatch.setattr(connection, "STUCK_SECONDS", 0.3)
     server = start(many_onnx)
-    rows = np.zeros((1000, 3))
+    rows = np.ones((1000, 3))
     body = json.dumps({"inputs": [ROW["inputs"][0] | {"shape": [1000, 3], "data": rows.tolist()}]}).encode()
     whole = len(server.ask("POST", "/v2/models/many/infer", body).body)
     assert whole > 20 * MEGABYTE
@@ -201,8 +203,8 @@ def test_one_connection_for_good_and_bad_requests(colours):
 
 
 def test_pipelined_requests(trees):
-    one = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-    last = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    one = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    last = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with trees.raw() as client:
         client.sendall(one * 50 + last)
         assert read_all(client).count(b"HTTP/1.1 200 OK") == 51

@@ -34,7 +34,7 @@ def test_metrics__of_a_server(start, colours_onnx):
 def test_metrics__buckets_count_up_to_their_bounds():
     metrics = Metrics()
     for rows, seconds in ((1, 0.001), (2, 0.0011), (3, 60.0)):
-        metrics.batch(rows, seconds, seconds)
+        metrics.batch(rows, [seconds, 0.0], seconds)
     found = samples(metrics.text(waiting=4, decoding=5))
     rows = {
         bound: found["ulfine_batch_rows_bucket", ("le", bound)] for bound in ("1.0", "2.0", "4.0", "1024.0", "+Inf")

@@ -1,5 +1,6 @@
 """The page in a real browser, which reaches nothing but the server."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import alert_is_present
 from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -175,3 +177,88 @@ def test_file_that_takes_features(browser, trees):
     browser.get(trees.url)
     wait(browser, lambda: "takes features" in browser.find_element(By.ID, "status").text)
     assert not browser.find_element(By.ID, "file").is_enabled()
+
+
+def test_key__is_asked_for_and_kept(browser, start, colours_onnx, pictures, tmp_path):
+    (tmp_path / "keys").write_text("a-key")
+    browser.get(start(colours_onnx, api_key_file=tmp_path / "keys").url)
+    for key in ("wrong", "a-key"):
+        wait(browser, lambda: alert_is_present()(browser))
+        browser.switch_to.alert.send_keys(key)
+        browser.switch_to.alert.accept()
+    wait(browser, lambda: browser.find_element(By.ID, "name").text == "colours")
+    (card,) = choose(browser, pictures / "red.png")
+    assert card.find_element(By.TAG_NAME, "h2").text.startswith("red")
+
+
+POST = """
+const [url, body, headers, mode, done] = arguments;
+fetch(url, { method: "POST", body, headers, mode }).then(
+  async (response) => done([response.type, response.status, await response.text()]),
+  (error) => done(["failed", 0, String(error)]),
+);
+"""
+
+
+@pytest.fixture
+def elsewhere(browser, trees):
+    """A page of another origin: another port is one."""
+    browser.get(f"{trees.url}/v2/health/live")
+    browser.set_script_timeout(30)
+    return browser
+
+
+def test_other_origin__cannot_make_the_server_work(elsewhere, start, colours_onnx):
+    """With all that a page may send without asking first, and with what it has to ask for."""
+    server = start(colours_onnx)
+    for path in ("/classify", "/v2/models/colours/infer", "/v2/repository/index"):
+        for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}):
+            for mode in ("cors", "no-cors"):
+                kind, status, text = elsewhere.execute_async_script(POST, server.url + path, "{}", headers, mode)
+                assert (kind, status, text[:9]) in (("failed", 0, "TypeError"), ("opaque", 0, ""))
+    assert server.metric('ulfine_requests_total{code="403",where="elsewhere"}') >= 9
+    for where in ("classify", "infer"):
+        assert f'where="{where}"' not in server.get("/metrics").body.decode()
+
+
+def test_other_origin__form(elsewhere, start, colours_onnx):
+    """A form needs no script."""
+    server = start(colours_onnx)
+    form = f"<form method=post enctype=multipart/form-data action={server.url}/classify><input name=image></form>"
+    elsewhere.get(f"data:text/html,{form}")
+    elsewhere.find_element(By.TAG_NAME, "form").submit()
+    wait(elsewhere, lambda: "null is not a page of this server" in elsewhere.page_source)
+    assert 'where="classify"' not in server.get("/metrics").body.decode()
+
+
+def test_other_origin__that_was_let_in(elsewhere, trees, start, colours_onnx):
+    server = start(colours_onnx, cors_origin=[trees.url])
+    item = {"name": "pixels", "shape": [0, 3, 8, 8], "datatype": "FP32", "data": []}
+    body, headers = json.dumps({"inputs": [item]}), {"Content-Type": "application/json"}
+    url = f"{server.url}/v2/models/colours/infer"
+    kind, status, text = elsewhere.execute_async_script(POST, url, body, headers, "cors")
+    assert (kind, status, json.loads(text)["model_name"]) == ("cors", 200, "colours")
+
+
+def test_other_name__of_the_same_server(start, colours_onnx):
+    """DNS rebinding: a page's own name points here, so that a browser takes the server for its own."""
+    server = start(colours_onnx)
+    port = server.address[1]
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--host-resolver-rules=MAP evil.example 127.0.0.1",
+    ):
+        options.add_argument(argument)
+    rebound = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    try:
+        rebound.get(f"http://evil.example:{port}/")
+        assert "start it with --allowed-host" in rebound.page_source
+        rebound.set_script_timeout(30)
+        kind, status, text = rebound.execute_async_script(POST, "/classify", "x", {}, "cors")
+        assert (kind, status) == ("basic", 421), text
+    finally:
+        rebound.quit()

@@ -43,7 +43,12 @@ def test_client__health_and_metadata(client):
     assert client.is_model_ready("trees", "1")
     assert not client.is_model_ready("other")
     assert not client.is_model_ready("trees", "2")
-    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data", "classification"]
+    assert client.get_server_metadata()["extensions"] == [
+        "binary_tensor_data",
+        "classification",
+        "model_configuration",
+        "statistics",
+    ]
     assert client.get_model_metadata("trees") == client.get_model_metadata("trees", "1")
     assert client.get_model_metadata("trees") == {
         "name": "trees",
@@ -180,7 +185,7 @@ def test_json__unknown_keys_are_left_alone(trees):
         ({"data": ...}, "neither data nor binary_data_size"),
         ({"parameters": {"binary_data_size": 64}}, "both as data and as binary_data_size"),
         ({"data": ..., "parameters": {"binary_data_size": 64}}, "0 bytes follow the JSON"),
-        ({"data": ..., "parameters": {"binary_data_size": "64"}}, "binary_data_size 64"),
+        ({"data": ..., "parameters": {"binary_data_size": "64"}}, "binary_data_size '64'"),
     ],
 )
 def test_json__wrong_tensor(trees, changes, line):
@@ -195,10 +200,10 @@ def test_json__wrong_tensor(trees, changes, line):
         (b"{", "no JSON"),
         (b"[]", "no JSON object"),
         (b"{}", "inputs of the request is missing"),
-        (b'{"inputs": [7]}', "an input is '7': it takes a JSON object"),
+        (b'{"inputs": [7]}', "an input is 7: it takes a JSON object"),
         (json.dumps(request() | {"id": 7}).encode(), "id is 7"),
-        (json.dumps(request() | {"outputs": {}}).encode(), "outputs of the request is '{}': it takes a list"),
-        (json.dumps(request() | {"parameters": None}).encode(), "parameters of the request is 'None'"),
+        (json.dumps(request() | {"outputs": {}}).encode(), "outputs of the request is {}: it takes a list"),
+        (json.dumps(request() | {"parameters": None}).encode(), "parameters of the request is None"),
         (b"\xff\xfe", "no JSON"),
         (b'{"inputs": []}', "the inputs are []"),
         (b'{"inputs": [{}]}', "name of an input is missing"),
@@ -273,3 +278,163 @@ def test_client__images_of_any_size(start, painting_onnx):
         ).refused(400)
     for data in ([0, 0, 256], [0, 0, -1], [0, 0, 0.5]):
         assert "has data" in server.infer("painting", {"inputs": [item | {"data": data}]}).refused(400)
+
+
+def test_client__configuration_statistics_and_index(start, trees_onnx):
+    """As perf_analyzer asks for them."""
+    server = start(trees_onnx, max_batch=32, max_delay_ms=2)
+    client = client_module.InferenceServerClient(server.url.removeprefix("http://"))
+    config = client.get_model_config("trees")
+    assert config == client.get_model_config("trees", "1")
+    assert (config["name"], config["max_batch_size"], config["backend"]) == ("trees", 1024, "onnxruntime")
+    assert [(item["name"], item["data_type"], item["dims"]) for item in config["input"] + config["output"]] == [
+        ("features", "TYPE_FP32", [16]),
+        ("probabilities", "TYPE_FP32", [4]),
+        ("logits", "TYPE_FP32", [4]),
+    ]
+    assert config["dynamic_batching"]["max_queue_delay_microseconds"] == 2000
+    index = {"name": "trees", "version": "1", "state": "READY", "reason": ""}
+    assert client.get_model_repository_index() == [index]
+    (before,) = client.get_inference_statistics("trees", "1")["model_stats"]
+    assert (before["inference_count"], before["last_inference"]) == (0, 0)
+    for rows in (5, 2):
+        client.infer("trees", [tensor(ROWS[:rows], True)])
+    with pytest.raises(client_module.InferenceServerException, match="have a length outside"):
+        client.infer("trees", [tensor(ROWS * 0, True)])
+    for found in (client.get_inference_statistics(), client.get_inference_statistics("trees")):
+        (stats,) = found["model_stats"]
+        assert (stats["name"], stats["version"]) == ("trees", "1")
+        assert (stats["inference_count"], stats["execution_count"]) == (7, 2)
+        counts = {name: item["count"] for name, item in stats["inference_stats"].items()}
+        assert counts == {
+            "success": 2,
+            "fail": 1,
+            "queue": 2,
+            "compute_input": 2,
+            "compute_infer": 2,
+            "compute_output": 2,
+            "cache_hit": 0,
+            "cache_miss": 0,
+        }
+        assert stats["inference_stats"]["success"]["ns"] >= stats["inference_stats"]["compute_infer"]["ns"] > 0
+        assert [(item["batch_size"], item["compute_infer"]["count"]) for item in stats["batch_stats"]] == [
+            (2, 1),
+            (5, 1),
+        ]
+    for ask in (client.get_model_config, client.get_inference_statistics):
+        with pytest.raises(client_module.InferenceServerException, match="there is no model 'other'"):
+            ask("other")
+    client.close()
+
+
+def test_json__the_same_output_twice(trees):
+    outputs = [{"name": "logits"}, {"name": "probabilities"}, {"name": "logits", "parameters": {"classification": 1}}]
+    assert "'logits' is asked for twice" in trees.infer("trees", request() | {"outputs": outputs}).refused(400)
+    assert trees.infer("trees", request() | {"outputs": outputs[:2]}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"data": [0.5] * 15 + ["a" * 1000]}, "data that are no FP32 numbers"),
+        ({"data": [0.5] * 15 + [[]]}, "data that are no FP32 numbers"),
+        ({"data": [0.5] * 15 + [{}]}, "data that are no FP32 numbers"),
+        ({"data": [[0.5] * 15 + [True]]}, "data that are no FP32 numbers"),
+        ({"data": [[[0.5]] * 16]}, "data that are no FP32 numbers"),
+        ({"data": [[0.5] * 16, 0.5]}, "uneven lengths"),
+        ({"data": [0.0] * 16}, "the features have a length outside"),
+        ({"data": [3e38] * 16}, "the features have a length outside"),
+        ({"data": [1e-13] * 16}, "the features have a length outside"),
+        ({"data": [10**39] * 16}, "NaN or infinite"),
+        ({"shape": [1, 10**400]}, "has shape"),
+        ({"shape": [10**400, 16]}, "rows: send at most"),
+        ({"shape": [1, 16, 1]}, "has shape"),
+        ({"shape": []}, "has shape"),
+        ({"data": ..., "parameters": {"binary_data_size": 10**400}}, "has binary_data_size"),
+        ({"data": ..., "parameters": {"binary_data_size": -1}}, "has binary_data_size"),
+        ({"data": ..., "parameters": {"binary_data_size": 0.0}}, "has binary_data_size"),
+        ({"data": ..., "parameters": {"binary_data_size": False}}, "has binary_data_size"),
+    ],
+)
+def test_json__hostile_tensor(trees, change, line):
+    answer = trees.infer("trees", request(**change))
+    error = answer.refused(413 if "send at most" in line else 400)
+    assert line in error
+    assert len(error) < 450
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "1e999",
+        "-1e999",
+        "1e-999",
+        "1" * 5000,
+        "1." + "1" * 5000,
+        "-0",
+        "1E+2",
+        "NaN",
+        "-Infinity",
+        "0x1",
+        "01",
+        "+1",
+        ".",
+    ],
+)
+def test_json__hostile_numbers(trees, number):
+    """Those that a float32 can hold are taken, and nothing makes the server fail or hang."""
+    text = json.dumps(request()).replace("0.5", number, 1).encode()
+    answer = trees.infer("trees", text)
+    if number in ("1e-999", "-0", "1E+2") or number.startswith("1."):
+        assert answer.status == 200
+    else:
+        assert answer.refused(400)
+
+
+@pytest.mark.parametrize("key", ["inputs", "outputs", "id", "parameters"])
+def test_json__a_key_twice(trees, key):
+    """The last one counts, as everywhere in Python; it is checked as any."""
+    good, bad = json.dumps(request())[:-1], {"inputs": "[]", "outputs": "{}", "id": "7", "parameters": "1"}[key]
+    assert trees.infer("trees", f'{good},"{key}":{bad}}}'.encode()).status == 400
+
+
+def test_binary__bytes_that_no_tensor_asks_for(trees):
+    text = json.dumps(request()).encode()
+    headers = {"Inference-Header-Content-Length": str(len(text))}
+    answer = trees.ask("POST", "/v2/models/trees/infer", text + b"more", headers)
+    assert "4 bytes follow the JSON" in answer.refused(400)
+
+
+def test_pixels__that_no_picture_has(colours):
+    """They gave NaN, which is not JSON."""
+    item = {"name": "pixels", "shape": [1, 3, 8, 8], "datatype": "FP32"}
+    for value, line in ((3e38, "beyond 1000"), (-2000, "beyond 1000"), (1e39, "NaN or infinite")):
+        answer = colours.infer("colours", {"inputs": [item | {"data": [value] * 192}]})
+        assert line in answer.refused(400)
+
+
+def test_answer__that_is_not_finite(start, models):
+    """A file whose own numbers overflow."""
+    from onnx import helper
+
+    from tests.exports.serve.conftest import CLASSES, value, write_model
+
+    nodes = [
+        helper.make_node("Mul", ["features", "huge"], ["large"]),
+        helper.make_node("Mul", ["large", "huge"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    outputs = [value(name, ["batch", 3]) for name in ("probabilities", "logits")]
+    constants = {"huge": np.float32(3e38)}
+    path = write_model(
+        models / "huge.onnx",
+        nodes,
+        [value("features", ["batch", 3])],
+        outputs,
+        constants,
+        input="features",
+        class_names=CLASSES,
+    )
+    server = start(path)
+    item = {"name": "features", "shape": [2, 3], "datatype": "FP32", "data": [1, 2, 3, 4, 5, 6]}
+    assert "the model gives no finite" in server.infer("huge", {"inputs": [item]}).refused(400)

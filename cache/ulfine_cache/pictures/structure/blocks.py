@@ -13,6 +13,9 @@ MAX_BLOCKS: Final = 2**14
 MAX_TEXT: Final = 2**21
 """Largest PNM whose pixels are written as text, in bytes: Pillow reads about a megabyte a second."""
 
+MAX_SCALED: Final = 2**23
+"""Largest PNM whose largest value is not that of its bytes, in bytes: Pillow scales a megabyte a second, in Python."""
+
 MAX_HEADER: Final = 2**12
 """Largest header of a PNM, comments included, in bytes."""
 
@@ -60,5 +63,8 @@ def check_pnm(data: bytes) -> str:
         return f"too much text: pixels as text are read up to {MAX_TEXT // 2**20} MB"
     header = re.sub(rb"#[^\r\n]*", b"", data[:MAX_HEADER]).split(maxsplit=4)
     wanted = 3 if data[1:2] in b"14" else 4
+    scaled = data[1:2] in b"56" and header[3:4] != [b"255"] and (data[1:2], header[3:4]) != (b"5", [b"65535"])
+    if scaled and len(data) > MAX_SCALED:
+        return f"too many values to scale: a largest value other than 255 is read up to {MAX_SCALED // 2**20} MB"
     # The last number has to be over, too: a byte stands behind it.
     return "too long a header" if len(data) > MAX_HEADER and len(header) <= wanted else ""

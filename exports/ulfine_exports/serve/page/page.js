@@ -5,8 +5,21 @@ const status = (text) => { byId("status").textContent = text; };
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 
+// A server that was started with keys wants one with every request; it is kept until the tab is closed.
+async function ask(path, options = {}) {
+  const key = sessionStorage.getItem("key");
+  const response = await fetch(path, key ? { ...options, headers: { Authorization: `Bearer ${key}` } } : options);
+  if (response.status !== 401) return response;
+  const given = prompt("This server wants a key:");
+  if (!given) return response;
+  sessionStorage.setItem("key", given.trim());
+  return ask(path, options);
+}
+
 async function describe() {
-  const model = await (await fetch("model")).json();
+  const response = await ask("model");
+  if (!response.ok) { status((await response.json()).error); return; }
+  const model = await response.json();
   document.title = `${model.name} · ulfine`;
   byId("name").textContent = model.name;
   const about = [`${model.classes.length} classes`, model.method, model.encoder, model.precision, model.device];
@@ -76,7 +89,7 @@ async function classify(file) {
   const form = new FormData();
   form.append("image", file, file.name || "pasted");
   try {
-    const response = await fetch("classify?top=5", { method: "POST", body: form });
+    const response = await ask("classify?top=5", { method: "POST", body: form });
     const answer = await response.json();
     show(file, response.ok ? answer.images[0] : answer);
   } catch {

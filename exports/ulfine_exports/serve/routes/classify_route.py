@@ -5,13 +5,15 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import numpy as np
-from starlette.datastructures import UploadFile
+from pydantic_core import to_json
+from starlette.datastructures import Headers, UploadFile
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ulfine_cache.errors import UlfineError
 from ulfine_exports.serve.batcher import Outputs
+from ulfine_exports.serve.pieces_response import Holding, PiecesResponse
 from ulfine_exports.serve.refusal import Refusal
 from ulfine_exports.serve.request_body import body_of
 from ulfine_exports.serve.routes.answering import answered
@@ -24,6 +26,8 @@ MAX_IMAGES = 128
 
 _TOP = 5
 _CHUNK = 2**20
+# Upper bounds in bytes: what stands about an image beside its classes, and about a class beside its name.
+_IMAGE, _ENTRY, _ESCAPED = 2**15, 100, 7
 
 
 def classify_route(service: Service) -> BaseRoute:
@@ -38,35 +42,52 @@ def classify_route(service: Service) -> BaseRoute:
                 "or export the run with --input pixels",
             )
         top = _top(request, len(model.class_names))
-        async with body_of(request, limit=limits.max_body, seconds=limits.seconds, budget=service.bodies) as body:
-            images = await _images(request, body)
-            if not images:
-                raise Refusal(400, "no image came: attach files as multipart/form-data, or send one as the body")
-            described = await service.unless_gone(request, _all(service, images, top))
-        if all("error" in item for item in described):
-            named = [f"{item['name']}: {item['error']}" if item["name"] else item["error"] for item in described]
-            raise Refusal(400, "; ".join(named[:5]))
-        return JSONResponse({"model_name": model.name, "images": described})
+        holding = Holding(service.answers)
+        try:
+            async with body_of(request, limit=limits.max_body, seconds=limits.seconds, budget=service.bodies) as body:
+                pieces = await service.unless_gone(request, _answer(service, request.headers, body, top, holding))
+        except BaseException:
+            holding.release()
+            raise
+        return PiecesResponse(pieces, {"Content-Type": "application/json"}, holding)
 
     return answered(service, "/classify", "POST", "classify", classify)
 
 
-async def _all(service: Service, images: list[tuple[str, bytes]], top: int) -> list[dict[str, Any]]:
+async def _answer(service: Service, headers: Headers, body: bytearray, top: int, holding: Holding) -> list[bytes]:
+    """The JSON of the answer to one request, in pieces."""
+    if len(body) > _CHUNK:
+        # The form's parser takes a second for some megabytes of what looks like its boundary.
+        images = await service.beside(lambda: asyncio.run(_images(headers, body)))
+    else:
+        images = await _images(headers, body)
+    if not images:
+        raise Refusal(400, "no image came: attach files as multipart/form-data, or send one as the body")
+    await holding.take(len(images) * (_IMAGE + top * (_ENTRY + _ESCAPED * service.model.longest_name)))
     tasks = [asyncio.ensure_future(_one(service, name, data, top)) for name, data in images]
+    del images
     try:
-        return [await task for task in tasks]
+        described = [await task for task in tasks]
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [error for error, _ in described if error]
+    if len(errors) == len(described):
+        raise Refusal(400, "; ".join(errors[:5]))
+    pieces = [to_json({"model_name": service.model.name})[:-1], b',"images":[']
+    for place, (_, text) in enumerate(described):
+        pieces += [b"," if place else b"", text]
+    return [*pieces, b"]}"]
 
 
-async def _one(service: Service, name: str, data: bytes, top: int) -> dict[str, Any]:
+async def _one(service: Service, name: str, data: bytes, top: int) -> tuple[str, bytes]:
+    """What is wrong with an image, and its entry as JSON."""
     try:
         outputs = await service.picture(data)
     except UlfineError as error:
-        return {"name": name, "error": str(error)}
-    return {"name": name, **_described(outputs, service.model, top)}
+        return (f"{name}: {error}" if name else str(error)), to_json({"name": name, "error": str(error)})
+    return "", to_json({"name": name, **_described(outputs, service.model, top)})
 
 
 def _described(outputs: Outputs, model: ServedModel, top: int) -> dict[str, Any]:
@@ -91,14 +112,14 @@ def _top(request: Request, n_classes: int) -> int:
     return min(int(text), n_classes)
 
 
-async def _images(request: Request, body: bytearray) -> list[tuple[str, bytes]]:
+async def _images(headers: Headers, body: bytearray) -> list[tuple[str, bytes]]:
     """Names and bytes of the image files in a request."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return [("", bytes(body))] if body else []
     from starlette.formparsers import MultiPartException, MultiPartParser
 
     try:
-        parser = MultiPartParser(request.headers, _chunks(body), max_files=MAX_IMAGES, max_fields=MAX_IMAGES)
+        parser = MultiPartParser(headers, _chunks(body), max_files=MAX_IMAGES, max_fields=MAX_IMAGES)
         # The body is in memory already, and bounded: no temporary files.
         parser.spool_max_size = 2**40
         form = await parser.parse()

@@ -49,7 +49,7 @@ def page_routes(service: Service) -> list[BaseRoute]:
         return Response((_PAGE / name).read_bytes(), headers=_HEADERS, media_type=kind)
 
     async def page(request: Request) -> Response:
-        return file(*_FILES[request.url.path])
+        return file(*_FILES[request.scope["path"]])
 
     async def described(request: Request) -> Response:
         return JSONResponse(about)

@@ -1,7 +1,9 @@
 """How many bytes of clients the server holds at a time."""
 
 import asyncio
+import contextlib
 from collections import deque
+from collections.abc import AsyncGenerator
 
 from ulfine_exports.serve.refusal import Refusal
 
@@ -52,6 +54,15 @@ class ByteBudget:
             if turn.done() and not turn.cancelled():
                 self.give_back(count)
             raise
+
+    @contextlib.asynccontextmanager
+    async def room(self, count: int) -> AsyncGenerator[None]:
+        """`wait_for`, and `give_back` at the end of the context."""
+        await self.wait_for(count)
+        try:
+            yield
+        finally:
+            self.give_back(count)
 
     def give_back(self, count: int) -> None:
         """Hold `count` bytes less."""

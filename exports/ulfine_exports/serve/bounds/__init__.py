@@ -1,0 +1,1 @@
+"""What one request, and all together, may take of memory and threads."""
