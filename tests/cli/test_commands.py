@@ -1,6 +1,7 @@
 """Every command through the real command line, on features made elsewhere and on photographs."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from ulfine_cli.commands.quickstart import show
+from ulfine_cli.output import Output
 
 BLOCK_TORCH = """
 import sys
@@ -249,3 +253,42 @@ def test_predict__file_names_that_are_no_unicode(shapes, photographs, ulfine, tm
     shown = ulfine("predict", shapes / "shapes.onnx", tmp_path, "--out", out, "--json", figures).succeeded().out
     assert "caf" in shown
     assert read_json(figures)["predictions"][0]["path"] == str(name)
+
+
+def test_split__lists_the_presets(ulfine_here, tmp_path):
+    lines = ulfine_here("split", tmp_path / "none", "--preset", "list").succeeded().out.splitlines()
+    assert lines[0].split() == ["preset", "data", "set", "labelled", "unlabelled", "after"]
+    assert len(lines) == 22
+    (cifar,) = (line.split() for line in lines if line.startswith("cifar100-lt-50-400-10-reversed"))
+    assert cifar == ["cifar100-lt-50-400-10-reversed", "CIFAR-100", "1911", "15651", "ACR"]
+    (fraction,) = (line.split("  ") for line in lines if line.startswith("imagenet127-1 "))
+    assert [cell.strip() for cell in fraction if cell] == [
+        "imagenet127-1",
+        "ImageNet-127",
+        "of each class",
+        "all",
+        "BMB",
+    ]
+    (own,) = (line.split() for line in lines if line.startswith("stl10-lt-150-20"))
+    assert own == ["stl10-lt-150-20", "STL-10", "507", "all", "DASO"]
+
+
+def test_quickstart__what_it_shows():
+    accuracies = ("accuracy", "macro_accuracy", "head_accuracy", "medium_accuracy", "tail_accuracy")
+    figures = {
+        "split": {"labelled": 42, "unlabelled": 700, "test": 500, "labelled_counts": [20, 9, 1]},
+        "methods": [{"method": name, **dict.fromkeys(accuracies, value)} for name, value in (("lp", 0.5), ("x", None))],
+        "export": {"parity": {"rows": 500, "largest_difference": 1.5e-7}},
+        "example": {"path": "photographs/7/1.png", "truth": "7", "label": "1", "confidence": 0.875},
+        "files": {"onnx": "out/digits.onnx"},
+        "seconds": 9.5,
+    }
+    stream = io.StringIO()
+    show(figures, Output(stream))
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("42 labelled images (from 20 down to 1 a class), 700 unlabelled, 500 to test;")
+    assert lines[1].split()[0] == "method"
+    assert lines[2].split()[:2] == ["lp", "50.0"]
+    assert "agree on 500 images: largest difference in probability 1.5e-07" in lines[4]
+    assert lines[5] == "photographs/7/1.png is '7'; onnxruntime says '1' with 87.5 %"
+    assert [line.split() for line in lines[6:]] == [["onnx", "out/digits.onnx"], ["seconds", "9.5"]]
