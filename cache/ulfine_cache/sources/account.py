@@ -16,9 +16,11 @@ class Account:
         ignored: How many files are no images, by their extension or by another reason.
         notes: How the source was read, where that is not obvious.
         warnings: What looks wrong.
+        missing_said: Whether the user has said which words mean unlabelled, so that all others are meant as classes.
     """
 
     def __init__(self) -> None:
+        self.missing_said = False
         self.ignored: Counter[str] = Counter()
         self.notes: list[str] = []
         self.warnings: list[str] = []
@@ -43,6 +45,7 @@ class Account:
         self.ignored.update(other.ignored)
         self.notes += other.notes
         self.warnings += other.warnings
+        self.missing_said |= other.missing_said
 
 
 def counted(counts: Mapping[str, int], most: int = _SHOWN) -> str:

@@ -12,7 +12,7 @@ from ulfine_cache.progress import Progress
 from ulfine_cache.sources.account import Account, counted, listed
 from ulfine_cache.sources.source import UNLABELLED, ImageSource
 from ulfine_cache.sources.words.set_names import SETS
-from ulfine_cache.sources.words.suspicious_names import suspicion
+from ulfine_cache.sources.words.suspicious_names import NO_CLASS, suspicion
 
 _NO_SET = "no set"
 _FEW_IMAGES = 20
@@ -74,11 +74,13 @@ def understood(
         },
         "skipped_reasons": dict(Counter(reasons).most_common(_MOST_REASONS)),
         "ignored": dict(account.ignored.most_common()),
-        "warnings": [*account.warnings, *_warnings(class_names, counts)],
+        "warnings": [*account.warnings, *_warnings(class_names, counts, missing_said=account.missing_said)],
     }
 
 
-def _warnings(class_names: Sequence[str], counts: Mapping[str, npt.NDArray[np.int64]]) -> list[str]:
+def _warnings(
+    class_names: Sequence[str], counts: Mapping[str, npt.NDArray[np.int64]], *, missing_said: bool
+) -> list[str]:
     total = sum(counts.values(), np.zeros(len(class_names), np.int64))
     learnable = sum((count for kind, count in counts.items() if kind in (_NO_SET, "train")), np.zeros_like(total))
     names = np.array(class_names, object)
@@ -91,6 +93,8 @@ def _warnings(class_names: Sequence[str], counts: Mapping[str, npt.NDArray[np.in
     for name in class_names:
         looks[suspicion(name)].append(name)
     looks.pop("", None)
+    if missing_said:
+        looks.pop(NO_CLASS, None)
     lines += [f"classes called like {what}: {listed(those)}" for what, those in looks.items()]
     empty = list(names[total == 0])
     if empty and total.sum():

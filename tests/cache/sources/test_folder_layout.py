@@ -96,7 +96,9 @@ def test_layout__says_what_it_took_for_a_set(tmp_path):
     assert source.account.warnings == ["'extra' beside the sets 'dev', 'train' are classes of no set"]
 
 
-@pytest.mark.parametrize("names", [("train", "test"), ("Training", "Validation"), ("seg_train", "seg_test")])
+@pytest.mark.parametrize(
+    "names", [("train", "test"), ("Training", "Validation"), ("seg_train", "seg_test"), ("train", "test1")]
+)
 def test_layout__flat_sets_are_never_classes(tmp_path, names):
     touch(tmp_path, *(f"{name}/{number}.jpg" for name in names for number in range(3)))
     with pytest.raises(UlfineError, match=r"hold images and no class folders, so nothing says what is on them: give"):

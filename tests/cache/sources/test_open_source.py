@@ -117,6 +117,11 @@ def test_open_source__pickles_are_not_read(tmp_path):
     assert open_source(tmp_path / "mine").items[0].set_name == "train"
 
 
+def test_open_source__archives_beside_a_list_of_names(tmp_path):
+    touch(tmp_path / "both", "a.npz", "b.npz", "names.json")
+    assert "holds 'a.npz', 'b.npz' and no folders of images: give these instead" in refusal(tmp_path / "both")
+
+
 def test_open_source__refusals(tmp_path):
     touch(tmp_path, "a.tar.gz", "b.tgz", "c.zip", "e.jpg", "flat/1.jpg", "flat/2.tar", "f.csv", "f.tar")
     assert "is compressed, so its images cannot be read one by one: expand it (gunzip)" in refusal(

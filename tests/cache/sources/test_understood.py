@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from ulfine_cache.sources.account import Account
+from ulfine_cache.sources.open_source import open_source
+from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.understood import understood
 from ulfine_cache.sources.words.suspicious_names import NO_CLASS
 
@@ -76,3 +78,15 @@ def test_understood__counts_classes_by_set():
 )
 def test_understood__warns_of_what_looks_wrong(names, rows, warnings):
     assert figures(names, rows)["warnings"] == warnings
+
+
+def test_understood__a_class_is_what_the_user_says(tmp_path):
+    rows = [(0, ""), (1, "")] * 20
+    assert figures(["NA", "cat"], rows)["warnings"] == [f"classes called like {NO_CLASS}: 'NA'"]
+    (tmp_path / "t.csv").write_text("path,label\n1.jpg,NA\n2.jpg,cat\n3.jpg,\n")
+    for name in "123":
+        (tmp_path / f"{name}.jpg").touch()
+    source = open_source(tmp_path / "t.csv", SourceOptions(missing_labels=""))
+    assert (source.classes, [item.label for item in source.items]) == (["NA", "cat"], [0, 1, -1])
+    assert not [note for note in source.account.notes if "taken for unlabelled" in note]
+    assert figures(["NA", "cat"], rows, source.account)["warnings"] == []

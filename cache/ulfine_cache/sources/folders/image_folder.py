@@ -13,7 +13,8 @@ from ulfine_cache.sources.trees.tree import FileTree, FoundFile, head, joined
 from ulfine_cache.sources.words.image_names import begins_like_an_image, extension
 
 EXPECTED = "expected one folder per class ({root}/<class>/*.jpg) or {root}/unlabelled/"
-_PACKED = (".zip", ".tar", *TABLES)
+_ARCHIVES = (".zip", ".tar", ".npz")
+_PACKED = (*_ARCHIVES, *TABLES)
 _STRAY = "lies in no class folder: move it into one, or into unlabelled/"
 
 
@@ -132,6 +133,8 @@ def flat_sets_message(location: str, layout: Layout) -> str:
 def _nothing(location: str, root: FoundFolder) -> str:
     stray = f" ({len(root.images)} images lie directly in it)" if root.images else ""
     packed = [name for name in root.others if extension(name) in _PACKED]
+    # A table beside archives may be a list of names.
+    packed = [name for name in packed if extension(name) in _ARCHIVES] or packed
     if packed and not stray:
         return f"{location} holds {listed(packed)} and no folders of images: give these instead of the folder"
     return f"no images in the folders of {location}{stray}: {EXPECTED.format(root=location)}"

@@ -85,6 +85,7 @@ class LabelColumn:
 
     def __init__(self, missing: Sequence[str] | None = None) -> None:
         self._missing = frozenset(MISSING if missing is None else missing)
+        self._said = missing is not None
         self._numbers: dict[str, int] = {}
         self._first: list[str] = []
         self._rows = array("l")
@@ -137,7 +138,8 @@ class LabelColumn:
         return str(int(number))
 
     def _tell(self, texts: Sequence[str], account: Account) -> None:
-        words = {number: text for number, text in enumerate(texts) if text in self._missing}
+        words = {number: text for number, text in enumerate(texts) if text and text in self._missing}
+        account.missing_said |= self._said
         if words:
             counts = Counter(words[number] for number in self._rows if number in words)
             account.note(f"taken for unlabelled: {counted(counts)} (--missing-labels says which words mean that)")

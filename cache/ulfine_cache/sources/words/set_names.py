@@ -58,8 +58,9 @@ def set_in_name(path: str) -> str:
 def set_folders(names: Iterable[str]) -> dict[str, str]:
     """Find out which of the names of folders that lie side by side mean sets.
 
-    Whole words count in any case. Where there is none, two different words with the same letters around them do
-    ("seg_train" beside "seg_test", "train2014" beside "test2015").
+    Whole words count in any case, and beside them words with a number ("test1" beside "train"). Where there is no whole
+    word, two different ones with the same letters around them do ("seg_train" beside "seg_test", "train2014" beside
+    "test2015").
 
     Returns:
         The set of each name that means one.
@@ -67,6 +68,8 @@ def set_folders(names: Iterable[str]) -> dict[str, str]:
     Example:
         >>> set_folders(["Train", "Dev", "extra"]), set_folders(["val2017", "train2017"])
         ({'Train': 'train', 'Dev': 'val'}, {'val2017': 'val', 'train2017': 'train'})
+        >>> set_folders(["train", "test1"])
+        {'train': 'train', 'test1': 'test'}
         >>> set_folders(["train_station", "bus_station"])
         {}
     """
@@ -78,7 +81,7 @@ def set_folders(names: Iterable[str]) -> dict[str, str]:
             groups.setdefault(key, {})[name] = _WORDS[word]
     whole = groups.pop(("", "", False), {})
     if whole:
-        return whole
+        return whole | groups.get(("", "", True), {})
     shared = [group for group in groups.values() if len(set(group.values())) > 1]
     return max(shared, key=len, default={})
 
