@@ -51,3 +51,13 @@ def test_write_split__same_bytes_whatever_the_order_of_the_protocol_s_keys(tmp_p
         for name, values in (("one", protocol), ("two", turned))
     ]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_read_split__of_a_later_version(folder):
+    with h5py.File(split_path(folder, split_names(folder)[0]), "r+") as file:
+        file.attrs["schema_version"] = 99
+    (folder / "splits" / f"{split_names(folder)[0]}.h5.sha256").unlink(missing_ok=True)
+    with pytest.raises(
+        UlfineError, match="has cache format 99, and this version of ulfine-fast reads 1 to 2: take a newer"
+    ):
+        read_split(folder, split_names(folder)[0], "f" * 64, 100)
