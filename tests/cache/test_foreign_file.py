@@ -17,7 +17,7 @@ from ulfine_cache.import_features import import_features
         (b"  <!doctype HTML><title>Sign in</title>", "a page for a browser (HTML), not the file itself: fetch"),
         (b"<html>", "a page for a browser (HTML)"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "a pointer of Git LFS, not the file"),
-        (gzip.compress(b"x"), "compressed with gzip: unpack it first"),
+        (gzip.compress(b"x", mtime=0), "compressed with gzip: unpack it first"),
         (b"\x89HDF\r\n\x1a\n\x00", "an HDF5 file"),
         (b"%PDF-1.7\n\xe2\xe3", "a PDF document"),
         (b"PAR1\x15\x04\x00", "a Parquet table"),
