@@ -84,7 +84,7 @@ def test_read_checkpoint__torchscript(tmp_path):
         ("Grüße\tund\nmehr\n".encode() * 9, "is text: give the weights, a .safetensors file or what torch.save wrote"),
         (bytes(9000), "is nothing but zeros: a download has failed, fetch it again"),
         (b"\x00\x01" * 3000, "is no file of weights: a .safetensors file or what torch.save wrote is needed"),
-        (gzip.compress(b"x"), "is compressed with gzip: unpack it first"),
+        (gzip.compress(b"x", mtime=0), "is compressed with gzip: unpack it first"),
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file: give the weights, a .safetensors"),
         (b'{"hidden_size": 3}', "is JSON, not weights: give the .safetensors or .bin file"),
     ],
