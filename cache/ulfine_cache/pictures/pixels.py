@@ -58,7 +58,8 @@ _UPRIGHT: Final = {
 _SIDEWAYS: Final = (5, 6, 7, 8)
 # Most bytes a pixel that it takes to decode a file, up to RGB and with a turn; measured with Pillow 13.
 _DECODING_BYTES: Final = {"WEBP": 22, "AVIF": 22, "JPEG2000": 26, "HEIF": 26}
-_DEEP_BYTES: Final = 64
+_DEEP_BYTES: Final = 26
+"""Of floats, whole numbers of 32 bits, and colours of 16 bits; grey of 16 bits takes no more than others."""
 _OTHERS_BYTES: Final = 13
 
 
@@ -144,7 +145,7 @@ def decoding_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
         else:
             with _File(data, max_pixels, None).open() as image:
                 width, height = image.size
-                deep = image.mode.startswith("I") or image.mode == "F" or has_sixteen_bit_colours(raw_mode(image))
+                deep = image.mode in ("I", "F") or has_sixteen_bit_colours(raw_mode(image))
                 each = _DEEP_BYTES if deep else _DECODING_BYTES.get(image.format or "", _OTHERS_BYTES)
         return (width * height + STRIP_PIXELS) * each
 

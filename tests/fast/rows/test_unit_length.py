@@ -8,10 +8,18 @@ from ulfine_cache.errors import UlfineError
 from ulfine_fast.rows.unit_length import unit_length
 
 
-def test_unit_length__of_rows_of_any_length_and_of_zeros():
-    found = unit_length(np.array([[3.0, 4.0], [0.0, 0.0], [-1e-3, 0.0]]), "features", "here")
+def test_unit_length__of_rows_of_any_length():
+    found = unit_length(np.array([[3.0, 4.0], [-1e-3, 0.0], [0.0, 2e17]]), "features", "here")
     assert found.dtype == torch.float32
-    assert found.numpy() == pytest.approx(np.array([[0.6, 0.8], [0.0, 0.0], [-1.0, 0.0]]))
+    assert found.numpy() == pytest.approx(np.array([[0.6, 0.8], [-1.0, 0.0], [0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("row", [[0.0, 0.0], [1e-12, 0.0], [1e19, 0.0]])
+def test_unit_length__what_has_no_direction_is_refused(row):
+    with pytest.raises(
+        UlfineError, match=r"^features of here have a length outside 1e-10 to 1e\+18 in 1 rows, first in row 1 "
+    ):
+        unit_length(np.array([[3.0, 4.0], row]), "features", "here")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
