@@ -32,6 +32,14 @@ class Process:
                 assert time.monotonic() < until
                 time.sleep(0.02)
 
+    def kill(self):
+        """End it, however it stands, and leave nothing of it."""
+        self.process.kill()
+        self.process.wait(60)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+
     def end(self):
         out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err

@@ -26,7 +26,7 @@ REQUESTS = int(os.environ.get("ULFINE_REQUESTS", "600"))
 def served(request):
     def start(*arguments, **options):
         process = Process(*arguments, "--port", 0, "--device", "cpu", "--threads", 1, **options)
-        request.addfinalizer(process.process.kill)
+        request.addfinalizer(process.kill)
         return process
 
     return start

@@ -71,8 +71,7 @@ def watched(many_onnx, colours_onnx, prepared_onnx):
         processes[name] = process, Watched(process)
     yield {name: watch for name, (_, watch) in processes.items()}
     for process, _ in processes.values():
-        process.process.kill()
-        process.process.communicate()
+        process.kill()
 
 
 def check(watch, path, body, headers, report):

@@ -127,8 +127,14 @@ async def _images(headers: Headers, body: bytearray) -> list[tuple[str, bytes]]:
         raise Refusal(400, f"the form cannot be read: {error.message}") from None
     except (ValueError, LookupError) as error:  # what the parsers below raise on hostile headers
         raise Refusal(400, f"the form cannot be read: {error}") from None
-    uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-    return [(upload.filename or "", await upload.read()) for upload in uploads]
+    try:
+        uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        return [(upload.filename or "", await upload.read()) for upload in uploads]
+    finally:
+        await form.close()
+        # A part that has not ended is in no form.
+        for file in getattr(parser, "_files_to_close_on_error", ()):
+            file.close()
 
 
 async def _chunks(body: bytearray) -> AsyncGenerator[bytes, None]:
