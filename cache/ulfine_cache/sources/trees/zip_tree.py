@@ -16,6 +16,7 @@ from ulfine_cache.sources.trees.tree import Folder
 
 _UTF8 = 0x800
 _ENCRYPTED = 0x1
+_NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 class ZipTree:
@@ -40,6 +41,11 @@ class ZipTree:
         except (OSError, ValueError, NotImplementedError) as error:
             raise UlfineError(f"cannot read {path}: {reason(error)}") from error
         infos = [info for info in self._zip.infolist() if not info.is_dir() and safe_path(_name(info))]
+        # A million members take a gigabyte otherwise; they are opened by what is in `infos`.
+        self._zip.NameToInfo.clear()
+        self._zip.filelist.clear()
+        for info in infos:
+            info.date_time = _NO_TIME
         self._folders = ArchiveFolders((self._file(info) for info in infos), account)
         self._infos = infos
 
