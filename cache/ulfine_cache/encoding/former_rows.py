@@ -102,7 +102,9 @@ def put_aside(cache: Path, shards: Sequence[Path]) -> None:
         try:
             check_once(path)
         except OSError:
-            continue  # damaged: it will be written over
+            # Damaged: one beyond the last block would not even be written over.
+            path.unlink(missing_ok=True)
+            continue
         number += 1
         try:
             path.replace(folder / f"{number:05d}.h5")

@@ -202,6 +202,18 @@ def test_growing__a_damaged_shard_of_before_is_encoded_again(run, photos, tmp_pa
     assert (figures["images_encoded"], figures["images_kept"]) == (5, 18)
 
 
+def test_growing__a_damaged_shard_too_many_does_not_stay(run, photos, tmp_path):
+    run()
+    shutil.rmtree(photos / "unlabelled")
+    last = tmp_path / "cache" / "shards" / "00004.h5"
+    with last.open("r+b") as file:
+        file.seek(1200)
+        file.write(b"damage")
+    run()
+    assert not last.exists()
+    assert run()["shards_encoded"] == 0
+
+
 def test_growing__a_cache_of_version_1_is_grown(run, photos, tmp_path):
     import h5py
 
