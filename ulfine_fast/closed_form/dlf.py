@@ -11,7 +11,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor
+
+EVIDENCE = 2.0
+"""Nats by which wrong labels must raise the likelihood before any are taken for wrong: few rows that surprise are no
+evidence."""
+MOST_NOISE = 0.5
+WIDE = 2.0
+"""Standard deviation of the logarithm of a scale that is all but free."""
 
 
 def fuse(parts: Tensor, weights: Tensor) -> Tensor:
@@ -38,9 +46,58 @@ def align(parts: Tensor, labels: Tensor, row_weights: Tensor) -> Tensor:
     Returns:
         float64 (P,), positive: the inverse temperature with the greatest likelihood, under a wide prior around 0.1.
     """
-    around, wide = np.array([0.1]), np.array([2.0])
+    around, wide = np.array([0.1]), np.array([WIDE])
     scales = [_most_probable(part[None], labels, row_weights, around, wide) for part in parts]
     return torch.cat(scales)
+
+
+def calibrate(logits: Tensor, labels: Tensor, row_weights: Tensor) -> tuple[float, float]:
+    """The factor on logits with the greatest likelihood, and the share of wrong labels that this takes.
+
+    A label is right with `1 - e` and else any class with the same probability, so that its likelihood is
+    `(1 - e) p_y + e / C` (symmetric noise; Angluin and Laird, Learning from noisy examples, 1988). Without `e` a tenth
+    of wrong labels makes all probabilities a tenth too low. It is 0 unless it raises the likelihood by `EVIDENCE`.
+
+    Args:
+        logits: float (N, C), of rows that they were not fitted on.
+        labels: int64 (N,).
+        row_weights: float64 (N,), evidence of each row.
+
+    Returns:
+        The factor, under the prior of `align` around 1, and `e`, at most `MOST_NOISE`.
+    """
+    over_label = (logits - logits.gather(1, labels[:, None])).double()
+    n_classes = logits.shape[1]
+
+    def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        log_factor, noise = point
+        factor = float(np.exp(log_factor))
+        p = torch.softmax(factor * over_label, dim=-1)
+        of_label = p.gather(1, labels[:, None])[:, 0]
+        likelihood = (1 - noise) * of_label + noise / n_classes
+        of_factor = row_weights * (1 - noise) * of_label / likelihood * factor * (p * over_label).sum(1)
+        of_noise = row_weights * (of_label - 1 / n_classes) / likelihood
+        value = float(-(row_weights * likelihood.log()).sum()) + 0.5 * (log_factor / WIDE) ** 2
+        return value, np.array([float(of_factor.sum()) + log_factor / WIDE**2, float(of_noise.sum())])
+
+    without = float(_most_probable(logits[None], labels, row_weights, np.array([1.0]), np.array([WIDE])).log())
+    best, noise = loss(np.array([without, 0.0]))[0] - EVIDENCE, 0.0
+    log_factor = without
+    bounds = [(without - 3, without + 3), (1e-4, MOST_NOISE)]
+    for start in ((without, 0.05), (without + 0.7, 0.2)):
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 50})
+        if found.fun < best:
+            best, (log_factor, noise) = found.fun, map(float, found.x)
+    return float(np.exp(log_factor)), noise
+
+
+def noisy_losses(logits: Tensor, labels: Tensor, noise: float) -> Tensor:
+    """`-log((1 - e) p_y + e / C)`, float64 (N,), of float (N, C) logits; see `calibrate`."""
+    log_p = torch.log_softmax(logits.double(), dim=-1).gather(1, labels[:, None])[:, 0]
+    if not noise:
+        return -log_p
+    right, wrong = np.log1p(-noise), np.log(noise / logits.shape[1])
+    return -torch.logaddexp(log_p + right, torch.full_like(log_p, wrong))
 
 
 def fit_fusion_weights(

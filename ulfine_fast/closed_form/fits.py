@@ -33,11 +33,13 @@ class Fitted:
         prototypes: Of all problems.
         weights: float64 (P,), the fusion weights.
         losses: float64 (M,), of each left-out row under them.
+        noise: Share of the labels that are taken for wrong.
     """
 
     prototypes: Prototypes
     weights: Tensor
     losses: Tensor
+    noise: float
 
 
 class Fits:
@@ -50,7 +52,7 @@ class Fits:
     def __init__(self, problems: FoldProblems) -> None:
         self.problems, self.settings = problems, problems.settings
         self.left_out = LeftOutFusion(
-            problems.data, problems.folds, problems.probes, problems.text, dlf=self.settings.dlf
+            problems.data, problems.keep, problems.probes, problems.text, dlf=self.settings.dlf
         )
 
     def fused(self, prototypes: Prototypes) -> Fitted:
@@ -137,6 +139,7 @@ class Fits:
             figures = {name: float(value) for name, value in prior_range(refined.prior).items()}
             history.append({"round": float(len(refined.history)), "loss": self.loss(end), **figures})
             fitted = end if use else begin
+        diagnostics["wrong_labels"] = fitted.noise
         diagnostics["shrinkage"] = float(fitted.prototypes.shrinkage[0])
         names = ["prototypes", "probe", "text"]
         diagnostics["fusion_weights"] = dict(zip(names, fitted.weights.tolist(), strict=False))

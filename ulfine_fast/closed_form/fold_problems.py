@@ -11,7 +11,7 @@ from torch import Tensor
 from ulfine_fast.closed_form.dlf import align
 from ulfine_fast.closed_form.paf import SAFE_SHRINKAGE, Moments, Prototypes, fit_prototypes, labelled_moments
 from ulfine_fast.closed_form.text_anchored_probe import fit_text_anchored_probes
-from ulfine_fast.rows.folds import balanced_weights, folds_to_leave_out
+from ulfine_fast.rows.folds import balanced_weights, classes_to_leave_out, folds_to_leave_out
 
 if TYPE_CHECKING:
     from ulfine_fast.closed_form.ulfine_settings import UlfineSettings
@@ -31,7 +31,7 @@ class FoldProblems:
         data: The rows.
         settings: Settings of the method.
         width: Dimensions of the features.
-        folds: int64 (N,): b where problem b left the row out, 0 where none did.
+        keep: bool (B, N), which rows each problem sees.
         labelled: Moments of the rows that each problem sees.
         probes: float32 (B, C, D), scaled.
         text: float32 (C, D), scaled, or None.
@@ -40,7 +40,7 @@ class FoldProblems:
     data: TrainingData
     settings: UlfineSettings
     width: int
-    folds: Tensor
+    keep: Tensor
     labelled: Moments
     probes: Tensor
     text: Tensor | None
@@ -61,6 +61,8 @@ class FoldProblems:
 def fold_problems(data: TrainingData, settings: UlfineSettings, width: int, generator: torch.Generator) -> FoldProblems:
     """Deal folds and fit what does not change any more: moments of labelled rows, probes and the scale of text.
 
+    Where classes have no labelled row, each fold leaves out every row of some classes, too.
+
     Args:
         data: The rows, in coordinates of their span.
         settings: Settings of the method.
@@ -70,6 +72,7 @@ def fold_problems(data: TrainingData, settings: UlfineSettings, width: int, gene
     folds = folds_to_leave_out(data.labels, settings.folds, LEFT_OUT_ROWS, generator)
     keep = folds != torch.arange(int(folds.max()) + 1, device=folds.device)[:, None]
     keep[0] = True
+    keep[1:] &= ~classes_to_leave_out(data.labelled_counts, len(keep) - 1, generator)[:, data.labels]
     text = None
     if data.text is not None:
         zero_shot = (data.features @ data.text.T)[None]
@@ -82,10 +85,11 @@ def fold_problems(data: TrainingData, settings: UlfineSettings, width: int, gene
         keep,
         penalty=settings.probe_penalty / len(data.labels),
         tau=settings.tau if settings.logit_adjustment else 0.0,
+        unseen=text is None,
     )
     safe = settings.shrinkage is None or settings.shrinkage >= SAFE_SHRINKAGE
     dtype = torch.float32 if safe else torch.float64
     moments = labelled_moments(data.features, data.labels, data.n_classes, keep, dtype)
     return FoldProblems(
-        data=data, settings=settings, width=width, folds=folds, labelled=moments, probes=probes, text=text
+        data=data, settings=settings, width=width, keep=keep, labelled=moments, probes=probes, text=text
     )

@@ -62,6 +62,7 @@ class Prototypes:
         covariance: float (B, D, D), shared by the classes, shrunk.
         floor: float (B,), the variance in directions along which no row has any.
         shrinkage: float (B,), how far the covariance is shrunk.
+        counts: float (B, C), images behind each prototype; pseudo-labelled ones count as their moments say.
         weight: float (B, C, D) and
         bias: float (B, C): the log-likelihood of class k, up to a term all classes share, is `x . weight_k + bias_k`.
     """
@@ -71,6 +72,7 @@ class Prototypes:
     covariance: Tensor
     floor: Tensor
     shrinkage: Tensor
+    counts: Tensor
     weight: Tensor
     bias: Tensor
 
@@ -197,7 +199,7 @@ def fit_prototypes(
         covariance = torch.diag_embed(floor[:, None].expand(-1, sums.shape[-1]))
         weight = prototypes / floor[:, None, None]
     bias = -0.5 * (weight * prototypes).sum(-1)
-    return Prototypes(prototypes, anchors, covariance, floor, share, weight, bias)
+    return Prototypes(prototypes, anchors, covariance, floor, share, counts, weight, bias)
 
 
 def labelled_moments(

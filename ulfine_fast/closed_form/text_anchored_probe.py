@@ -11,6 +11,9 @@ from ulfine_fast.priors.logit_adjustment import log_prior
 
 UNIT = 50.0
 
+NEVER = -1e4
+"""A logit whose probability is 0 in single precision, and that is finite."""
+
 
 def fit_text_anchored_probes(
     features: Tensor,
@@ -20,6 +23,7 @@ def fit_text_anchored_probes(
     *,
     penalty: float,
     tau: float = 1.0,
+    unseen: bool = True,
     max_iter: int = 60,
     tolerance: float = 1e-5,
 ) -> Tensor:
@@ -40,6 +44,8 @@ def fit_text_anchored_probes(
         keep: bool (B, N), which rows each problem may see; one that sees none answers with its anchor.
         penalty: At least 0.
         tau: Strength of the logit adjustment.
+        unseen: Whether a class of which a problem sees no row takes part in its loss. Where it does, the rows of all
+            other classes push it away and nothing holds it; where it does not, it keeps its anchor.
         max_iter: Evaluations of the loss.
         tolerance: What the loss, in nats, may lie above its minimum, about.
 
@@ -57,8 +63,10 @@ def fit_text_anchored_probes(
     axes = principal_axes(features)
     rows = features @ axes
     counts = torch.stack([torch.bincount(labels[chosen], minlength=n_classes) for chosen in keep])
-    prior = torch.stack([log_prior(count) for count in counts]).to(features)
-    fixed = ((features @ anchor.T)[:, None] + tau * prior).flatten(1)  # (N, B C)
+    adjustment = tau * torch.stack([log_prior(count) for count in counts]).to(features)
+    if not unseen:
+        adjustment = adjustment.masked_fill(counts == 0, NEVER)
+    fixed = ((features @ anchor.T)[:, None] + adjustment).flatten(1)  # (N, B C)
     share = (keep / keep.sum(1, keepdim=True).clamp_min(1)).T.to(features).contiguous()  # (N, B)
     label_places = (labels[:, None] + n_classes * torch.arange(n_problems, device=labels.device)).contiguous()
     start = torch.softmax(fixed[:, :n_classes], dim=-1)

@@ -38,7 +38,7 @@ class UlfineSettings(StrictConfig):
     shrinkage: float | None = Field(default=None, gt=0, le=1)
     paf: bool = True
     pseudo_count: float = Field(default=3.0, gt=0)
-    anchor_ridge: float = Field(default=10.0, ge=0)
+    anchor_ridge: float = Field(default=1.0, ge=0)
     dlf: bool = True
     probe_penalty: float = Field(default=12.0, ge=0)
     logit_adjustment: bool = True

@@ -45,7 +45,32 @@ def folds_to_leave_out(labels: Tensor, n_folds: int, enough: int, generator: tor
     return torch.where(folds <= needed, folds, 0)
 
 
-def balanced_weights(labels: Tensor, counts: Tensor, usable: Tensor) -> Tensor:
+def classes_to_leave_out(counts: Tensor, n_folds: int, generator: torch.Generator) -> Tensor:
+    """Choose the labelled classes of which each fold leaves out every row, where some classes have no label at all.
+
+    Such a fold resembles the task: as large a share of the classes that it judges has no row to learn from as of all
+    classes. At least one labelled class stays in each fold.
+
+    Args:
+        counts: int64 (C,), labelled rows of each class.
+        n_folds: K.
+        generator: Source of the order of the classes (on the CPU).
+
+    Returns:
+        bool (K, C), on the device of `counts`; nowhere True where every class has a label.
+    """
+    left_out = torch.zeros(n_folds, len(counts), dtype=torch.bool)
+    labelled = torch.nonzero(counts.cpu()).flatten()
+    missing = len(counts) - len(labelled)
+    many = min(max(1, round(len(labelled) * missing / len(counts))), len(labelled) - 1)
+    if missing and many > 0:
+        order = labelled[torch.randperm(len(labelled), generator=generator)]
+        places = torch.arange(n_folds * many).view(n_folds, many) % len(labelled)
+        left_out.scatter_(1, order[places], value=True)
+    return left_out.to(counts.device)
+
+
+def balanced_weights(labels: Tensor, counts: Tensor, usable: Tensor, shares: Tensor | None = None) -> Tensor:
     """Weights of rows under which every class counts the same, for estimates of balanced figures from long-tailed rows.
 
     Each usable row weighs `1 / n_k`; the weights are scaled to sum to Kish's effective sample size
@@ -55,9 +80,12 @@ def balanced_weights(labels: Tensor, counts: Tensor, usable: Tensor) -> Tensor:
         labels: int64 (N,).
         counts: int64 (C,), rows of each class.
         usable: bool (N,); the others weigh nothing.
+        shares: float64 (C,), what each class is to count, relative to the others; None: all the same.
 
     Returns:
         float64 (N,).
     """
     weights = usable.double() / counts[labels].double()
+    if shares is not None:
+        weights = weights * shares[labels]
     return weights * (weights.sum() / weights.square().sum().clamp_min(1e-12))

@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from torch.autograd.functional import hessian as autograd_hessian
 from torch.autograd.functional import jacobian
 
-from ulfine_fast.closed_form.dlf import _most_probable, align, fit_fusion_weights, fuse
+from ulfine_fast.closed_form.dlf import _most_probable, align, calibrate, fit_fusion_weights, fuse, noisy_losses
 
 
 def task(seed=0, n=80, n_classes=4):
@@ -162,3 +162,39 @@ def test_fit_fusion_weights__a_part_that_says_nothing_does_not_end_the_search_fo
     found = _most_probable(*tensors, expected, spread).numpy()
     assert found == pytest.approx(best_weights(parts, labels, row_weights, expected, spread), rel=1e-3)
     assert found[silent] == pytest.approx(1e-3)
+
+
+def sure_task(wrong, n=4000, n_classes=5):
+    """Calibrated logits of labels that they nearly all foretell, a share of which is then drawn anew."""
+    generator = np.random.default_rng(3)
+    logits = 6.0 * np.eye(n_classes)[generator.integers(0, n_classes, n)] + generator.normal(size=(n, n_classes))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = np.array([generator.choice(n_classes, p=row) for row in p])
+    other = generator.random(n) < wrong
+    labels[other] = generator.integers(0, n_classes, other.sum())
+    return torch.tensor(logits), torch.tensor(labels), torch.ones(n, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.1, 0.3])
+def test_calibrate__finds_the_factor_and_the_share_of_wrong_labels(wrong):
+    logits, labels, row_weights = sure_task(wrong)
+    factor, noise = calibrate(0.2 * logits, labels, row_weights)
+    assert factor == pytest.approx(5.0, rel=0.25)
+    assert noise == pytest.approx(wrong, abs=0.03)
+    blind = float(_most_probable(0.2 * logits[None], labels, row_weights, np.array([1.0]), np.array([2.0])))
+    assert (factor > 1.3 * blind) == (wrong > 0)
+
+
+def test_calibrate__few_rows_that_surprise_are_no_evidence():
+    logits, labels, row_weights = sure_task(0.0, n=20)
+    labels[:2] = (logits[:2].argmax(1) + 1) % 5
+    _, noise = calibrate(logits, labels, row_weights)
+    assert noise == 0
+
+
+def test_noisy_losses__written_out():
+    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([1, 0])
+    p = torch.softmax(logits.double(), dim=1)
+    expected = [-np.log(0.9 * float(p[0, 1]) + 0.05), -np.log(0.9 * 0.5 + 0.05)]
+    assert noisy_losses(logits, labels, 0.1).tolist() == pytest.approx(expected)
+    assert noisy_losses(logits, labels, 0.0).tolist() == pytest.approx([-np.log(float(p[0, 1])), np.log(2)])

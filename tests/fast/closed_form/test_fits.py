@@ -145,6 +145,7 @@ def test_result__without_unlabelled_rows():
     assert result.history == [{"round": 0.0, "loss": fits.loss(begin)}]
     assert result.diagnostics == {
         "left_out_rows": 32,
+        "wrong_labels": 0.0,
         "shrinkage": float(begin.prototypes.shrinkage[0]),
         "fusion_weights": dict(zip(["prototypes", "probe", "text"], begin.weights.tolist(), strict=True)),
     }

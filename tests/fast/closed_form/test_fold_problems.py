@@ -39,9 +39,10 @@ def test_fold_problems__the_first_sees_all_rows_and_each_other_all_but_its_fold(
     data = task()
     problems = problems_of(data, folds=folds)
     assert len(problems.labelled.counts) == len(problems.probes) == 1 + folds
-    assert sorted(problems.folds.unique().tolist()) == list(range(1, 1 + folds))
+    assert problems.keep[0].all()
+    assert (~problems.keep[1:]).sum(0).tolist() == [1] * sum(COUNTS)
     for b in range(1 + folds):
-        seen = problems.folds != b
+        seen = problems.keep[b]
         hot = torch.nn.functional.one_hot(data.labels[seen], N_CLASSES).float()
         assert torch.equal(problems.labelled.counts[b], hot.sum(0))
         assert problems.labelled.sums[b].numpy() == pytest.approx((hot.T @ data.features[seen]).numpy(), abs=1e-5)
@@ -51,7 +52,7 @@ def test_fold_problems__the_first_sees_all_rows_and_each_other_all_but_its_fold(
 def test_fold_problems__leave_out_folds_until_a_thousand_rows_are(n_rows, left_out):
     """As docs/method.md says: with many labelled rows, as many of the five folds as leave 1,000 rows out."""
     problems = problems_of(task((n_rows // 2, n_rows // 4, n_rows // 4)))
-    assert int(problems.folds.max()) == left_out
+    assert len(problems.keep) == 1 + left_out
 
 
 def test_fold_problems__text_is_scaled_to_be_calibrated_on_the_labelled_rows():
@@ -79,9 +80,8 @@ def test_fold_problems__text_is_scaled_to_be_calibrated_on_the_labelled_rows():
 def test_fold_problems__probes_start_at_the_text_with_a_penalty_shared_by_all_rows(with_text, adjusted, tau, expected):
     data = task(text=with_text)
     problems = problems_of(data, probe_penalty=6.0, logit_adjustment=adjusted, tau=tau)
-    keep = problems.folds != torch.arange(6)[:, None]
     anchor = torch.zeros(N_CLASSES, WIDTH) if problems.text is None else problems.text
-    probes = fit_text_anchored_probes(data.features, data.labels, anchor, keep, penalty=6.0 / 32, tau=expected)
+    probes = fit_text_anchored_probes(data.features, data.labels, anchor, problems.keep, penalty=6.0 / 32, tau=expected)
     assert torch.equal(problems.probes, probes)
 
 
@@ -98,8 +98,7 @@ def test_fit_prototypes__with_the_settings_of_the_method(with_text):
     data = task(text=with_text)
     problems = problems_of(data, pseudo_count=2.0, anchor_ridge=4.0)
     found = problems.fit_prototypes(problems.labelled, 0.3)
-    keep = problems.folds != torch.arange(6)[:, None]
-    moments = labelled_moments(data.features, data.labels, N_CLASSES, keep)
+    moments = labelled_moments(data.features, data.labels, N_CLASSES, problems.keep)
     text = None if data.text is None else data.text.double()
     expected = fit_prototypes(text, moments, pseudo_count=2.0, anchor_ridge=4.0, shrinkage=0.3)
     assert found.means.numpy() == pytest.approx(expected.means.numpy(), abs=1e-5)
@@ -110,3 +109,16 @@ def test_fit_prototypes__without_paf_images_do_not_move_them():
     problems = problems_of(task(), paf=False)
     found = problems.fit_prototypes(problems.labelled, 0.3)
     assert found.means.numpy() == pytest.approx(found.anchors.numpy(), abs=1e-6)
+
+
+def test_fold_problems__where_a_class_has_no_label_each_fold_leaves_out_a_class_too():
+    data = task((20, 8, 0))
+    problems = problems_of(data)
+    kept = torch.stack([torch.bincount(data.labels[seen], minlength=N_CLASSES) for seen in problems.keep])
+    assert kept[0].tolist() == [20, 8, 0]
+    assert sorted((counts == 0).tolist() for counts in kept[1:])[0] == [False, True, True]
+    assert {int((counts == 0).sum()) for counts in kept[1:]} == {2}
+    # A class that a problem has no row of keeps its text as its probe.
+    assert problems.text is not None
+    for counts, probe in zip(kept, problems.probes, strict=True):
+        assert torch.equal(probe[counts == 0], problems.text[counts == 0])

@@ -120,6 +120,14 @@ def test_fit__a_class_without_rows_keeps_a_finite_weight():
     assert probe(rows, labels, 30 * text, penalty=0.1).numpy() == pytest.approx(expected, abs=0.05)
 
 
+def test_fit__a_class_that_the_problem_does_not_know_of_keeps_its_anchor_where_it_takes_no_part():
+    rows, labels, text = task((20, 8, 0))
+    found = probe(rows, labels, 30 * text, penalty=0.1, unseen=False).numpy()
+    expected, _ = by_scipy(rows, labels, 30 * text[:2], 0.1, 1.0)
+    assert found[:2] == pytest.approx(expected, abs=0.05)
+    assert (found[2] == 30 * text[2]).all()
+
+
 def test_fit__of_no_rows_at_all_is_zero_shot():
     text = torch.eye(3, WIDTH)
     nothing = torch.empty(0, dtype=torch.int64)

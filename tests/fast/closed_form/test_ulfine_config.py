@@ -13,7 +13,7 @@ def test_ulfine_settings__defaults_are_those_that_every_published_figure_of_the_
         "shrinkage": None,
         "paf": True,
         "pseudo_count": 3.0,
-        "anchor_ridge": 10.0,
+        "anchor_ridge": 1.0,
         "dlf": True,
         "probe_penalty": 12.0,
         "logit_adjustment": True,

@@ -137,7 +137,7 @@ def test_fit__without_paf_prototypes_stay_at_what_text_predicts():
     model = fit(data, paf=False, unlabelled=False).model
     everything = torch.ones(1, len(data.labels), dtype=torch.bool)
     moments = labelled_moments(data.features, data.labels, N_CLASSES, everything)
-    anchors = text_anchors(data.text.double(), moments, 10.0)[0].float()
+    anchors = text_anchors(data.text.double(), moments, 1.0)[0].float()
     expected = (anchors - model.centre) @ model.adapter
     assert model.prototypes.numpy() == pytest.approx(expected.numpy(), abs=1e-2)
 
@@ -271,7 +271,7 @@ def test_fit__of_fewer_rows_than_dimensions_is_that_of_the_whole_space():
     )
     model = fit(data).model
     moments = labelled_moments(data.features, data.labels, 3, torch.ones(1, 12, dtype=torch.bool))
-    whole = fit_prototypes(data.text.double(), moments, pseudo_count=3.0, anchor_ridge=10.0, shrinkage=0.5)
+    whole = fit_prototypes(data.text.double(), moments, pseudo_count=3.0, anchor_ridge=1.0, shrinkage=0.5)
     assert (model.adapter @ model.adapter).double().inverse().numpy() == pytest.approx(
         whole.covariance[0].numpy(), abs=1e-2 * float(whole.floor)
     )

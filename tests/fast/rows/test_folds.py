@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulfine_fast.rows.folds import balanced_weights, folds_to_leave_out, stratified_folds
+from ulfine_fast.rows.folds import balanced_weights, classes_to_leave_out, folds_to_leave_out, stratified_folds
 
 COUNTS = st.lists(st.integers(0, 12), min_size=1, max_size=8).filter(lambda counts: sum(counts) > 0)
 
@@ -74,3 +74,25 @@ def test_balanced_weights__written_out():
     # Weights 1/4 four times and 1 once: Kish (1 + 1)^2 / (4/16 + 1) = 3.2, shared half and half.
     weights = balanced_weights(torch.tensor([0, 0, 0, 0, 1]), torch.tensor([4, 1]), torch.ones(5, dtype=torch.bool))
     assert weights.tolist() == pytest.approx([0.4, 0.4, 0.4, 0.4, 1.6])
+
+
+def test_balanced_weights__of_classes_that_count_twice():
+    # Weights 2/4 four times and 1 once: Kish (2 + 1)^2 / (4 * 0.25 + 1) = 4.5, shared two to one.
+    usable = torch.ones(5, dtype=torch.bool)
+    shares = torch.tensor([2.0, 1.0], dtype=torch.float64)
+    weights = balanced_weights(torch.tensor([0, 0, 0, 0, 1]), torch.tensor([4, 1]), usable, shares)
+    assert weights.tolist() == pytest.approx([0.75, 0.75, 0.75, 0.75, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("counts", "many"),
+    [([3, 2, 1], 0), ([3, 2, 0], 1), ([4, 4, 4, 4, 0, 0], 1), ([2] * 12 + [0] * 6, 4), ([5, 0, 0], 0), ([0, 0, 0], 0)],
+)
+def test_classes_to_leave_out__as_large_a_share_of_the_labelled_classes_as_has_no_label(counts, many):
+    counts = torch.tensor(counts)
+    left_out = classes_to_leave_out(counts, 5, torch.Generator().manual_seed(0))
+    assert left_out.shape == (5, len(counts))
+    assert left_out.sum(1).tolist() == [many] * 5
+    assert not left_out[:, counts == 0].any()
+    times = left_out.sum(0)[counts > 0]
+    assert not len(times) or int(times.max() - times.min()) <= 1
