@@ -1,20 +1,21 @@
 """Best in every regime? `ulfine` and its peers from one label a class to forty, with and without text.
 
     python benchmarks/regimes.py [--quick] [--json FILE] [--data DIR] [--methods a,b,c] [--draws K] [--keep DIR]
-        [--judge test|pool] [--only WORD] [--picture FILE]
+        [--judge test|pool] [--only WORD]
 
 Real CLIP features (`--data`, or the environment variable ULFINE_SHARED_DATA, else ../shared/data). A cell is a file and
 a regime: labels of the largest class, imbalance, unlabelled rows (none; as many as labelled ones and as imbalanced;
-many: whatever the pool still has), what is wrong with them (nothing; a third of them of foreign classes; 10 % of the labels
-wrong), text or none, and whether the rarest third of the classes has a label. Every method is fitted with its defaults
-on the same draws. `--judge pool` looks at rows of the pool that no draw uses instead of test rows: choices are made on
-those. A method may carry settings, such as `ulfine:anchor_ridge=1`.
+many: whatever the pool still has), what is wrong (nothing; a third of the unlabelled rows is of foreign classes; 10 %
+of the labels are wrong), text or none, and whether the rarest third of the classes has a label. Every method is fitted
+with its defaults on the same draws. `--judge pool` looks at rows of the pool that no draw uses instead of test rows:
+choices are made on those. A method may carry settings, such as `ulfine:anchor_ridge=1`.
 """
 
 import argparse
 import json
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from ulfine_cache.progress import Silent
 from ulfine_cache.splitting.split_protocol import long_tailed_counts
 from ulfine_fast.judging.metrics import evaluate_predictions
-from ulfine_fast.registry import get_method
+from ulfine_fast.registry import METHODS, get_method
 from ulfine_fast.rows.training_data import TrainingData
 from ulfine_fast.settings import resolve_settings
 
@@ -35,6 +36,9 @@ TEST_PER_CLASS = 14
 RESERVED = 8
 """Rows of a class that `--judge pool` looks at."""
 FIGURES = ("macro_accuracy", "tail_accuracy", "ece")
+NEED_TEXT = ("zero-shot",)
+Figures = dict[str, list[float]]
+"""Of one method: each of `FIGURES` and the seconds of a fit, one for each draw."""
 
 
 @dataclass(frozen=True)
@@ -196,10 +200,10 @@ def judged(method: str, drawn: Draw, seed: int) -> dict[str, float]:
     return {name: found[name] for name in FIGURES} | {"seconds": seconds}
 
 
-def results_of(cell: Cell, methods: Sequence[str], draws: int, judge: str, data: Path) -> dict[str, dict[str, Any]]:
-    """Figures of each method on a cell, a list over draws each."""
+def results_of(cell: Cell, methods: Sequence[str], draws: int, judge: str, data: Path) -> dict[str, Figures]:
+    """Figures of each method on a cell, one for each draw."""
     file = read(data, cell.file)
-    results: dict[str, dict[str, list[float]]] = {}
+    results: dict[str, Figures] = {}
     for seed in range(draws):
         drawn = draw(file, cell, seed, judge)
         for method in methods:
@@ -208,13 +212,13 @@ def results_of(cell: Cell, methods: Sequence[str], draws: int, judge: str, data:
     return results
 
 
-def kept(cell: Cell, arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def kept(cell: Cell, methods: Sequence[str], arguments: argparse.Namespace) -> dict[str, Figures]:
     """The figures of methods that ran before on the same draws, and those of the others of a run now."""
     if arguments.keep is None:
-        return results_of(cell, arguments.methods, arguments.draws, arguments.judge, arguments.data)
+        return results_of(cell, methods, arguments.draws, arguments.judge, arguments.data)
     arguments.keep.mkdir(parents=True, exist_ok=True)
-    stem = f"{cell}, {arguments.judge}, {arguments.draws} draws".replace("/", "to")
-    files = {method: arguments.keep / f"{stem}, {method}.json" for method in arguments.methods}
+    stem = f"{cell}, {arguments.judge}, {arguments.draws} draws".replace("/", "to").replace(":", ",")
+    files = {method: arguments.keep / f"{stem}, {method.replace(':', ',')}.json" for method in methods}
     missing = [method for method, file in files.items() if not file.exists()]
     fitted = results_of(cell, missing, arguments.draws, arguments.judge, arguments.data) if missing else {}
     for method, figures in fitted.items():
@@ -224,8 +228,86 @@ def kept(cell: Cell, arguments: argparse.Namespace) -> dict[str, dict[str, Any]]
     return {method: json.loads(file.read_text(encoding="utf-8")) for method, file in files.items()}
 
 
-def applicable(cell: Cell, methods: Sequence[str]) -> Iterator[str]:
-    """The methods that a cell has something for."""
-    for method in methods:
-        if method != "zero-shot" or cell.text:
-            yield method
+def bars_of(cells: dict[Cell, dict[str, Figures]]) -> list[dict[str, Any]]:
+    """Where `ulfine` is behind by more than a paired standard error; its calibration, its mean lead."""
+    behind, below, ahead = [], [], {}
+    for cell, results in cells.items():
+        own = {name: np.array(results["ulfine"][name]) for name in FIGURES}
+        for peer, figures in results.items():
+            if peer.startswith("ulfine"):
+                continue
+            for name in FIGURES[:2]:
+                difference = own[name] - np.array(figures[name])
+                error = difference.std(ddof=1) / len(difference) ** 0.5 if len(difference) > 1 else 0.0
+                ahead.setdefault((peer, name), []).append(float(difference.mean()))
+                if difference.mean() < -error:
+                    behind.append(f"{cell}, {name}, {peer} {-100 * difference.mean():.1f} ± {100 * error:.1f}")
+                if peer == "zero-shot" and difference.mean() < -0.005:
+                    below.append(f"{cell}, {name} {-100 * difference.mean():.1f}")
+    eces = [float(np.mean(results["ulfine"]["ece"])) for results in cells.values()]
+    bars = [
+        _bar("figures of cells where a peer is ahead by more than a standard error", len(behind), 0),
+        _bar("figures of cells more than half a point below zero-shot", len(below), 0),
+        _bar("mean ECE", float(np.mean(eces)), 0.05),
+        _bar("largest ECE of a cell", max(eces), 0.1),
+    ]
+    for name, lead in zip(FIGURES[:2], (0.02, 0.03), strict=True):
+        # Zero-shot is there in the cells with text alone.
+        leads = {
+            peer: float(np.mean(of)) for (peer, figure), of in ahead.items() if figure == name and peer != "zero-shot"
+        }
+        if leads:
+            best = min(leads, key=lambda peer: leads[peer])
+            value = leads[best]
+            bars.append(
+                {"name": f"mean lead, {name}, over {best}", "value": value, "bar": lead, "holds": value >= lead}
+            )
+    for line in behind:
+        print("behind:", line)
+    return bars
+
+
+def _bar(name: str, value: float, most: float) -> dict[str, Any]:
+    return {"name": name, "value": value, "bar": most, "holds": value <= most}
+
+
+def percent(figures: Figures) -> str:
+    return " | ".join(f"{100 * np.mean(figures[name]):.1f}" for name in FIGURES)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Is ulfine the best in every regime?")
+    parser.add_argument("--quick", action="store_true", help="six cells of WHU-RS19, 2 draws, four methods")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("ULFINE_SHARED_DATA", "../shared/data")))
+    parser.add_argument("--methods", type=lambda text: text.split(","), default=list(METHODS))
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--judge", choices=("test", "pool"), default="test", help="rows to judge on")
+    parser.add_argument("--only", default="", help="only the cells whose name contains this")
+    parser.add_argument("--keep", type=Path, help="store finished fits in this folder and take them from there")
+    arguments = parser.parse_args()
+    if not (arguments.data / "clip-features").is_dir():
+        print(f"skipped: no clip-features in {arguments.data}; pass --data DIR")
+        return 0
+    cells = [cell for cell in CELLS if arguments.only in str(cell)]
+    if arguments.quick:
+        cells = cells[:: max(1, len(cells) // 6)]
+        arguments.methods, arguments.draws = ["zero-shot", "lp-la", "gda", "ulfine"], 2
+    results: dict[Cell, dict[str, Figures]] = {}
+    for cell in cells:
+        methods = [name for name in arguments.methods if cell.text or name not in NEED_TEXT]
+        results[cell] = kept(cell, methods, arguments)
+        print(f"\n{cell}: macro | tail | ECE")
+        for method, figures in results[cell].items():
+            print(f"    {method:<24}{percent(figures)}   {np.mean(figures['seconds']):.2f} s", flush=True)
+    bars = bars_of(results) if "ulfine" in arguments.methods else []
+    for bar in bars:
+        print(f"{'holds' if bar['holds'] else 'FAILS'}  {bar['name']}: {bar['value']:.4g} (bar {bar['bar']:g})")
+    if arguments.json:
+        figures = {str(cell): methods for cell, methods in results.items()}
+        arguments.json.write_text(json.dumps({"cells": figures, "bars": bars}, indent=2) + "\n", encoding="utf-8")
+    return 0 if all(bar["holds"] for bar in bars) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
