@@ -112,7 +112,7 @@ def train_side_by_side(
     problems = _problems(data, seeds, generators, stopping, new_model)
     model, axes = problems.model, problems.axes
     minimised = objective(problems)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimiser = _optimiser(model, settings)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     draws = [batches(len(data.labels), settings.batch_size, generator) for generator in generators]
 
@@ -149,6 +149,13 @@ def train_side_by_side(
             found |= {"steps": stopping.best_step[seed], "left_out_loss": stopping.best_loss[seed]}
         results.append(FitResult(whole, descent.histories[seed], found, descent.interrupted_at))
     return results
+
+
+def _optimiser(model: LogitModel, settings: DescentSettings) -> torch.optim.Optimizer:
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
+    return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
 
 
 def _early_stopping(
