@@ -51,7 +51,7 @@ class SelfTrainingSettings(StrictConfig):
     rounds: int = Field(default=10, ge=0)
     tau: float = Field(default=1.0, ge=0)
     scale: float = Field(default=100.0, gt=0)
-    penalties: tuple[float, ...] = Field(default=(0.1, 1.0, 10.0, 100.0), min_length=1)
+    penalties: tuple[float, ...] = Field(default=(1.0, 10.0, 100.0), min_length=1)
     default_penalty: float = Field(default=10.0, gt=0)
     folds: int = Field(default=5, ge=2)
 
@@ -62,7 +62,9 @@ def regression(
     """Weights (C, D) of the logit-adjusted regression on these rows."""
     everything = torch.ones(1, len(labels), dtype=torch.bool, device=labels.device)
     weight = penalty / max(len(labels), 1)
-    return fit_text_anchored_probes(features, labels, anchor, everything, penalty=weight, tau=settings.tau)[0]
+    return fit_text_anchored_probes(
+        features, labels, anchor, everything, penalty=weight, tau=settings.tau, max_iter=200, tolerance=1e-6
+    )[0]
 
 
 def anchor_of(data: TrainingData, settings: SelfTrainingSettings) -> Tensor:
