@@ -48,7 +48,12 @@ METHODS: dict[str, Entry] = {
     "self-training": Entry(
         "semi_supervised.self_training:METHOD", "logistic regression that labels what it is sure of and learns again"
     ),
-    "simpro": Entry("semi_supervised.simpro:METHOD", "the head of lp-la with pseudo-labels under an estimated prior"),
+    "simpro": Entry(
+        "semi_supervised.simpro:METHOD", "EM of pseudo-labels, their class prior and the regression of self-training"
+    ),
+    "ecalp": Entry(
+        "semi_supervised.ecalp:METHOD", "labels propagated over a graph of text, labelled and unlabelled images"
+    ),
     "clap": Entry("few_shot.clap:METHOD", "linear probe from the text, held to it class by class"),
     "ulfine": Entry(
         "ulfine:METHOD", "the default: adapter, fitted prototypes, probe and fusion, with unlabelled images"

@@ -164,7 +164,9 @@ def test_early_stopping__a_fold_trains_on_its_rows_alone(data, name):
     logits = torch.zeros(3, len(data.labels), 4)
     for problem, keep in enumerate(stopping.keep[0]):
         part = dataclasses.replace(data, features=data.features[keep], labels=data.labels[keep])
-        logits[problem] = train(method, method.settings(steps=20, batch_size=512), part, 1, Silent()).model.logits(data.features)
+        logits[problem] = train(method, method.settings(steps=20, batch_size=512), part, 1, Silent()).model.logits(
+            data.features
+        )
     loss, _ = stopping.look(20, logits, lambda: [None])
     assert result.history[-1]["left_out_loss"] == pytest.approx(loss.item(), abs=1e-3)
 

@@ -75,6 +75,7 @@ PRIOR_POWERS = {
     "proker": 0.0,
     "self-training": 0.0,
     "simpro": 0.0,
+    "ecalp": 0.0,
     "clap": 1.0,
     "ulfine": 0.0,
     "ulfine-paper": 0.0,
