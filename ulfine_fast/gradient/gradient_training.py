@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=LogitModel)
 
+NEVER = -1e4
+"""The logarithm of a prior of zero, finite so that `tau = 0` makes 0 of it."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -56,8 +59,12 @@ class Problems(Generic[Model]):
 
     @property
     def prior(self) -> Tensor:
-        """The logarithm of the class prior of these rows, float32 (..., 1, C), to be added to logits."""
-        return log_prior(self.counts).unsqueeze(-2)
+        """The logarithm of the class prior of these rows, float32 (..., 1, C), to be added to logits.
+
+        A class without rows, known by its text alone, has the prior 0 and so no part in an adjusted loss: its weights
+        stay where they start. With a share of half a row they would be pushed away from every row and pulled by none.
+        """
+        return torch.where(self.counts > 0, log_prior(self.counts), NEVER).unsqueeze(-2)
 
 
 @dataclass(frozen=True)

@@ -155,3 +155,17 @@ def test_fit__without_text_and_with_duplicates(name):
     data, new, _ = overlapping(text=False)
     twice = dataclasses.replace(data, features=data.features.repeat(2, 1), labels=data.labels.repeat(2))
     assert torch.isfinite(fitted(name, twice, steps=50).model(new)).all()
+
+
+@pytest.mark.parametrize("name", ["lp-la", "lift"])
+def test_fit__class_without_rows_has_no_part_in_the_adjusted_loss(name):
+    """Its weights stay those of its text, and the others are what they would be without it."""
+    data, *_ = overlapping()
+    keep = data.labels < 2
+    part = dataclasses.replace(data, features=data.features[keep], labels=data.labels[keep])
+    two = dataclasses.replace(part, text=data.text[:2], class_names=("a", "b"))
+    weight = fitted(name, part, weight_decay=0.0).model.weight.detach()
+    assert torch.equal(weight[2], data.text[2])
+    assert weight[:2].numpy() == pytest.approx(
+        fitted(name, two, weight_decay=0.0).model.weight.detach().numpy(), abs=1e-4
+    )
