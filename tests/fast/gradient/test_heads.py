@@ -84,7 +84,9 @@ def test_fit__starts_at_zero_shot_and_lowers_the_loss(name):
     if name == "lp":
         assert logits.abs().max() < 1e-4
     else:
-        assert logits.numpy() == pytest.approx((25 * data.features @ data.text.T).numpy(), abs=1e-2)
+        assert logits.numpy() == pytest.approx(
+            (get_method(name).settings().scale * data.features @ data.text.T).numpy(), abs=1e-2
+        )
     end = fitted(name, data, learning_rate=1e-2).model
     tau = get_method(name).settings().tau
     prior = (torch.tensor(COUNTS) / sum(COUNTS)).log()
@@ -131,7 +133,7 @@ def test_fit__steps_of_stochastic_gradient_descent_by_hand():
     weight, velocity = data.text.clone().requires_grad_(True), torch.zeros_like(data.text)
     prior = (torch.tensor(COUNTS) / sum(COUNTS)).log()
     for step in range(3):
-        logits = 25 * data.features @ normalize(weight, dim=-1).T
+        logits = 30 * data.features @ normalize(weight, dim=-1).T
         (gradient,) = torch.autograd.grad(cross_entropy(logits + prior, data.labels), weight)
         velocity = 0.9 * velocity + gradient + 0.01 * weight.detach()
         rate = 0.3 * (1 + np.cos(np.pi * step / 3)) / 2
