@@ -24,7 +24,7 @@ def test_fit__rounds_by_hand(long_tailed):
     data = long_tailed()
     result = METHOD.fit(data, SimProSettings(rounds=2, threshold=0.6, **ONE), 0, Silent())
     x, labels, q = data.features.numpy(), data.labels.numpy(), data.unlabelled.numpy()
-    weight, prior = regression(x, labels, data.text), np.full(6, 1 / 6)
+    weight, prior, used = regression(x, labels, data.text), np.full(6, 1 / 6), np.empty(0)
     for _ in range(2):
         shares = softmax(q @ weight.T + np.log(prior), axis=1)
         used = shares.max(1) >= 0.6
