@@ -28,14 +28,13 @@ from torch.nn.functional import one_hot
 from ulfine_cache.config import StrictConfig
 from ulfine_fast.gradient.heads import initial_prototypes
 from ulfine_fast.method import FitResult, Method, uniform_prior
+from ulfine_fast.models.neighbour_vote import SIMILARITIES_AT_ONCE
 from ulfine_fast.models.propagated_votes import TINY, Nodes, PropagatedVotes, edges
 from ulfine_fast.seeds import one_by_one
 
 if TYPE_CHECKING:
     from ulfine_cache.progress import Progress
     from ulfine_fast.rows.training_data import TrainingData
-
-SIMILARITIES_AT_ONCE = 2**24
 
 
 class EcalpSettings(StrictConfig):

@@ -36,6 +36,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.gradient.heads import initial_prototypes
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.affine_model import AffineModel
+from ulfine_fast.models.neighbour_vote import SIMILARITIES_AT_ONCE
 from ulfine_fast.rows.cross_validation import choose_setting, kept
 from ulfine_fast.seeds import one_by_one
 
@@ -50,8 +51,6 @@ INNER_ROUNDS = 5
 SUREST = 8
 SMALLEST_VARIANCE = 1e-6
 """Of a coordinate: rows that are all alike have none. In unit vectors of width D coordinates have about 1 / D."""
-
-SIMILARITIES_AT_ONCE = 2**24
 
 
 class TransClipSettings(StrictConfig):
