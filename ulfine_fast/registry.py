@@ -38,6 +38,23 @@ METHODS: dict[str, Entry] = {
     "knn": Entry("knn:METHOD", "nearest labelled images, weighted by similarity"),
     "label-spreading": Entry("label_spreading:METHOD", "labels spread over a graph of labelled and unlabelled images"),
     "sklearn-lr": Entry("sklearn_lr:METHOD", "scikit-learn's logistic regression with balanced class weights"),
+    "transclip": Entry(
+        "semi_supervised.transclip:METHOD", "Gaussian mixture tied to zero-shot and a neighbourhood graph"
+    ),
+    "ss-text-u": Entry(
+        "semi_supervised.ss_text_u:METHOD", "closed-form weights with optimal transport of unlabelled images"
+    ),
+    "proker": Entry("few_shot.proker:METHOD", "kernel ridge regression of what zero-shot leaves"),
+    "self-training": Entry(
+        "semi_supervised.self_training:METHOD", "logistic regression that labels what it is sure of and learns again"
+    ),
+    "simpro": Entry(
+        "semi_supervised.simpro:METHOD", "EM of pseudo-labels, their class prior and the regression of self-training"
+    ),
+    "ecalp": Entry(
+        "semi_supervised.ecalp:METHOD", "labels propagated over a graph of text, labelled and unlabelled images"
+    ),
+    "clap": Entry("few_shot.clap:METHOD", "linear probe from the text, held to it class by class"),
     "ulfine": Entry(
         "ulfine:METHOD", "the default: adapter, fitted prototypes, probe and fusion, with unlabelled images"
     ),

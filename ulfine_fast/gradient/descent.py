@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -25,8 +25,9 @@ class DescentSettings(StrictConfig):
     Attributes:
         steps: Gradient steps. The last one counts, whatever came before.
         batch_size: Labelled rows per step.
-        learning_rate: Peak rate of AdamW, which falls to zero along a cosine.
-        weight_decay: AdamW's decay.
+        optimiser: Stochastic gradient descent with a momentum of 0.9, or AdamW.
+        learning_rate: Its peak rate, which falls to zero along a cosine.
+        weight_decay: Its decay.
         early_stopping: Whether cross-validation on the labelled rows chooses after how many of the steps to stop
             (`ulfine_fast.gradient.early_stopping`).
         folds: Its folds.
@@ -34,6 +35,7 @@ class DescentSettings(StrictConfig):
 
     steps: int = Field(default=400, ge=1)
     batch_size: int = Field(default=512, ge=1)
+    optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=5e-4, ge=0)
     early_stopping: bool = False

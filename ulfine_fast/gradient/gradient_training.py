@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=LogitModel)
 
+NEVER = -1e4
+"""The logarithm of a prior of zero, finite so that `tau = 0` makes 0 of it."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -56,8 +59,12 @@ class Problems(Generic[Model]):
 
     @property
     def prior(self) -> Tensor:
-        """The logarithm of the class prior of these rows, float32 (..., 1, C), to be added to logits."""
-        return log_prior(self.counts).unsqueeze(-2)
+        """The logarithm of the class prior of these rows, float32 (..., 1, C), to be added to logits.
+
+        A class without rows, known by its text alone, has the prior 0 and so no part in an adjusted loss: its weights
+        stay where they start. With a share of half a row they would be pushed away from every row and pulled by none.
+        """
+        return torch.where(self.counts > 0, log_prior(self.counts), NEVER).unsqueeze(-2)
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ def train_side_by_side(
     problems = _problems(data, seeds, generators, stopping, new_model)
     model, axes = problems.model, problems.axes
     minimised = objective(problems)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimiser = _optimiser(model, settings)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     draws = [batches(len(data.labels), settings.batch_size, generator) for generator in generators]
 
@@ -149,6 +156,13 @@ def train_side_by_side(
             found |= {"steps": stopping.best_step[seed], "left_out_loss": stopping.best_loss[seed]}
         results.append(FitResult(whole, descent.histories[seed], found, descent.interrupted_at))
     return results
+
+
+def _optimiser(model: LogitModel, settings: DescentSettings) -> torch.optim.Optimizer:
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=decay)
+    return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
 
 
 def _early_stopping(

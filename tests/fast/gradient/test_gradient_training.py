@@ -159,12 +159,14 @@ def test_early_stopping__waits_a_hundred_steps_for_a_lower_loss(data):
 def test_early_stopping__a_fold_trains_on_its_rows_alone(data, name):
     """The left-out loss is that of models trained without the rows, one after the other."""
     method = get_method(name)
-    result = train(method, method.settings(steps=20, early_stopping=True, folds=2), data, 1, Silent())
+    result = train(method, method.settings(steps=20, batch_size=512, early_stopping=True, folds=2), data, 1, Silent())
     stopping = EarlyStopping(data, [1], 2)
     logits = torch.zeros(3, len(data.labels), 4)
     for problem, keep in enumerate(stopping.keep[0]):
         part = dataclasses.replace(data, features=data.features[keep], labels=data.labels[keep])
-        logits[problem] = train(method, method.settings(steps=20), part, 1, Silent()).model.logits(data.features)
+        logits[problem] = train(method, method.settings(steps=20, batch_size=512), part, 1, Silent()).model.logits(
+            data.features
+        )
     loss, _ = stopping.look(20, logits, lambda: [None])
     assert result.history[-1]["left_out_loss"] == pytest.approx(loss.item(), abs=1e-3)
 

@@ -70,6 +70,13 @@ PRIOR_POWERS = {
     "knn": 1.0,
     "label-spreading": 1.0,
     "sklearn-lr": 0.0,
+    "transclip": 0.0,
+    "ss-text-u": 0.0,
+    "proker": 0.0,
+    "self-training": 0.0,
+    "simpro": 0.0,
+    "ecalp": 0.0,
+    "clap": 1.0,
     "ulfine": 0.0,
     "ulfine-paper": 0.0,
 }
@@ -87,7 +94,12 @@ def test_prior_power__of_every_method(name):
 
 @pytest.mark.parametrize(
     ("name", "settings", "power"),
-    [("lp", {"tau": 0.25}, 0.75), ("lft", {"tau": 1.0}, 0.0), ("ulfine-paper", {"logit_adjustment": False}, 1.0)],
+    [
+        ("lp", {"tau": 0.25}, 0.75),
+        ("lp-la", {"tau": 2.0}, 0.0),
+        ("lft", {"tau": 1.0}, 0.0),
+        ("ulfine-paper", {"logit_adjustment": False}, 1.0),
+    ],
 )
 def test_prior_power__follows_the_settings(name, settings, power):
     method = get_method(name)

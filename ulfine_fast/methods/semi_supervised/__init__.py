@@ -1,0 +1,1 @@
+"""Published methods that learn from labelled and unlabelled rows, one file each."""
