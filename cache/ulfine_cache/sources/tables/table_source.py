@@ -94,6 +94,8 @@ class TableSource:
             )
         self._sets_by_folder()
         self._paths.tell(account)
+        # What the paths needed takes as much as the items, which are made next.
+        del self._paths
         warn_of_several(account, len(self._problems))
         try:
             self.classes, labels = self._labels.finish(account)
@@ -103,7 +105,7 @@ class TableSource:
         self.items: Sequence[SourceItem] = [
             SourceItem(name, label, _SET_NAMES[number], size, mtime) for name, label, number, size, mtime in rows
         ]
-        del self._names, self._labels, self._sets, self._sizes, self._times, self._paths
+        del self._names, self._labels, self._sets, self._sizes, self._times
         count_rest(tree, seen, account)
 
     def read(self, item: SourceItem) -> bytes:

@@ -81,4 +81,6 @@ def safe_path(name: str) -> str:
     parts = [part for part in name.replace("\0", "").split("/") if part not in ("", ".")]
     if ".." in parts:
         parts = parts[len(parts) - parts[::-1].index("..") :]
-    return "/".join(parts)
+    path = "/".join(parts)
+    # A million names are kept once, not twice.
+    return name if path == name else path
