@@ -4,7 +4,8 @@
 
 Collections of 100,000 and of 1,000,000 images (with --quick 10,000 and 100,000) are made in every form that
 `cache-features` reads, and each is listed by `open_source` in a process of its own, whose largest resident size
-Linux reports. No image is read: that is what the rest of stage one does, in bounded memory.
+Linux reports. No image is read: that is what the rest of stage one does, in bounded memory. Times are compared as the
+processor's, on which other work of the machine tells less.
 """
 
 import argparse
@@ -203,20 +204,16 @@ def main() -> int:
                     raise SystemExit(f"{kind}: listed {found}, expected {count} images of {CLASSES} classes")
                 figures[kind].append(found)
                 print(
-                    f"{kind:>15} {count:>8} images: {found['seconds']:7.2f} s, {found['cpu_seconds']:7.2f} of processor time, "
-                    f"{1e6 * found['seconds'] / count:6.1f} us an image, {found['peak_mib']:6.0f} MiB at most",
+                    f"{kind:>15} {count:>8} images: {found['seconds']:7.2f} s, of the processor "
+                    f"{found['cpu_seconds']:7.2f} s, {1e6 * found['cpu_seconds'] / count:6.1f} us an image, "
+                    f"{found['peak_mib']:6.0f} MiB at most",
                     flush=True,
                 )
     bars = []
     for kind, (small, large) in figures.items():
         growth = large["cpu_seconds"] / max(small["cpu_seconds"], 0.2)
         bars.append(
-            {
-                "name": f"{kind}: processor time, ten times the images",
-                "value": growth,
-                "bar": 15.0,
-                "holds": growth <= 15,
-            }
+            {"name": f"{kind}: time, ten times the images", "value": growth, "bar": 15.0, "holds": growth <= 15}
         )
         peak = large["peak_mib"] * 2**20 / 1e9
         bars.append({"name": f"{kind}: GB at most", "value": peak, "bar": 1.0, "holds": peak <= 1.0})
