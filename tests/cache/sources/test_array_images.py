@@ -81,7 +81,7 @@ def test_arrays__labels_of_several_columns(tmp_path):
     assert list(listed(source).values()) == [("1", "train"), (None, "train"), (None, "train")]
     with pytest.raises(OSError, match="has several classes: 0, 2"):
         source.read(source.items[1])
-    assert source.account.warnings == ["1 images have several classes each: they are in skipped.csv"]
+    assert source.account.warnings == ["1 image has several classes: it is in skipped.csv"]
 
 
 def test_arrays__without_labels_of_their_length(tmp_path):

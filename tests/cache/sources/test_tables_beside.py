@@ -174,7 +174,7 @@ def test_coco__camera_traps(coco, tmp_path):
         "images/3.jpg": (None, ""),
         "images/4.jpg": (None, ""),
     }
-    assert source.account.warnings == ["1 images have several classes each: they are in skipped.csv"]
+    assert source.account.warnings == ["1 image has several classes: it is in skipped.csv"]
     with pytest.raises(OSError, match="has several classes: red fox, owl"):
         source.read(source.items[2])
     assert source.read(source.items[3]) == JPEG

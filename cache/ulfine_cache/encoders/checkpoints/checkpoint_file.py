@@ -14,6 +14,7 @@ from ulfine_cache.atomic import reason
 from ulfine_cache.encoders.model_libraries import quiet
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.foreign_file import what_it_is
+from ulfine_cache.wording.counts import amount
 
 SAVE_AGAIN: Final = "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
 """The one step that makes readable weights of a model that is open in Python."""
@@ -49,7 +50,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         if shard and int(shard[2]) > 1:
             beside = "" if index and index.is_file() else ", which lists them and is missing beside it"
             raise UlfineError(
-                f"{path} is one of {int(shard[2])} parts: give --pretrained {index}{beside} (all parts stay beside it)"
+                f"{path} is one of {amount(int(shard[2]), 'part')}: give --pretrained {index}{beside} (all parts stay "
+                "beside it)"
             )
         # A JSON object begins alike, but the length before it would be that of letters.
         if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER:
@@ -140,7 +142,9 @@ def _parts(path: Path) -> Mapping[str, Any]:
     for name in names:
         part = path.with_name(name)
         if not part.is_file():
-            raise UlfineError(f"{path} lists {len(names)} parts, and {name} is not beside it: fetch all of them")
+            raise UlfineError(
+                f"{path} lists {amount(len(names), 'part')}, and {name} is not beside it: fetch all of them"
+            )
         with part.open("rb") as file:
             is_safe = file.read(9)[8:9] == b"{"
         tensors |= _safetensors(part) if is_safe else _pickled(part)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.account import Account, listed
+from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.arrays.column_rows import ArrowRows, ParquetRows
 from ulfine_cache.sources.source import SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
@@ -22,6 +22,7 @@ from ulfine_cache.sources.trees.regular_file import check_size
 from ulfine_cache.sources.words.class_labels import LabelColumn, single_class, warn_of_several
 from ulfine_cache.sources.words.image_names import extension
 from ulfine_cache.sources.words.set_names import SETS, known_set, set_in_name
+from ulfine_cache.wording.counts import listed
 
 if TYPE_CHECKING:
     import pyarrow
@@ -77,7 +78,7 @@ class ColumnImages:
             SourceItem(path, label, _SET_NAMES[number], *self._stamps[self._file_of(place)])
             for place, (path, label, number) in enumerate(zip(self._paths, indices, sets, strict=True))
         ]
-        warn_of_several(account, len(self._problems))
+        warn_of_several(account, self._problems)
         del self._paths
 
     def read(self, item: SourceItem) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.account import Account, listed
+from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.source import UNKNOWN, SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.tables.columns import Columns, find_columns
@@ -16,6 +16,7 @@ from ulfine_cache.sources.tables.table_paths import TablePaths
 from ulfine_cache.sources.trees.tree import FileTree
 from ulfine_cache.sources.words.class_labels import LabelColumn, single_class, warn_of_several
 from ulfine_cache.sources.words.set_names import SETS, known_set, set_folders
+from ulfine_cache.wording.counts import amount, listed
 
 _SET_NAMES = ("", *SETS)
 
@@ -88,13 +89,14 @@ class TableSource:
             raise UlfineError(f"{tables} names no image: expected rows of path,label,set below the header")
         if max(self._sizes) == UNKNOWN and not self._any_there():
             raise UlfineError(
-                f"none of the {len(self._names)} files that {tables} names is there (first: {self._names[0]}, below "
+                f"none of the {amount(len(self._names), 'file')} that {tables} names is there (first: "
+                f"{self._names[0]}, below "
                 f"{tree.location}): say where they lie with --root, what their names end in with --extension, or which "
                 "column names them with --path-column"
             )
         self._sets_by_folder()
         self._paths.tell(account)
-        warn_of_several(account, len(self._problems))
+        warn_of_several(account, self._problems)
         try:
             self.classes, labels = self._labels.finish(account)
         except ValueError as error:

@@ -1,6 +1,6 @@
 """The folders of an archive, made from a list of its files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ulfine_cache.sources.account import Account
@@ -24,9 +24,10 @@ class ArchiveFolders:
     Args:
         files: All files; folders are made of their paths.
         account: Receives how many names come again.
+        folders: Safe paths of folders that the archive names itself; of empty ones nothing else is there.
     """
 
-    def __init__(self, files: Iterable[ArchiveFile], account: Account) -> None:
+    def __init__(self, files: Iterable[ArchiveFile], account: Account, folders: Sequence[str] = ()) -> None:
         self._folders: dict[str, Folder] = {"": Folder([], [], [])}
         self.place: dict[str, int] = {}
         """Where each path stands among the files."""
@@ -43,6 +44,10 @@ class ArchiveFolders:
                 found.problems.append((name, file.problem))
             else:
                 found.files.append(FoundFile(name, file.size, file.mtime_ns))
+        for path in folders:
+            # A name that is a file as well stays a file.
+            if path not in self.place:
+                self._made(path)
         for path in twice:
             folder, _, name = path.rpartition("/")
             found = self._folders[folder]
