@@ -53,8 +53,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
                 f"{path} is one of {amount(int(shard[2]), 'part')}: give --pretrained {index}{beside} (all parts stay "
                 "beside it)"
             )
-        # A JSON object begins alike, but the length before it would be that of letters.
-        if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER:
+        if _is_safetensors(head):
             return _safetensors(path)
         if head.startswith(b"PK") and zipfile.is_zipfile(path):
             return _archive(path)
@@ -69,6 +68,38 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         remedy = "" if ":" in what else ": give the weights, a .safetensors file or what torch.save wrote"
         raise UlfineError(f"{path} is {what}{remedy}")
     raise UlfineError(f"{path} is no file of weights: a .safetensors file or what torch.save wrote is needed")
+
+
+def damage(path: Path) -> str:
+    """Say in words that follow "FILE is" why a file can be no whole file of weights, "" where it may be one.
+
+    Only headers are read.
+
+    Raises:
+        OSError: It cannot be read.
+
+    Example:
+        >>> damage(Path("weights.safetensors"))  # doctest: +SKIP
+        'cut short or damaged'
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with path.open("rb") as file:
+        head = file.read(16)
+    if _is_safetensors(head):
+        try:
+            with safe_open(path, "pt"):
+                return ""
+        except SafetensorError:
+            return "cut short or damaged"
+    if head.startswith(b"PK"):
+        return "" if zipfile.is_zipfile(path) else "cut short"
+    return what_it_is(path).partition(":")[0]
+
+
+def _is_safetensors(head: bytes) -> bool:
+    # A JSON object begins alike, but the length before it would be that of letters.
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER
 
 
 def _safetensors(path: Path) -> Mapping[str, Any]:
