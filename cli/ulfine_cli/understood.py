@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from ulfine_cache.sources.words.ignored_names import ignored_in_words
 from ulfine_cache.wording.counts import amount
 from ulfine_cli.output import Output
 
@@ -27,8 +28,8 @@ def show(figures: Mapping[str, Any], output: Output) -> None:
     if figures["skipped_reasons"]:
         # The reasons have commas of their own.
         output.line(f"skipped: {_listed(figures['skipped_reasons'], '; ')} (skipped.csv names them)")
-    if figures["ignored"]:
-        output.line(f"not images: {_listed(figures['ignored'])}")
+    for line in ignored_in_words(figures["ignored"]):
+        output.line(line)
     for note, count in figures.get("notes", {}).items():
         output.line(f"note: {amount(count, 'image')} {note}")
     for line in figures["warnings"]:

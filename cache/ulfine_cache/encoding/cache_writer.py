@@ -289,6 +289,8 @@ class CacheWriter:
         if len(skipped) == len(self.source.items):
             path, why = skipped[0]
             used = "used" if any(reason.startswith(SEVERAL) for _, reason in skipped) else "read"
+            if len(skipped) == 1:
+                raise UlfineError(f"the only image in {asked['source']} cannot be {used}: {path}: {why}")
             raise UlfineError(
                 f"none of the {amount(len(skipped), 'image')} in {asked['source']} can be {used} (first: {path}: "
                 f"{why}): see {out / SKIPPED_FILE}"

@@ -12,12 +12,14 @@ from ulfine_cache.progress import Progress
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.source import UNLABELLED, ImageSource
 from ulfine_cache.sources.words.class_labels import SEVERAL
+from ulfine_cache.sources.words.ignored_names import ignored_in_words
 from ulfine_cache.sources.words.set_names import SETS
 from ulfine_cache.sources.words.suspicious_names import NO_CLASS, suspicion
-from ulfine_cache.wording.counts import amount, counted, listed, subject
+from ulfine_cache.wording.counts import amount, listed, subject
 
 _NO_SET = "no set"
 _FEW_IMAGES = 20
+_MOST_KINDS = 6
 _MOST_REASONS = 8
 
 
@@ -37,7 +39,7 @@ def announce(source: ImageSource, class_names: Sequence[str], progress: Progress
     sets = np.array([item.set_name for item in items], "U5")
     unlabelled = f"{int((labels == UNLABELLED).sum())} unlabelled"
     several = f", {len(account.several)} of several classes" if account.several else ""
-    ignored = f"; not images: {counted(account.ignored)}" if account.ignored else ""
+    ignored = "".join(f"; {part}" for part in ignored_in_words(account.ignored, _MOST_KINDS))
     found = f"{amount(len(source.items), 'image')}, {amount(len(source.classes), 'class')}"
     progress.note(f"found {found}, {unlabelled}{several}{ignored}")
     for line in understood(class_names, labels, sets, account)["warnings"]:

@@ -3,16 +3,19 @@
 import os
 import tarfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO, NamedTuple
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.foreign_file import stand_in
 from ulfine_cache.pictures.signatures import HEAD_BYTES
 from ulfine_cache.sources.trees.archive_tree import safe_path
 from ulfine_cache.sources.trees.regular_file import open_regular
 from ulfine_cache.sources.words.image_names import is_hidden, is_image_head, is_image_name
 
 _BUFFER = 1 << 16
+_NO_TAR = "not a tar file"
 _BLOCK = tarfile.BLOCKSIZE
 _COMPRESSED = ((b"\x1f\x8b", "gunzip"), (b"BZh", "bunzip2"), (b"\xfd7zXZ\0", "unxz"), (b"\x28\xb5\x2f\xfd", "unzstd"))
 _EXTENDED = (
@@ -79,6 +82,8 @@ def tar_members(
             _refuse_compressed(path, file.read(8))
             end = os.fstat(file.fileno()).st_size
             problem = _walk(file, 0, end, wanted, max_text, members, stop, folders) if end else "empty file"
+        if problem == _NO_TAR and (what := stand_in(Path(path))):
+            problem = f"is {what}"
     except OSError as error:
         problem = f"cannot be read: {reason(error)}"
     return members, problem
@@ -159,7 +164,7 @@ def _walk(
             return _ending(file, tar.offset, start, end)
     except _DAMAGED:
         if position == start:
-            return "not a tar file"
+            return _NO_TAR
         if position > end:
             return _cut_off(position, end, members)
         return f"damaged header at byte {position - start}: what follows is not read"

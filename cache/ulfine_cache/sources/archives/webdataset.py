@@ -14,12 +14,11 @@ from ulfine_cache.sources.source import UNKNOWN, SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.trees.regular_file import read_part, stamp
 from ulfine_cache.sources.words.class_labels import LabelColumn, is_name
-from ulfine_cache.sources.words.ignored_names import kind_of_file
+from ulfine_cache.sources.words.ignored_names import BESIDE, kind_of_file
 from ulfine_cache.sources.words.set_names import SETS, set_in_name
 from ulfine_cache.wording.counts import amount
 
 _NO_LABEL = "its label is missing, perhaps behind the damage of its tar file"
-_BESIDE = "images beside another of the same key"
 _SET_NAMES = ("", *SETS)
 
 
@@ -138,7 +137,7 @@ class WebDataset:
             if member.name in names:
                 names.discard(member.name)
             else:
-                self.account.ignore(_BESIDE if member.is_image else kind_of_file(member.name.rpartition("/")[2]))
+                self.account.ignore(BESIDE if member.is_image else kind_of_file(member.name.rpartition("/")[2]))
 
 
 class _Listing:

@@ -88,10 +88,11 @@ class TableSource:
         if not self._names:
             raise UlfineError(f"{tables} names no image: expected rows of path,label,set below the header")
         if max(self._sizes) == UNKNOWN and not self._any_there():
+            count = len(self._names)
+            none = f"none of the {amount(count, 'file')}" if count > 1 else "not one file"
             raise UlfineError(
-                f"none of the {amount(len(self._names), 'file')} that {tables} names is there (first: "
-                f"{self._names[0]}, below "
-                f"{tree.location}): say where they lie with --root, what their names end in with --extension, or which "
+                f"{none} that {tables} names is there (first: {self._names[0]}, below {tree.location}): say where "
+                "they lie with --root, what their names end in with --extension, or which "
                 "column names them with --path-column"
             )
         self._sets_by_folder()

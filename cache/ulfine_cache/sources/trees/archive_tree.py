@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.trees.tree import Folder, FoundFile
+from ulfine_cache.sources.words.ignored_names import TWICE
 
 _TWICE = "its name comes more than once in the archive"
 
@@ -35,7 +36,7 @@ class ArchiveFolders:
         for place, file in enumerate(files):
             folder, _, name = file.path.rpartition("/")
             if file.path in self.place:
-                account.ignore("names that come again")
+                account.ignore(TWICE)
                 twice.add(file.path)
                 continue
             self.place[file.path] = place
