@@ -26,7 +26,7 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.pixel_range import parse_pixel_range
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.index import check_index, has_index, index_cache
-from ulfine_cache.sources.source import ImageSource, SourceItem, blocks_of, listing_digest, stamp
+from ulfine_cache.sources.source import STRAY, ImageSource, SourceItem, blocks_of, listing_digest, stamp
 from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
 from ulfine_cache.sources.words.class_labels import SEVERAL
 from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
@@ -288,7 +288,7 @@ class CacheWriter:
         write_skipped(out, skipped)
         if len(skipped) == len(self.source.items):
             path, why = skipped[0]
-            used = "used" if any(reason.startswith(SEVERAL) for _, reason in skipped) else "read"
+            used = "used" if any(reason.startswith((SEVERAL, STRAY)) for _, reason in skipped) else "read"
             if len(skipped) == 1:
                 raise UlfineError(f"the only image in {asked['source']} cannot be {used}: {path}: {why}")
             raise UlfineError(
@@ -296,10 +296,7 @@ class CacheWriter:
                 f"{why}): see {out / SKIPPED_FILE}"
             )
         if skipped:
-            several = sum(why.startswith(SEVERAL) for _, why in skipped)
-            unread = [f"{amount(len(skipped) - several, 'image')} cannot be read"] if len(skipped) > several else []
-            left_out = [f"{subject(several, 'image', 'has/have')} several classes"] if several else []
-            self.progress.note(f"{' and '.join(unread + left_out)}: see {out / SKIPPED_FILE}")
+            self.progress.note(f"{_without_row([why for _, why in skipped])}: see {out / SKIPPED_FILE}")
         attributes = {
             "model": encoder.model_name,
             "pretrained": encoder.pretrained,
@@ -317,3 +314,13 @@ class CacheWriter:
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)
         write_cache_file(out, self.paths, content, progress=self.progress)
+
+
+def _without_row(reasons: Sequence[str]) -> str:
+    several, stray = (sum(why.startswith(kind) for why in reasons) for kind in (SEVERAL, STRAY))
+    parts = [
+        (len(reasons) - several - stray, "cannot/cannot", "be read"),
+        (several, "has/have", "several classes"),
+        (stray, "lies/lie", "in no class folder"),
+    ]
+    return ", ".join(f"{subject(count, 'image', verb)} {what}" for count, verb, what in parts if count)

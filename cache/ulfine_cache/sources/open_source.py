@@ -151,7 +151,7 @@ def _missing(text: str, error: Exception) -> UlfineError:
         return UlfineError(f"{text} is not on this machine: download it first; only local files are read")
     if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | NotADirectoryError):
         return UlfineError(f"cannot read {text}: {reason(error)}")
-    kind = "file" if Path(text).suffix.lower() in (*TABLES, TAR) else "folder"
+    kind = "file" if Path(text).suffix.lower() in (*TABLES, *COLUMN_FILES, TAR, ZIP, ".npz") else "folder"
     return UlfineError(f"no {kind} {text}: {_EXPECTED}")
 
 

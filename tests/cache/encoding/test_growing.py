@@ -150,6 +150,21 @@ def test_growing__a_corrected_label_costs_nothing(run, photos, tmp_path, encoded
     assert cache.fingerprint == FeatureCache.open(tmp_path / "fresh").fingerprint
 
 
+def test_growing__an_image_that_has_several_classes_now_is_left_out(run, photos, tmp_path, recorder):
+    table = photos / "table.csv"
+    table.write_text("path,cat,dog\ncat/00.png,1,0\ncat/01.png,0,1\ncat/02.png,1,0\n")
+    assert run(source=table)["rows"] == 3
+    table.write_text("path,cat,dog\ncat/00.png,1,0\ncat/01.png,0,1\ncat/02.png,1,1\n")
+    figures = run(source=table, progress=recorder)
+    assert (figures["rows"], figures["unlabelled"], figures["images_encoded"]) == (2, 0, 0)
+    assert figures["skipped_reasons"] == {"has several classes": 1}
+    with (tmp_path / "cache" / "skipped.csv").open(newline="") as file:
+        assert list(csv.reader(file))[1:] == [["cat/02.png", "has several classes: cat, dog"]]
+    assert f"1 image has several classes: see {tmp_path / 'cache' / 'skipped.csv'}" in recorder.notes
+    table.write_text("path,cat,dog\ncat/00.png,1,0\ncat/01.png,0,1\ncat/02.png,0,1\n")
+    assert run(source=table)["rows"] == 3
+
+
 def test_growing__a_touch_costs_nothing(run, photos, tmp_path, encoded_batches):
     run()
     before = FeatureCache.open(tmp_path / "cache").fingerprint

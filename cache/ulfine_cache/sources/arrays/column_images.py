@@ -13,7 +13,7 @@ from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.arrays.column_rows import ArrowRows, ParquetRows
-from ulfine_cache.sources.source import SourceItem
+from ulfine_cache.sources.source import LeftOut, SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.tables.arrow_table import ArrowTable
 from ulfine_cache.sources.tables.columns import Columns, find_columns
@@ -88,7 +88,7 @@ class ColumnImages:
             OSError: Its row holds none, or the file has vanished or changed since.
         """
         if item.path in self._problems:
-            raise OSError(self._problems[item.path])
+            raise LeftOut(self._problems[item.path])
         place = self._place[item.path]
         at = self._file_of(place)
         status = Path(self._files[at]).stat()

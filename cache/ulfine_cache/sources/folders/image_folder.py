@@ -7,7 +7,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.folders.found_folder import FoundFolder
 from ulfine_cache.sources.folders.layout import Group, Layout
-from ulfine_cache.sources.source import UNKNOWN, UNLABELLED, SourceItem
+from ulfine_cache.sources.source import STRAY, UNKNOWN, UNLABELLED, LeftOut, SourceItem
 from ulfine_cache.sources.tables.open_table import TABLES
 from ulfine_cache.sources.trees.tree import FileTree, FoundFile, head, joined
 from ulfine_cache.sources.words.image_names import begins_like_an_image, extension
@@ -16,7 +16,7 @@ from ulfine_cache.wording.counts import listed, subject
 EXPECTED = "expected one folder per class ({root}/<class>/*.jpg) or {root}/unlabelled/"
 _ARCHIVES = (".zip", ".tar", ".npz")
 _PACKED = (*_ARCHIVES, *TABLES)
-_STRAY = "lies in no class folder: move it into one, or into unlabelled/"
+_STRAY = f"{STRAY}: move it into one, or into unlabelled/"
 
 
 class ImageFolder:
@@ -74,11 +74,12 @@ class ImageFolder:
         """Return an image's bytes.
 
         Raises:
-            OSError: It has vanished, may not be read, is something else than a file, or lies in no class folder.
+            LeftOut: It lies in no class folder.
+            OSError: It has vanished, may not be read, or is something else than a file.
         """
         problem = self._problems.get(item.path)
         if problem:
-            raise OSError(problem)
+            raise LeftOut(problem) if problem == _STRAY else OSError(problem)
         return self._tree.read(item.path)
 
     def _problem(self, path: str, why: str) -> SourceItem:

@@ -109,6 +109,10 @@ class LabelColumn:
             self._first.append(where)
         self._rows.append(number)
 
+    def holds(self, name: str) -> bool:
+        """Tell whether an image has this label, as it is written."""
+        return class_text(name) in self._numbers
+
     def finish(self, account: Account) -> tuple[list[str], list[int]]:
         """Return the sorted classes, and each image's index among them or -1; tell `account` which words are missing.
 
