@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from ulfine_cache.progress import Silent
 from ulfine_cache.store.unit_norm import objection
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.scikit.estimator_prior import PriorShiftMixin
@@ -97,8 +98,8 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, ClassifierMixin, BaseEstimator
         classes, labels = np.unique(known, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
-                f"Classifier can't train when only one class is present: y holds {len(classes)} labelled classes, "
-                "at least 2 are needed."
+                "Classifier can't train when only one class is present: y holds "
+                f"{amount(len(classes), 'labelled class')}, at least 2 are needed."
             )
         text = None if text_features is None else np.asarray(text_features, dtype=np.float32)
         if text is not None and text.shape != (len(classes), rows.shape[1]):

@@ -217,6 +217,13 @@ class FeatureCache:
             self.labels[end - count : end], self.set_names[end - count : end] = read_labels(shard)
 
 
+def own_counts(cache: FeatureCache) -> dict[str, int]:
+    """Count the rows of a cache that are labelled, unlabelled (of any set), and labelled in its sets val and test."""
+    own = cache.read_split(None)
+    counts = {part: len(getattr(own, part)) for part in ("labelled", "unlabelled", "val", "test")}
+    return counts | {"unlabelled": int((cache.labels < 0).sum())}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode()

@@ -11,6 +11,7 @@ from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.splitting.protocol_types import Fraction, Imbalance, Natural, Positive, Ranks, Unlabelled
+from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -133,7 +134,7 @@ def make_split(
     drawn = split.protocol["drawn"]
     if drawn["clipped"]:
         progress.note(
-            f"fewer rows than asked for in {len(drawn['clipped'])} classes: {', '.join(drawn['clipped'][:8])}"
+            f"fewer rows than asked for in {amount(len(drawn['clipped']), 'class')}: {', '.join(drawn['clipped'][:8])}"
         )
     if len(split.test) == 0:
         progress.note("no test rows: the cache has no test set and --test-per-class was not given")

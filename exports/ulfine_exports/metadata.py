@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.wording.counts import amount
 
 FORMAT = 1
 """Version of the file format; a reader refuses files with a higher one."""
@@ -136,7 +137,9 @@ class ExportMetadata:
         for name in _NUMBERS:
             numbers = getattr(self, name)
             if len(numbers) not in (0, len(self.class_names)):
-                raise ValueError(f"{name} are {len(numbers)} numbers for {len(self.class_names)} classes")
+                raise ValueError(
+                    f"{name} are {amount(len(numbers), 'number')} for {amount(len(self.class_names), 'class')}"
+                )
         if self.class_prior and not sum(self.class_prior) > 0:
             raise ValueError("class_prior is zero for all classes")
 

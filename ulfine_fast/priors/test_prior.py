@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from ulfine_cache.atomic import reason
 from ulfine_cache.command import Written
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,8 +62,8 @@ class TestPrior:
         n_rows, n_classes = found.shape
         if n_rows < IMAGINED * n_classes:
             progress.note(
-                f"the class prior is estimated from {n_rows} {rows} for {n_classes} classes: fewer than {IMAGINED} a "
-                "class tell little, so it stays near uniform"
+                f"the class prior is estimated from {n_rows} {rows} for {amount(n_classes, 'class')}: fewer than "
+                f"{IMAGINED} a class tell little, so it stays near uniform"
             )
         return estimate_prior(found, answered)
 
@@ -124,7 +125,7 @@ def _read_weights(path: Path, class_names: Sequence[str]) -> dict[str, float]:
                     continue
                 where = f"{path}, line {lines.line_num}"
                 if len(cells) != len(HEADER):
-                    raise UlfineError(f"{where}: {len(cells)} values, expected a class and a weight")
+                    raise UlfineError(f"{where}: {amount(len(cells), 'value')}, expected a class and a weight")
                 name = cells[0] if cells[0] in known else cells[0].strip()
                 if name not in known:
                     raise UlfineError(f"{where}: {name[:60]!r} is no class of the model: take the names it knows")

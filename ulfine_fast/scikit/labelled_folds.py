@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils.validation import column_or_1d
 
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.scikit.partial_labels import is_unlabelled, with_missing_marked
 
 
@@ -64,8 +65,8 @@ class LabelledKFold(BaseCrossValidator):
         usable = counts[classes] > 1
         if usable.sum() < self.n_splits:
             raise ValueError(
-                f"{int(usable.sum())} labelled rows can be left out, fewer than n_splits={self.n_splits}: a class "
-                "needs two to spare one."
+                f"{amount(int(usable.sum()), 'labelled row')} can be left out, fewer than n_splits={self.n_splits}: a "
+                "class needs two to spare one."
             )
         generator = torch.Generator().manual_seed(self.random_state)
         folds = stratified_folds(torch.as_tensor(classes[usable]), self.n_splits, generator).numpy()

@@ -18,22 +18,25 @@ from ulfine_cache.encoders.prompts import ClassText, doubtful_names
 from ulfine_cache.encoding.batch_size import find_batch_size
 from ulfine_cache.encoding.decoding import PixelRecipe
 from ulfine_cache.encoding.former_rows import FormerRows, put_aside
-from ulfine_cache.encoding.pipeline import EncodedBlock, encode_blocks
+from ulfine_cache.encoding.pipeline import STRICT, EncodedBlock, encode_blocks
 from ulfine_cache.encoding.request import Request
+from ulfine_cache.encoding.what_changed import what_changed
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.pixel_range import parse_pixel_range
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.index import check_index, has_index, index_cache
-from ulfine_cache.sources.source import ImageSource, SourceItem, blocks_of, listing_digest, stamp
+from ulfine_cache.sources.source import STRAY, ImageSource, SourceItem, blocks_of, listing_digest, stamp
 from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
+from ulfine_cache.sources.words.class_labels import SEVERAL
 from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import CACHE_FILE, FORMER, SHARDS, SKIPPED_FILE
-from ulfine_cache.store.same_request import refuse_other_request, same_words
+from ulfine_cache.store.same_request import WORDS, refuse_other_request, same_words
 from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
 from ulfine_cache.store.skipped import write_skipped
 from ulfine_cache.store.unit_norm import unit_norm
+from ulfine_cache.wording.counts import amount, subject
 
 _MAX_WORKERS = 16
 
@@ -98,7 +101,10 @@ class CacheWriter:
         todo, outdated = self._missing()
         if self.strict:
             self._refuse_skipped(todo)
-        outdated += sorted(set((out / SHARDS).glob("*.h5")) - set(self.paths))
+        beyond = sorted(set((out / SHARDS).glob("*.h5")) - set(self.paths))
+        if outdated or beyond:
+            self._tell_changes(todo, outdated, beyond)
+        outdated += beyond
         if not todo and not outdated and self._is_complete():
             shutil.rmtree(out / FORMER, ignore_errors=True)
             self.progress.note(f"{out} is complete: nothing to do")
@@ -111,10 +117,10 @@ class CacheWriter:
         text = self._encode_text()
         self.record["batch_size"] = self.record["batch_size"] or find_batch_size(self.encoder)
         encoded = self._encode(todo)
-        if self.encoder.encoded_again:
+        if again := self.encoder.encoded_again:
             self.progress.note(
-                f"{self.encoder.encoded_again:,} rows overflowed in {self.encoder.precision} and were encoded in fp32: "
-                "--precision fp32 encodes all rows so"
+                f"{amount(again, 'row')} overflowed in {self.encoder.precision} and {'was' if again == 1 else 'were'} "
+                "encoded in fp32: --precision fp32 encodes all rows so"
             )
         # The index may need the memory.
         self.encoder.release()
@@ -162,15 +168,33 @@ class CacheWriter:
                     todo.append(number)
             todo.sort()
         if damaged:
-            self.progress.note(f"{damaged} shards are damaged: their images are encoded again")
-        if outdated:
-            self.progress.note(
-                f"{len(outdated)} shards are out of date (images were added, changed, moved, relabelled or removed, or "
-                "classes are called otherwise): what is new in them is encoded"
-            )
+            self.progress.note(f"{subject(damaged, 'shard', 'is/are')} damaged: what was in it is encoded again")
         if there > len(outdated) + damaged and todo:
-            self.progress.note(f"going on: {there - len(outdated) - damaged} of {len(self.paths)} shards are complete")
+            self.progress.note(
+                f"going on: {there - len(outdated) - damaged} of {subject(len(self.paths), 'shard', 'is/are')} complete"
+            )
         return todo, outdated
+
+    def _tell_changes(self, todo: Sequence[int], outdated: Sequence[Path], beyond: Sequence[Path]) -> None:
+        sound, words = [], list[str]()
+        for path in (*outdated, *beyond):
+            try:
+                request = read_header(path).request
+            except UlfineError:
+                continue
+            sound.append(path)
+            words = [f"other {name}" for name in WORDS if request.get(name) != self.record.get(name)]
+        try:
+            old = FeatureCache.open(self.out).class_names
+        except UlfineError:
+            old = None
+        items = (item for number in todo for item in self.blocks[number])
+        count = len(outdated) + len(beyond)
+        changed = what_changed(sound, items, old, [text.name for text in self.texts], words)
+        self.progress.note(
+            f"{subject(count, 'shard', 'is/are')} out of date ({changed}): what is new in "
+            f"{'it' if count == 1 else 'them'} is encoded"
+        )
 
     def _is_complete(self) -> bool:
         try:
@@ -187,7 +211,7 @@ class CacheWriter:
     def _refuse_skipped(self, todo: Sequence[int]) -> None:
         for path in [path for number, path in enumerate(self.paths) if number not in set(todo)]:
             for name, why in read_skipped(path):
-                raise UlfineError(f"{name}: {why} (--strict stops at the first image that cannot be read)")
+                raise UlfineError(f"{name}: {why} ({STRICT})")
 
     def _encode_text(self) -> TextPrototypes | None:
         if not self.texts:
@@ -205,13 +229,13 @@ class CacheWriter:
         cut = self.encoder.cut_prompts(flat)
         if cut:
             self.progress.note(
-                f"{len(cut)} of {len(flat)} prompts are longer than the encoder reads, and their ends are cut off, "
-                f"first of {flat[cut[0]]!r}: give shorter names or descriptions with --classes"
+                f"{len(cut)} of {subject(len(flat), 'prompt', 'is/are')} longer than the encoder reads, and their "
+                f"ends are cut off, first of {flat[cut[0]]!r}: give shorter names or descriptions with --classes"
             )
         features = self.encoder.encode_text(flat).reshape(len(prompts), len(self.templates), -1)
         # CLIP's prompt ensemble: unit vectors are averaged, and the mean is brought to unit norm again.
         mean = unit_norm(features.mean(axis=1))
-        self.progress.note(f"text: {len(self.texts)} classes, {len(self.templates)} prompts each")
+        self.progress.note(f"text: {amount(len(self.texts), 'class')}, {amount(len(self.templates), 'prompt')} each")
         pre = self.encoder.map_text(mean) if self.pre_projection else None
         return TextPrototypes(mean, features, prompts, pre)
 
@@ -264,12 +288,15 @@ class CacheWriter:
         write_skipped(out, skipped)
         if len(skipped) == len(self.source.items):
             path, why = skipped[0]
+            used = "used" if any(reason.startswith((SEVERAL, STRAY)) for _, reason in skipped) else "read"
+            if len(skipped) == 1:
+                raise UlfineError(f"the only image in {asked['source']} cannot be {used}: {path}: {why}")
             raise UlfineError(
-                f"none of the {len(skipped)} images in {asked['source']} can be read (first: {path}: {why}): "
-                f"see {out / SKIPPED_FILE}"
+                f"none of the {amount(len(skipped), 'image')} in {asked['source']} can be {used} (first: {path}: "
+                f"{why}): see {out / SKIPPED_FILE}"
             )
         if skipped:
-            self.progress.note(f"{len(skipped)} images cannot be read: see {out / SKIPPED_FILE}")
+            self.progress.note(f"{_without_row([why for _, why in skipped])}: see {out / SKIPPED_FILE}")
         attributes = {
             "model": encoder.model_name,
             "pretrained": encoder.pretrained,
@@ -287,3 +314,13 @@ class CacheWriter:
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)
         write_cache_file(out, self.paths, content, progress=self.progress)
+
+
+def _without_row(reasons: Sequence[str]) -> str:
+    several, stray = (sum(why.startswith(kind) for why in reasons) for kind in (SEVERAL, STRAY))
+    parts = [
+        (len(reasons) - several - stray, "cannot/cannot", "be read"),
+        (several, "has/have", "several classes"),
+        (stray, "lies/lie", "in no class folder"),
+    ]
+    return ", ".join(f"{subject(count, 'image', verb)} {what}" for count, verb, what in parts if count)

@@ -19,6 +19,7 @@ from ulfine_cache.search.index_choice import LARGEST_SHARE, auto_kind, exact_kin
 from ulfine_cache.search.index_quality import GOAL, draw_sample
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import INDEX_FILE
+from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -111,7 +112,7 @@ def index_cache(cache: Path, shards: Sequence[Path], index: str, *, progress: Pr
             built, quality = builder.build_tuned(kind, sample, 1.0)
     with replacing(path) as partial:
         faiss.write_index(built, str(partial))
-    progress.note(f"index: {kind} over {builder.n_rows} rows{_in_words(quality)}")
+    progress.note(f"index: {kind} over {amount(builder.n_rows, 'row')}{_in_words(quality)}")
     return IndexReport(kind, index, quality)
 
 
@@ -155,7 +156,7 @@ def search(
     """
     index = read_index(cache)
     if queries.shape[1] != index.d:
-        raise UlfineError(f"queries have {queries.shape[1]} values, {cache.path} has features of {index.d}")
+        raise UlfineError(f"queries have {amount(queries.shape[1], 'value')}, {cache.path} has features of {index.d}")
     queries = np.ascontiguousarray(queries, np.float32)
     approximate = cache.attributes["index"] != "Flat"
     if approximate and k > _MOST_NEIGHBOURS:

@@ -13,8 +13,15 @@ from ulfine_cache.sources.account import Account
 UNLABELLED = -1
 """Label of an image whose class is unknown."""
 
+STRAY = "lies in no class folder"
+"""How the reason begins why an image outside the folders of classes has no row."""
+
 UNKNOWN = -1
 """Size and time of change of an input that cannot be read."""
+
+
+class LeftOut(OSError):
+    """Why an image has no row although it may well be readable, such as "has several classes: cat, dog"."""
 
 
 class SourceItem(NamedTuple):
@@ -25,7 +32,7 @@ class SourceItem(NamedTuple):
             kept as Python's "surrogateescape" does.
         label: Index into the source's classes, or -1.
         set_name: "", "train", "val" or "test".
-        size: Bytes; -1 where the listing already shows that it cannot be read.
+        size: Bytes; -1 where the listing already shows that it cannot be read or will have no row.
         mtime_ns: Time of the last change in nanoseconds since 1970, of the file that holds it; -1 likewise.
     """
 
@@ -75,7 +82,8 @@ class ImageSource(Protocol):
             item: One of `items`.
 
         Raises:
-            OSError: It cannot be read; its number, or else its text, becomes the reason in `skipped.csv`.
+            LeftOut: It is to have no row; its text becomes the reason in `skipped.csv`.
+            OSError: It cannot be read; its number, or else its text, becomes the reason.
         """
         ...
 

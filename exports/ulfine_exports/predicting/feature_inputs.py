@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.judging.five_crops import FIVE_CROPS
 
 BLOCK = 8192
@@ -97,5 +98,5 @@ def _open_npz(path: Path) -> _Opened:
         )
     names = [f"row {row}" for row in range(len(features))] if names is None else names
     if len(names) != len(features):
-        raise UlfineError(f"{path}: {len(names)} paths for {len(features)} rows of features")
+        raise UlfineError(f"{path}: {amount(len(names), 'path')} for {amount(len(features), 'row')} of features")
     return _Opened(names, lambda rows, view: features[rows, view].astype(np.float32), features.shape[1], recipe)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ulfine_cache.wording.counts import amount
 from ulfine_exports.metadata import ExportMetadata
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def model_card(metadata: ExportMetadata, run: "Run", size: int, comparison: "Com
     }.get(metadata.input, "RGB images, uint8 (batch, height, width, 3), of any size")
     rows = "\n".join(f"| {_METRICS[key]} | {value:.4f} |" for key, value in measured.items())
     figures = (
-        f"On {run.metrics.get('test_rows')} test images, fractions of 1, before any change of precision:\n\n"
-        f"| figure | value |\n|---|---|\n{rows}"
+        f"On {amount(run.metrics.get('test_rows', 0), 'test image')}, fractions of 1, before any change of "
+        f"precision:\n\n| figure | value |\n|---|---|\n{rows}"
         if measured
         else "There were no test images."
     )
@@ -71,7 +72,7 @@ def model_card(metadata: ExportMetadata, run: "Run", size: int, comparison: "Com
 
 # {name}
 
-An image classifier of {len(metadata.class_names)} classes, fitted with ulfine-fast
+An image classifier of {amount(len(metadata.class_names), "class")}, fitted with ulfine-fast
 (method `{metadata.method}`) on frozen features: {made_of}.
 
 ## Use
@@ -90,7 +91,7 @@ preprocessing.
 {_precision_section(comparison)}
 ## Training
 
-{sum(run.labelled_counts)} labelled images:
+{amount(sum(run.labelled_counts), "labelled image")}:
 
 | class | labelled images |
 |---|---|

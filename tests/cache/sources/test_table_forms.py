@@ -109,7 +109,7 @@ def test_one_hot__as_roboflow_writes_it(root):
 def test_one_hot__of_floats_and_with_several_classes(root):
     source = open_source(write(root / "t.csv", "image,MEL,NV", "a.jpg,1.0,0.0", "b.jpg,1.0,1.0", "c.jpg,0.0,0.0"))
     assert listed(source) == {"a.jpg": ("MEL", ""), "b.jpg": (None, ""), "c.jpg": (None, "")}
-    assert source.account.warnings == ["1 images have several classes each: they are in skipped.csv"]
+    assert source.account.warnings == ["1 image has several classes: it is in skipped.csv"]
     with pytest.raises(OSError, match="has several classes: MEL, NV"):
         source.read(source.items[1])
     # Numbers of another kind are none.

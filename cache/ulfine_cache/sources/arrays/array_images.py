@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.account import Account, listed
+from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.arrays.npz_headers import Header, ImageArray, image_arrays, npz_headers
-from ulfine_cache.sources.source import SourceItem
+from ulfine_cache.sources.source import LeftOut, SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.words.class_labels import LabelColumn, single_class, warn_of_several
 from ulfine_cache.sources.words.set_names import set_in_name
+from ulfine_cache.wording.counts import listed
 
 _MOST_BYTES = 8 << 30
 """Compressed arrays are expanded into memory, together at most so much."""
@@ -75,7 +76,7 @@ class ArrayImages:
             OSError: It has several classes, or the file has vanished or changed since.
         """
         if item.path in self._problems:
-            raise OSError(self._problems[item.path])
+            raise LeftOut(self._problems[item.path])
         if self._path.stat().st_mtime_ns != self._mtime:
             raise OSError("its file has changed since it was listed")
         name, _, number = item.path.rpartition("/")
@@ -126,7 +127,7 @@ class ArrayImages:
         unread = sorted(set(self._headers) - known)
         if unread:
             account.note(f"not read: {listed(unread)}")
-        warn_of_several(account, len(self._problems))
+        warn_of_several(account, self._problems)
 
 
 def open_arrays(path: Path, options: SourceOptions) -> ArrayImages | None:

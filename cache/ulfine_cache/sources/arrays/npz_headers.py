@@ -10,6 +10,7 @@ import numpy as np
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.foreign_file import what_it_is
 
 _IMAGES = re.compile(r"(?<![a-z])(images|image|imgs|x|data)(?![a-z])")
 _LABELS = re.compile(r"(?<![a-z])(labels|label|y|targets|target)(?![a-z])")
@@ -34,19 +35,30 @@ def npz_headers(path: Path) -> dict[str, Header]:
     """Read the headers of all arrays in an `.npz` file.
 
     Raises:
-        UlfineError: It cannot be read, or holds Python objects.
+        UlfineError: It cannot be read, is another kind of file, or holds Python objects.
     """
     headers = {}
     try:
+        if what := what_it_is(path):
+            raise UlfineError(f"{path} cannot be read as an .npz file: it is {what}")
         with zipfile.ZipFile(path) as file:
             for info in file.infolist():
                 with file.open(info) as member:
+                    if not info.filename.endswith(".npy"):
+                        raise UlfineError(
+                            f"{path} holds {info.filename}, which is no array: it is a zip file of others"
+                        )
                     version = np.lib.format.read_magic(member)
                     lib = np.lib.format
                     read = lib.read_array_header_1_0 if version == (1, 0) else lib.read_array_header_2_0
                     shape, _, dtype = read(member)
                 headers[info.filename.removesuffix(".npy")] = Header(shape, dtype)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except zipfile.BadZipFile as error:
+        raise UlfineError(
+            f"{path} cannot be read as an .npz file: it is none, or damaged: fetch it again, or save it with "
+            "numpy.savez"
+        ) from error
+    except (OSError, ValueError, EOFError) as error:
         raise UlfineError(f"{path} cannot be read as an .npz file: {reason(error)}") from error
     return headers
 

@@ -15,6 +15,7 @@ from ulfine_cache.foreign_file import what_it_is
 from ulfine_cache.sources.features.label_array import index_labels
 from ulfine_cache.sources.words.set_names import known_set
 from ulfine_cache.store.unit_norm import unit_norm
+from ulfine_cache.wording.counts import amount
 
 TEXT_FEATURES = "text_features"
 """The array of text prototypes that is read unless another is named."""
@@ -81,7 +82,7 @@ def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> Feat
     text = _text(arrays, text_features, width, fail)
     names = _class_names(arrays, fail)
     if text is not None and names is not None and len(text) != len(names):
-        raise fail(f"{text_features} has {len(text)} rows for {len(names)} classes")
+        raise fail(f"{text_features} has {amount(len(text), 'row')} for {amount(len(names), 'class')}")
     n_classes = len(text) if text is not None else None
     labels, class_names, notes = index_labels(labels, n_rows, names, n_classes, fail)
     paths = _strings(arrays, "paths", n_rows, fail) if "paths" in arrays else [f"row {row}" for row in range(n_rows)]
@@ -160,13 +161,13 @@ def _checked_features(features: npt.NDArray[Any], name: str, fail: Any) -> npt.N
     finite = np.isfinite(features).all(axis=(1, 2))
     if not finite.all():
         raise fail(
-            f"{name} has NaN or infinity in {int((~finite).sum())} rows, first in row {int(np.argmin(finite))}: leave "
-            "such rows out, or compute them again"
+            f"{name} has NaN or infinity in {amount(int((~finite).sum()), 'row')}, first in row "
+            f"{int(np.argmin(finite))}: leave such rows out, or compute them again"
         )
     zero = ~np.all(np.any(features, axis=2), axis=1)
     if zero.any():
         raise fail(
-            f"{name} has only zeros in {int(zero.sum())} rows, first in row {int(np.argmax(zero))}: "
+            f"{name} has only zeros in {amount(int(zero.sum()), 'row')}, first in row {int(np.argmax(zero))}: "
             "a direction is needed, leave such rows out"
         )
     return features
@@ -192,7 +193,7 @@ def _views(arrays: Mapping[str, npt.NDArray[Any]], n_views: int, fail: Any) -> s
     except UsageError as error:
         raise fail(str(error)) from error
     if expected != n_views:
-        raise fail(f"views {recipe!r} makes {expected} views of an image, features hold {n_views}")
+        raise fail(f"views {recipe!r} makes {amount(expected, 'view')} of an image, features hold {n_views}")
     return recipe
 
 
@@ -231,7 +232,7 @@ def _strings(arrays: Mapping[str, npt.NDArray[Any]], name: str, length: int | No
     if values.dtype.kind not in "US" or values.ndim != 1:
         raise fail(f"{name} has type {values.dtype} and shape {values.shape}, expected a list of strings")
     if length is not None and len(values) != length:
-        raise fail(f"{name} has {len(values)} entries for {length} rows")
+        raise fail(f"{name} has {amount(len(values), 'entry')} for {amount(length, 'row')}")
     if values.dtype.kind == "S":
         return [bytes(value).decode("utf-8", "replace") for value in values]
     return values.tolist()

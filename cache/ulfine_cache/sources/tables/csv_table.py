@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.tables.table import Opener, Row
+from ulfine_cache.wording.counts import amount
 
 _SEPARATORS = ",;\t|"
 _SAMPLE = 4096
@@ -71,8 +72,8 @@ class CsvTable:
                         continue
                     if len(cells) > len(self.columns) and any(cells[len(self.columns) :]):
                         raise UlfineError(
-                            f"{self.name}, line {number}: {len(cells)} fields under {len(self.columns)} columns: put "
-                            f"text with {self._separator!r} in quotes"
+                            f"{self.name}, line {number}: {amount(len(cells), 'field')} under "
+                            f"{amount(len(self.columns), 'column')}: put text with {self._separator!r} in quotes"
                         )
                     cells += [""] * (len(self.columns) - len(cells))
                     yield Row(f"line {number}", [cells[place].strip() for place in at])
