@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import yaml
 
 from ulfine_cache.atomic import PARTIAL, make_directory, reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.store.digest_file import file_sha256
 from ulfine_cache.store.unit_norm import objection
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 CONFIG, MODEL, METRICS, PROVENANCE = "config.yaml", "model.safetensors", "metrics.json", "provenance.json"
 HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
+_DIGESTS = "sha256"
+"""Of `PROVENANCE`: file name to digest; runs of earlier versions have none."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,7 @@ def write_run(folder: Path, run: Run) -> None:
     """Write everything but history and predictions into a directory.
 
     ``model.safetensors`` describes itself: its metadata hold the method, the architecture and the classes.
+    ``provenance.json`` holds the SHA-256 of the other three files that `load_run` reads.
 
     Args:
         folder: An existing directory, usually from `new_run_directory`.
@@ -198,12 +203,19 @@ def write_run(folder: Path, run: Run) -> None:
     metadata = {"ulfine": json.dumps(description, sort_keys=True)}
     tensors = {name: tensor.contiguous().clone() for name, tensor in run.model.state_dict().items()}
     # save_file would leave a file that only its owner can read.
-    (folder / MODEL).write_bytes(save(tensors, metadata=metadata))
-    (folder / CONFIG).write_text(yaml.safe_dump(run.config, sort_keys=True, allow_unicode=True), encoding="utf-8")
-    for name, content in ((METRICS, run.metrics), (PROVENANCE, run.provenance)):
-        (folder / name).write_text(
-            json.dumps(content, indent=2, allow_nan=False, default=_as_plain) + "\n", encoding="utf-8"
-        )
+    files = {
+        MODEL: save(tensors, metadata=metadata),
+        CONFIG: yaml.safe_dump(run.config, sort_keys=True, allow_unicode=True).encode(),
+        METRICS: _as_json(run.metrics),
+    }
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    files[PROVENANCE] = _as_json({**run.provenance, _DIGESTS: digests})
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def _as_json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, allow_nan=False, default=_as_plain) + "\n").encode()
 
 
 def _as_plain(value: Any) -> Any:
@@ -212,7 +224,7 @@ def _as_plain(value: Any) -> Any:
 
 
 def load_run(path: Path) -> Run:
-    """Open a run directory. Nothing in it is executed or unpickled.
+    """Open a run directory. Nothing in it is executed or unpickled, and its files are compared with their digests.
 
     Args:
         path: A directory that `ulfine fit` or `ULFineClassifier.save` wrote.
@@ -241,11 +253,12 @@ def load_run(path: Path) -> Run:
         method = description["method"]
         if method not in METHODS:
             raise UlfineError(f"the run {path} is of method {method!r}, which this version lacks: upgrade ulfine-fast")
+        provenance = json.loads((path / PROVENANCE).read_text(encoding="utf-8"))
+        _check_digests(path, provenance.pop(_DIGESTS, {}))
         model = get_method(method).build(description["architecture"])
         model.load_state_dict(tensors)
         config = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
         metrics = json.loads((path / METRICS).read_text(encoding="utf-8"))
-        provenance = json.loads((path / PROVENANCE).read_text(encoding="utf-8"))
         if not all(isinstance(content, dict) for content in (config, metrics, provenance)):
             raise ValueError("a file is no mapping")
         return Run(
@@ -263,3 +276,11 @@ def load_run(path: Path) -> Run:
         words = " ".join(str(error).split())
         detail = words if len(words) <= 160 else words[:157] + "..."
         raise UlfineError(f"the run {path} is damaged ({type(error).__name__}: {detail}): fit it again") from error
+
+
+def _check_digests(path: Path, digests: Any) -> None:
+    if not isinstance(digests, dict) or not set(digests) <= {MODEL, CONFIG, METRICS}:
+        raise ValueError(f"{PROVENANCE} has no digests of files of a run under {_DIGESTS!r}")
+    for name, digest in digests.items():
+        if file_sha256(path / name) != digest:
+            raise ValueError(f"{name} has changed since it was written, by its SHA-256 in {PROVENANCE}")
