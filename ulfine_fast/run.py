@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from ulfine_cache.atomic import PARTIAL, make_directory, reason
+from ulfine_cache.atomic import new_directory
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.store.digest_file import file_sha256
 from ulfine_cache.store.unit_norm import objection
@@ -135,7 +133,8 @@ class Run:
 def new_run_directory(out: Path, *, overwrite: bool = False) -> Generator[Path]:
     """Write a run in a hidden directory next to where it will stand and move it there in one step.
 
-    So a run directory that exists is complete; when the body raises, nothing is left behind.
+    So a run directory that exists is complete; when the body raises, nothing is left behind. While one process writes a
+    run, no other one begins to write the same.
 
     Args:
         out: Where the run will stand.
@@ -145,8 +144,14 @@ def new_run_directory(out: Path, *, overwrite: bool = False) -> Generator[Path]:
         An empty directory to write into.
 
     Raises:
-        UlfineError: `out` holds something, or cannot be written.
+        UlfineError: `out` holds something, is being written by another process, or cannot be written.
     """
+    with new_directory(out.absolute(), hidden=True, replace=overwrite) as folder:
+        _check_target(out, overwrite)
+        yield folder
+
+
+def _check_target(out: Path, overwrite: bool) -> None:
     if out.is_file():
         raise UlfineError(f"{out} is a file: choose another --out")
     if out.is_dir() and any(out.iterdir()):
@@ -154,29 +159,6 @@ def new_run_directory(out: Path, *, overwrite: bool = False) -> Generator[Path]:
             raise UlfineError(f"{out} is not empty and holds no run: choose another --out")
         if not overwrite:
             raise UlfineError(f"{out} already holds a run: choose another --out, or replace it with --overwrite")
-    place = out.absolute()
-    partial = place.with_name(f".{place.name}.{os.getpid()}{PARTIAL}")
-    make_directory(partial)
-    try:
-        yield partial
-        _publish(partial, place)
-    except OSError as error:
-        raise UlfineError(f"cannot write {out}: {reason(error)}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _publish(partial: Path, place: Path) -> None:
-    for file in partial.iterdir():
-        with file.open("rb+") as handle:
-            os.fsync(handle.fileno())
-    if place.is_dir():
-        old = partial.with_suffix(".old")
-        place.rename(old)
-        partial.rename(place)
-        shutil.rmtree(old)
-    else:
-        partial.rename(place)
 
 
 def write_run(folder: Path, run: Run) -> None:
