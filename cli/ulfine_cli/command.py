@@ -13,7 +13,7 @@ import typer
 
 from ulfine_cache.command import parameters_of
 from ulfine_cli.docstring import Docstring, reworded
-from ulfine_cli.failures import describe
+from ulfine_cli.failures import INTERRUPTED, describe
 from ulfine_cli.hint import Hint
 from ulfine_cli.json_file import prepare_json, write_json
 from ulfine_cli.output import Output
@@ -54,6 +54,7 @@ class Command:
         show: Prints the figures.
         failures: What could not be done although the rest was: one line each, on standard error, exit code 1.
         renamed: Earlier names of options, which are still taken: name to name of the parameter.
+        interrupted: The line for Ctrl-C: what is left, and what the same command does then.
 
     Example:
         >>> Command("ulfine_cache.verify:verify", "ulfine verify cache --repair", ("cache",)).name
@@ -66,6 +67,7 @@ class Command:
     show: Callable[[Figures, Output], None] = Output.show_pairs
     failures: Callable[[Figures], list[str]] = lambda _: []
     renamed: Mapping[str, str] = field(default_factory=dict)
+    interrupted: str = INTERRUPTED
 
     @property
     def name(self) -> str:
@@ -152,7 +154,7 @@ class Command:
                 import traceback
 
                 traceback.print_exception(error)
-            line, exit_code = describe(error)
+            line, exit_code = describe(error, self.interrupted)
             sys.stderr.write(line + "\n")
             raise typer.Exit(exit_code) from error
         if failures := self.failures(figures):

@@ -6,6 +6,8 @@ import re
 from ulfine_cache.errors import UlfineError
 
 INTERRUPTED = "interrupted: run the same command again to go on"
+STARTS_OVER = "interrupted: the same command starts from the beginning"
+"""Of commands that keep nothing of what they have done so far."""
 
 _OS_REASONS = {
     errno.EACCES: "permission denied: choose a place that you may use, or change its permissions",
@@ -25,11 +27,12 @@ _OS_REASONS = {
 }
 
 
-def describe(error: BaseException) -> tuple[str, int]:
+def describe(error: BaseException, interrupted: str = INTERRUPTED) -> tuple[str, int]:
     """Put an exception into the words and the exit code of the command line.
 
     Args:
         error: What was raised while a command ran.
+        interrupted: The line for Ctrl-C.
 
     Returns:
         The line without its end of line, and the exit code: 1 could not be done, 2 wrong usage.
@@ -39,7 +42,7 @@ def describe(error: BaseException) -> tuple[str, int]:
         'error: /srv/run: permission denied: choose a place that you may use, or change its permissions'
     """
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, 1
+        return interrupted, 1
     if isinstance(error, UlfineError):
         return _line(str(error)), error.exit_code
     if isinstance(error, OSError):

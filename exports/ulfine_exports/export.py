@@ -250,10 +250,13 @@ def _judged(rows: RunRows, input: InputKind, precision: str, progress: Progress)
 
 
 def _finish(model: ModelProto, metadata: ExportMetadata) -> bytes:
-    """Add the metadata, check the whole and give its bytes."""
+    """Add the metadata and the digest, check the whole and give its bytes."""
     import onnx
 
+    from ulfine_exports.inference.content_digest import add_digest
+
     onnx.helper.set_model_props(model, metadata.to_props())
+    add_digest(model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

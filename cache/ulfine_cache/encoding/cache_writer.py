@@ -20,6 +20,7 @@ from ulfine_cache.encoding.decoding import PixelRecipe
 from ulfine_cache.encoding.former_rows import FormerRows, put_aside
 from ulfine_cache.encoding.pipeline import STRICT, EncodedBlock, encode_blocks
 from ulfine_cache.encoding.request import Request
+from ulfine_cache.encoding.same_contents import identities, same_contents
 from ulfine_cache.encoding.what_changed import what_changed
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
@@ -31,8 +32,9 @@ from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
 from ulfine_cache.sources.words.class_labels import SEVERAL
 from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.store.digest_file import check_once
-from ulfine_cache.store.layout import CACHE_FILE, FORMER, SHARDS, SKIPPED_FILE
+from ulfine_cache.store.layout import CACHE_FILE, FORMER, SCRATCH, SHARDS, SKIPPED_FILE
 from ulfine_cache.store.same_request import WORDS, refuse_other_request, same_words
+from ulfine_cache.store.seen_files import write_seen
 from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
 from ulfine_cache.store.skipped import write_skipped
 from ulfine_cache.store.unit_norm import unit_norm
@@ -98,6 +100,7 @@ class CacheWriter:
         make_directory(out / SHARDS)
         for directory in (out, out / SHARDS):
             remove_partial_files(directory)
+        shutil.rmtree(out / SCRATCH, ignore_errors=True)
         todo, outdated = self._missing()
         if self.strict:
             self._refuse_skipped(todo)
@@ -146,9 +149,9 @@ class CacheWriter:
             try:
                 header = read_header(path, checked=False)
                 current = header.listing == listing and same_words(header.request, self.record)
-                current = current and not readable_again(
-                    self.source, self.blocks[number], read_skipped(path, checked=False)
-                )
+                skipped = read_skipped(path, checked=False)
+                current = current and not readable_again(self.source, self.blocks[number], skipped)
+                current = current and same_contents(self.source, self.blocks[number], path, self.workers)
             except UlfineError:
                 damaged += 1
                 todo.append(number)
@@ -241,13 +244,15 @@ class CacheWriter:
 
     def _encode(self, todo: Sequence[int]) -> Encoded:
         started, notes = time.perf_counter(), Counter[str]()
+        # Before they are read: what replaces a file later is noticed next time.
+        seen = {number: identities(self.source, self.blocks[number]) for number in todo}
         blocks = [self.blocks[number] for number in todo]
         encoded = encode_blocks(
             self.source,
             blocks,
             self.encoder,
             self.recipe,
-            former=FormerRows(self.out),
+            former=FormerRows(self.out, self.source),
             batch_size=self.record["batch_size"],
             workers=self.workers,
             pre_projection=self.pre_projection,
@@ -260,6 +265,8 @@ class CacheWriter:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             for number, block in zip(todo, encoded, strict=True):
                 refuse_vanished_source(self.source, self.blocks[number], block.skipped)
+                names = [*(image.item.path for image in block.images), *(path for path, _ in block.skipped)]
+                write_seen(self.paths[number], [seen[number][name] for name in names])
                 write_shard(self.paths[number], self._shard(self.listings[number], block))
                 images += block.n_encoded
                 kept += len(block.images) - block.n_encoded

@@ -110,7 +110,7 @@ def index_cache(cache: Path, shards: Sequence[Path], index: str, *, progress: Pr
             del built
             kind = exact_kind(builder.n_rows, builder.width)
             built, quality = builder.build_tuned(kind, sample, 1.0)
-    with replacing(path) as partial:
+    with replacing(path, goes_on=True) as partial:
         faiss.write_index(built, str(partial))
     progress.note(f"index: {kind} over {amount(builder.n_rows, 'row')}{_in_words(quality)}")
     return IndexReport(kind, index, quality)

@@ -5,6 +5,7 @@ set are called is the same in all of them: see `words/`.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -87,6 +88,14 @@ class ImageSource(Protocol):
         """
         ...
 
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the file on the disk that holds an image, which may be an archive of many.
+
+        Args:
+            item: One of `items`.
+        """
+        ...
+
 
 def blocks_of(items: Sequence[SourceItem], shard_size: int) -> list[Sequence[SourceItem]]:
     """Cut a listing into the blocks of which each becomes a shard: runs of `shard_size` images, the last one shorter.
@@ -109,9 +118,23 @@ def listing_digest(items: Sequence[SourceItem]) -> str:
 def stamp(item: SourceItem) -> str:
     """Return 32 hexadecimal digits that stay the same while an image's file keeps its name, size and time of change.
 
-    Like `listing_digest` it is trusted to mean the same bytes, but it says nothing about label and set.
+    Unlike `listing_digest` it says nothing about label and set. Another file can have the same: see `identity`.
     """
     return hashlib.sha256(_line(item.path, item.size, item.mtime_ns)).hexdigest()[:32]
+
+
+def identity(source: ImageSource, item: SourceItem) -> int:
+    """Return a number below 2^64 that changes when the file that holds an image is replaced or written to.
+
+    It is made of what no program can set at will: the file's number on its disk and when it or its name changed last. A
+    copy of the same bytes has another; 0 means that there is no such file.
+    """
+    try:
+        status = os.stat(source.holder(item))  # noqa: PTH116 (there may be a million)
+    except (OSError, ValueError):
+        return 0
+    digest = hashlib.blake2b(_line(status.st_ctime_ns, status.st_ino), digest_size=8)
+    return int.from_bytes(digest.digest(), "little")
 
 
 def _line(*values: object) -> bytes:

@@ -20,7 +20,7 @@ def write_skipped(cache: Path, skipped: Iterable[tuple[str, str]]) -> int:
     """
     count = 0
     with (
-        replacing(cache / SKIPPED_FILE) as partial,
+        replacing(cache / SKIPPED_FILE, goes_on=True) as partial,
         partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         writer = csv.writer(file)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.errors import UlfineError
+from ulfine_exports.inference.content_digest import check_digest
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
@@ -20,8 +21,8 @@ def read_model(path: Path) -> "ModelProto":
     """Read an ONNX file without letting it reach beyond itself.
 
     Raises:
-        UlfineError: The file is missing, too large, no ONNX model, refers to external data, or uses operators of a
-            domain that is not ONNX's own (custom operators are code from elsewhere).
+        UlfineError: The file is missing, too large, no ONNX model, refers to external data, uses operators of a domain
+            that is not ONNX's own (custom operators are code from elsewhere), or differs from the digest it carries.
     """
     try:
         size = path.stat().st_size
@@ -35,6 +36,7 @@ def read_model(path: Path) -> "ModelProto":
         model.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError lives in different places in different versions
         raise UlfineError(f"{path} is no ONNX model: give a file written by `ulfine export`") from error
+    del data  # the digest needs as much again
     if not model.graph.node:
         raise UlfineError(f"{path} is no ONNX model: give a file written by `ulfine export`")
     domains = {item.domain for item in model.opset_import} | {function.domain for function in model.functions}
@@ -48,6 +50,7 @@ def read_model(path: Path) -> "ModelProto":
     foreign = sorted(domains - set(_STANDARD_DOMAINS))
     if foreign:
         raise UlfineError(f"{path} uses operators of the domain {foreign[0]!r}: only standard ONNX operators are run")
+    check_digest(model, str(path))
     return model
 
 

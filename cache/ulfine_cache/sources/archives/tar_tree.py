@@ -70,6 +70,10 @@ class TarTree:
         file = self._files[place]
         return read_part(self._tars[place], self._offsets[place], file.size, file.mtime_ns)
 
+    def holder(self, path: str) -> str:
+        """Return the path of the file on the disk that holds a file of the tree."""
+        return self._tars[self._folders.place[path]] if path in self._folders.place else ""
+
     def _list(self, tar: str, name: str, named: list[str]) -> None:
         try:
             size, mtime = stamp(tar, Path(tar).stat())

@@ -96,9 +96,18 @@ class WebDataset:
         problem = self._problems.get(item.path)
         if problem:
             raise OSError(problem)
-        at = self._by_path[bisect_left(self._by_path, item.path, key=lambda at: self.items[at].path)]
-        tar = self._tars[bisect_right(self._starts, at) - 1]
-        return read_part(tar, self._offsets[at], item.size, item.mtime_ns)
+        at = self._place(item)
+        return read_part(self._tar_of(at), self._offsets[at], item.size, item.mtime_ns)
+
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the tar file that holds an image."""
+        return self._tar_of(self._place(item))
+
+    def _place(self, item: SourceItem) -> int:
+        return self._by_path[bisect_left(self._by_path, item.path, key=lambda at: self.items[at].path)]
+
+    def _tar_of(self, at: int) -> str:
+        return self._tars[bisect_right(self._starts, at) - 1]
 
     def _list(self, tar: str, name: str, listing: "_Listing") -> None:
         """Append the samples of a tar file, and the file itself if it is damaged."""

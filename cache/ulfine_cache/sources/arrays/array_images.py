@@ -85,6 +85,10 @@ class ArrayImages:
                 self._loaded[name] = self._load(name)
         return _encoded(self._loaded[name][int(number)])
 
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the file that holds an image."""
+        return self.location
+
     def _list(self, each: ImageArray, column: LabelColumn, names: Sequence[str] | None) -> list[tuple[str, str, int]]:
         header, set_name = self._headers[each.images], set_in_name(each.images)
         labels = None if each.labels is None else self._load(each.labels)

@@ -105,6 +105,10 @@ class ColumnImages:
         check_size(len(data))
         return bytes(data)
 
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the file that holds an image."""
+        return self._files[self._file_of(self._place[item.path])]
+
     def _file_of(self, place: int) -> int:
         return bisect_right(self._starts, place) - 1
 

@@ -82,6 +82,10 @@ class ImageFolder:
             raise LeftOut(problem) if problem == _STRAY else OSError(problem)
         return self._tree.read(item.path)
 
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the file that holds an image."""
+        return self._tree.holder(item.path)
+
     def _problem(self, path: str, why: str) -> SourceItem:
         self._problems[path] = why
         return SourceItem(path, UNLABELLED, "", UNKNOWN, UNKNOWN)

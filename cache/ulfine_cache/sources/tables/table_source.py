@@ -127,6 +127,10 @@ class TableSource:
             raise LeftOut(problem)
         return self._tree.read(item.path)
 
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the file that holds an image."""
+        return self._tree.holder(item.path)
+
     def _read(self, part: TablePart, columns: Columns, seen: set[str]) -> None:
         default = _SET_NAMES.index(part.set_name)
         for where, path, label, set_name in columns.cells(part.table):

@@ -84,6 +84,10 @@ class ZipTree:
         with self.open(path) as file:
             return file.read()
 
+    def holder(self, path: str) -> str:
+        """Return the path of the file on the disk that holds a file of the tree."""
+        return self.location
+
     def _info(self, path: str) -> zipfile.ZipInfo:
         place = self._folders.place.get(path)
         if place is None:
