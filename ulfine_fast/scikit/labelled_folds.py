@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator
-from sklearn.utils.validation import column_or_1d
 
-from ulfine_fast.scikit.partial_labels import is_unlabelled, with_missing_marked
+from ulfine_fast.scikit.partial_labels import read_labels
 
 
 class LabelledKFold(BaseCrossValidator):
@@ -58,9 +57,9 @@ class LabelledKFold(BaseCrossValidator):
 
         if self.n_splits < 2:
             raise ValueError(f"n_splits is {self.n_splits}: at least 2 folds are needed.")
-        labels = column_or_1d(with_missing_marked(y))
-        known = np.flatnonzero(~is_unlabelled(labels))
-        _, classes, counts = np.unique(labels[known].astype(str), return_inverse=True, return_counts=True)
+        found = read_labels(y)
+        known = np.flatnonzero(found.known)
+        _, classes, counts = np.unique(found.labels, return_inverse=True, return_counts=True)
         usable = counts[classes] > 1
         if usable.sum() < self.n_splits:
             raise ValueError(
@@ -69,7 +68,7 @@ class LabelledKFold(BaseCrossValidator):
             )
         generator = torch.Generator().manual_seed(self.random_state)
         folds = stratified_folds(torch.as_tensor(classes[usable]), self.n_splits, generator).numpy()
-        rows = np.arange(len(labels))
+        rows = np.arange(len(found.known))
         for fold in range(self.n_splits):
             test = np.sort(known[usable][folds == fold])
             yield np.setdiff1d(rows, test), test
