@@ -1,4 +1,4 @@
-"""The same methods for scikit-learn: `fit(X, y)` with -1 for unlabelled, or unlabelled rows beside y. `docs/python.md` shows them at work."""
+"""The same methods for scikit-learn, unlabelled rows as -1 in y or beside y. `docs/python.md` shows them at work."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ from ulfine_fast.training import choose_device, train
 class ULFineClassifier(PriorShiftMixin, RunMixin, SettingsMixin, ClassifierMixin, BaseEstimator):
     """Long-tailed semi-supervised classifier on frozen features.
 
-    Unlabelled rows are given in y, as -1, or beside it. In y they work as in `sklearn.semi_supervised`; where labels are
-    strings -1 may be the string ``"-1"`` that numpy makes of it, and it follows that -1 cannot be a class. A missing label
-    (None, NaN, NA) is unlabelled too, see `ulfine_fast.scikit.partial_labels`. Meta-estimators that make classes of all
-    that y holds (voting, stacking, bagging, calibration, one against the rest, `cross_val_predict`) need them beside y,
-    as `unlabelled` or as `fit(X, y, X_unlabelled=U)`; as far as can be known, `fit` refuses what they made of a -1.
+    Unlabelled rows are given in y, as -1, or beside it. In y they work as in `sklearn.semi_supervised`; where labels
+    are strings -1 may be the string ``"-1"`` that numpy makes of it, and it follows that -1 cannot be a class. A
+    missing label (None, NaN, NA) is unlabelled too, see `ulfine_fast.scikit.partial_labels`. Meta-estimators that make
+    classes of all that y holds (voting, stacking, bagging, calibration, one against the rest, `cross_val_predict`) need
+    them beside y, as `unlabelled` or as `fit(X, y, X_unlabelled=U)`; as far as can be known, `fit` refuses what they
+    made of a -1.
 
     Copies through pickle, joblib and skops hold arrays and plain values, no torch object.
 
@@ -116,14 +117,17 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, SettingsMixin, ClassifierMixin
         method = get_method(str(self.method))
         settings = resolve_settings(method, values=self.settings)
         device, seed = choose_device(str(self.device)), self._seed()
-        checked: Any = validate_data(self, X, dtype=np.float32)  # pyright: ignore[reportArgumentType]
+        checked: Any = validate_data(self, X, dtype=np.float32)
         found = read_labels(y)
         check_consistent_length(checked, found.known)
         if reason := objection(checked, "the rows of X"):
             raise ValueError(reason)
+        columns = getattr(self, "feature_names_in_", None)
         more = [("unlabelled", self.unlabelled), ("X_unlabelled", X_unlabelled)]
         unlabelled = [checked[~found.known]]
-        unlabelled += [checked_unlabelled(rows, name, self) for name, rows in more if rows is not None]
+        unlabelled += [
+            checked_unlabelled(rows, name, checked.shape[1], columns) for name, rows in more if rows is not None
+        ]
         classes = all_classes(found.labels, self.text_only_classes, text_features)
         data = make_training_data(
             features=checked[found.known],

@@ -46,8 +46,9 @@ def resolve_settings(
         >>> resolve_settings(get_method("zero-shot"), assignments=["scale=50"])
         ZeroShotSettings(scale=50.0)
     """
-    if values is not None and not isinstance(values, Mapping):
-        raise UsageError(f"settings {values!r} of method {method.name} are no dictionary: write them as {{name: value}}")
+    given: Any = values
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError(f"settings {given!r} of method {method.name} are no dictionary: write them as {{name: value}}")
     merged: dict[str, Any] = {}
     if file is not None:
         merged.update(_read_file(file, method.name))

@@ -49,13 +49,17 @@ def _text_only(text_only: Any, classes: NDArray[Any], n_texts: int) -> NDArray[A
         if classes.dtype.kind not in "iu":
             raise ValueError("text_only_classes=True is for whole numbers as labels: here, give a list of the classes.")
         return np.arange(n_texts, dtype=classes.dtype)
+    if isinstance(text_only, str) or np.ndim(text_only) != 1:
+        raise ValueError(f"text_only_classes is {text_only!r}: give a list of classes, or True.")
     found = read_labels(text_only)
     if not found.known.all():
         raise ValueError("text_only_classes holds a missing class, or -1, which means unlabelled: leave it out.")
-    kinds = {"i": "u"}
-    if kinds.get(found.labels.dtype.kind, found.labels.dtype.kind) != kinds.get(classes.dtype.kind, classes.dtype.kind):
+    if not len(found.labels):
+        return classes
+    if found.labels.dtype.kind.replace("u", "i") != classes.dtype.kind.replace("u", "i"):
         raise ValueError(
-            f"text_only_classes holds labels such as {found.labels[0]!r}, y such as {classes[0]!r}: give both in one type."
+            f"text_only_classes holds classes such as {found.labels[0].item()!r}, y such as {classes[0].item()!r}: "
+            "give both in one type."
         )
     return found.labels
 

@@ -60,7 +60,8 @@ class SettingsMixin(BaseEstimator):
         return self
 
     def _default_settings(self) -> dict[str, Any]:
-        if not isinstance(self.method, str) or self.method not in METHODS:
-            return {}  # `fit` says so
-        fields = get_method(self.method).settings.model_fields
+        method: Any = self.method
+        if not isinstance(method, str) or method not in METHODS:
+            return {}  # `fit` says what is wrong with it
+        fields = get_method(method).settings.model_fields
         return {name: field.get_default(call_default_factory=True) for name, field in fields.items()}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator
+from sklearn.utils.validation import check_consistent_length
 
 from ulfine_fast.scikit.partial_labels import read_labels
 
@@ -44,12 +45,13 @@ class LabelledKFold(BaseCrossValidator):
         """Yield the row numbers of each training and test set.
 
         Args:
-            X: (N, D); only its length counts.
+            X: (N, D), of which only the length counts, or None.
             y: (N,) labels, -1 where unlabelled, as `ULFineClassifier.fit` takes them.
             groups: Not used.
 
         Raises:
-            ValueError: `n_splits` is below 2, or so few rows can be left out that a fold would be empty.
+            ValueError: `n_splits` is below 2, X and y differ in length, or so few rows can be left out that a fold
+                would be empty.
         """
         import torch
 
@@ -58,6 +60,7 @@ class LabelledKFold(BaseCrossValidator):
         if self.n_splits < 2:
             raise ValueError(f"n_splits is {self.n_splits}: at least 2 folds are needed.")
         found = read_labels(y)
+        check_consistent_length(X, found.known)
         known = np.flatnonzero(found.known)
         _, classes, counts = np.unique(found.labels, return_inverse=True, return_counts=True)
         usable = counts[classes] > 1

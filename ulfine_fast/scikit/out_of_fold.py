@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import _safe_indexing as rows_of  # pyright: ignore[reportPrivateUsage] - documented for developers
+from sklearn.utils import _safe_indexing as rows_of  # the documented tool for developers
 
 from ulfine_fast.scikit.labelled_folds import LabelledKFold
 from ulfine_fast.scikit.partial_labels import read_labels
@@ -62,7 +62,8 @@ def out_of_fold_probabilities(
     parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
     fitted: Any = None
     for train, test in LabelledKFold(n_splits, random_state=random_state).split(X, y):
-        fitted = clone(estimator).fit(rows_of(X, train), rows_of(y, train), **fit_params)
+        fitted = clone(estimator)
+        fitted.fit(rows_of(X, train), rows_of(y, train), **fit_params)
         parts.append((test, fitted.predict_proba(rows_of(X, test))))
     rows, probabilities = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     order = np.argsort(rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,27 +76,22 @@ def _as_array(y: Any) -> NDArray[Any]:
             raise ValueError(f"y is a data frame of {len(y.columns)} columns: choose the one that holds the labels.")
         y = y[y.columns[0]]
     if isinstance(y, np.ma.MaskedArray):
-        return np.where(np.ma.getmaskarray(y), None, np.ma.getdata(y))
+        labels = np.ma.getdata(y).astype(object)
+        labels[np.ma.getmaskarray(y)] = None
+        return labels
     if isinstance(y, list | tuple):
         # numpy would make strings of numbers that stand among names.
-        return _objects(y)
+        return np.array(y, dtype=object)
     if hasattr(y, "null_count"):  # polars, whose numbers with nulls would become floats
-        return _objects(y.to_list()) if y.null_count() else np.asarray(y)
+        return np.array(y.to_list(), dtype=object) if y.null_count() else np.asarray(y)
     if hasattr(y, "isna") and not isinstance(y.dtype, np.dtype):  # pandas' own types
-        return _objects(list(y))
+        return np.array(list(y), dtype=object)
     array = np.asarray(y)
     if array.dtype.kind == "T":  # numpy's strings of any length
         return array.astype(object)
     if array.dtype.kind not in "OUbiuf":
         raise _no_class(array.dtype.name)
     return array
-
-
-def _objects(labels: Sequence[Any]) -> NDArray[Any]:
-    try:
-        return np.array(labels, dtype=object)
-    except ValueError as error:
-        raise ValueError("y should be a 1d array of labels, got sequences of several lengths.") from error
 
 
 def _of_objects(column: NDArray[Any]) -> PartialLabels:
@@ -160,8 +154,8 @@ def _no_class(kind: str) -> ValueError:
 def _refuse_nan(nan: NDArray[np.bool_]) -> None:
     if nan.any():
         raise ValueError(
-            f"Input y contains NaN among floats, first in row {int(np.argmax(nan))}, which may as well be a computation "
-            "that failed: write -1 where a row is unlabelled (in pandas `y.fillna(-1)`, or the type Int64)."
+            f"Input y contains NaN among floats, first in row {int(np.argmax(nan))}, which may as well be a failed "
+            "computation: write -1 where a row is unlabelled (in pandas `y.fillna(-1)`, or the type Int64)."
         )
 
 

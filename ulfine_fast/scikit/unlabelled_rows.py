@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import _safe_indexing as rows_of  # pyright: ignore[reportPrivateUsage] - documented for developers
+from sklearn.utils import _safe_indexing as rows_of  # the documented tool for developers
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from ulfine_cache.store.unit_norm import objection
 from ulfine_fast.scikit.partial_labels import UNLABELLED, read_labels
-
-if TYPE_CHECKING:
-    from ulfine_fast.estimator import ULFineClassifier
 
 
 def set_aside_unlabelled(X: Any, y: Any) -> tuple[Any, NDArray[Any], Any]:
@@ -43,27 +40,29 @@ def set_aside_unlabelled(X: Any, y: Any) -> tuple[Any, NDArray[Any], Any]:
     return rows_of(X, labelled), found.labels, rows_of(X, others)
 
 
-def checked_unlabelled(rows: ArrayLike, name: str, estimator: ULFineClassifier) -> NDArray[np.float32]:
+def checked_unlabelled(
+    rows: ArrayLike, name: str, width: int, columns: NDArray[np.object_] | None
+) -> NDArray[np.float32]:
     """Rows without labels, like those of X.
 
     Args:
         rows: float (M, D), an array or a data frame with the columns of X; possibly 0 rows.
         name: What the error calls them.
-        estimator: Knows the width and the columns of X.
+        width: D.
+        columns: (D,) names of the columns of X, or None.
 
     Raises:
         ValueError: They are no such rows.
     """
     checked: NDArray[np.float32] = check_array(
-        rows, dtype=np.float32, input_name=name, estimator=estimator, ensure_min_samples=0
+        rows, dtype="float32", input_name=name, estimator="ULFineClassifier", ensure_min_samples=0
     )
-    if checked.shape[1] != estimator.n_features_in_:
+    if checked.shape[1] != width:
         raise ValueError(
-            f"{name} has {checked.shape[1]} features, X has {estimator.n_features_in_}: give both as they are after "
-            "the same steps."
+            f"{name} has {checked.shape[1]} features, X has {width}: give both as they are after the same steps."
         )
-    columns, expected = getattr(rows, "columns", None), getattr(estimator, "feature_names_in_", None)
-    if columns is not None and expected is not None and list(columns) != list(expected):
+    own = getattr(rows, "columns", None)
+    if own is not None and columns is not None and list(own) != list(columns):
         raise ValueError(f"{name} has other columns than X, or in another order: give those of X.")
     if reason := objection(checked, f"the rows of {name}"):
         raise ValueError(reason)

@@ -117,7 +117,9 @@ def test_cross_validation__of_classes_alone(synthetic):
 def test_permutation_importance__finds_the_columns_that_matter(synthetic):
     # Of two parts with little noise the first has all that tells the classes apart.
     noise = 0.1 * np.random.default_rng(1).normal(size=(2, 600, 2))
-    X, X_test = (np.hstack([rows, noise[place, : len(rows)]]) for place, rows in enumerate((synthetic.X, synthetic.X_test)))
+    X, X_test = (
+        np.hstack([rows, noise[place, : len(rows)]]) for place, rows in enumerate((synthetic.X, synthetic.X_test))
+    )
     X, y, unlabelled = set_aside_unlabelled(X, synthetic.y)
     fitted = ULFineClassifier(unlabelled=unlabelled).fit(X, y)
     assert fitted.score(X_test, synthetic.truth) >= synthetic.accuracy - POINT
@@ -177,7 +179,9 @@ def test_fit__refuses_a_class_that_was_made_of_minus_one(synthetic, meta, number
     names, codes = np.unique(synthetic.y, return_inverse=True)
     assert names[0] == "-1"
     y = codes - 1 if numbers else synthetic.y
-    with pytest.raises(ValueError, match=r"takes the unlabelled rows of y for a class of their own.*set_aside_unlabelled"):
+    with pytest.raises(
+        ValueError, match=r"takes the unlabelled rows of y for a class of their own.*set_aside_unlabelled"
+    ):
         meta(ULFineClassifier("zero-shot")).fit(synthetic.X, y)
 
 
