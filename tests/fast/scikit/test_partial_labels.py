@@ -155,7 +155,7 @@ class Colour(enum.Enum):
         ([True, 2, 0], "y mixes truth values and whole numbers"),
         (["a", 1.5], "y mixes floats and names"),
         (DAYS, "labels of type datetime, but classes are names, .* into strings"),
-        (pd.Series(DAYS), r"labels of type datetime64\[us\]"),
+        (pd.Series(DAYS), r"labels of type datetime64\[\w+\]"),
         (pd.Series(DAYS).dt.tz_localize("UTC"), "labels of type Timestamp"),
         (pl.Series(DAYS), "labels of type datetime"),
         (np.array(["2020-01-01", "NaT"], dtype="datetime64[D]"), r"labels of type datetime64\[D\]"),
@@ -207,6 +207,7 @@ def test_read_labels__nothing_labelled(y):
     assert not found.known.any() and not len(found.labels)
 
 
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="numpy 1 has no strings of any length")
 def test_read_labels__strings_of_any_length():
-    y = np.array(["cat", "-1", "dog"], dtype=getattr(np.dtypes, "StringDType", object)())
+    y = np.array(["cat", "-1", "dog"], dtype=np.dtypes.StringDType())
     assert read_labels(y).labels.tolist() == ["cat", "dog"]
