@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 from pydantic import ValidationError
 
@@ -45,6 +46,9 @@ def resolve_settings(
         >>> resolve_settings(get_method("zero-shot"), assignments=["scale=50"])
         ZeroShotSettings(scale=50.0)
     """
+    given: Any = values
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError(f"settings {given!r} of method {method.name} are no dictionary: write them as {{name: value}}")
     merged: dict[str, Any] = {}
     if file is not None:
         merged.update(_read_file(file, method.name))
@@ -61,7 +65,7 @@ def resolve_settings(
             raise UsageError(f"unknown setting {key!r} of method {method.name}: {choice}")
     try:
         # Through JSON, whose strict reading takes whole numbers for floats and lists for tuples, and nothing else.
-        return method.settings.model_validate_json(json.dumps(merged))
+        return method.settings.model_validate_json(json.dumps(merged, default=_plain))
     except TypeError as error:
         raise UsageError(f"settings of method {method.name} must be plain numbers, words or lists: {error}") from error
     except ValidationError as error:
@@ -94,6 +98,13 @@ def _parse_value(text: str, assignment: str) -> Any:
         return _read_number(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise UsageError(f"cannot read the value of setting {assignment!r}: quote it or write plain YAML") from error
+
+
+def _plain(value: Any) -> Any:
+    """A number or an array of numpy, of which grids of settings are made, as Python's own."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
 
 
 def _read_number(value: Any) -> Any:
