@@ -253,7 +253,9 @@ def _finish(model: ModelProto, metadata: ExportMetadata) -> bytes:
     """Add the metadata, check the whole and give its bytes."""
     import onnx
 
-    onnx.helper.set_model_props(model, metadata.to_props())
+    from ulfine_exports.graphs.tidy import tidy
+
+    onnx.helper.set_model_props(tidy(model), metadata.to_props())
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
