@@ -220,6 +220,7 @@ def load_run(path: Path) -> Run:
     """
     from safetensors import SafetensorError, safe_open
 
+    from ulfine_cache.names.text_path import text_path
     from ulfine_fast.registry import METHODS, get_method
 
     path = Path(path)
@@ -227,7 +228,7 @@ def load_run(path: Path) -> Run:
         what = "holds no run" if path.is_dir() else "does not exist"
         raise UlfineError(f"{path} {what}: make one with `ulfine fit CACHE --out {path}`")
     try:
-        with safe_open(path / MODEL, framework="pt") as file:
+        with text_path(path / MODEL) as weights, safe_open(weights, framework="pt") as file:
             description = json.loads((file.metadata() or {})["ulfine"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if description["schema_version"] > SCHEMA_VERSION:

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from ulfine_cache.command import parameters_of
+from ulfine_cache.names.written import shown
 from ulfine_cli.docstring import Docstring, reworded
-from ulfine_cli.failures import INTERRUPTED, describe
+from ulfine_cli.failures import INTERRUPTED, describe, failed_line
 from ulfine_cli.hint import Hint
 from ulfine_cli.json_file import prepare_json, write_json
 from ulfine_cli.output import Output
@@ -153,12 +154,14 @@ class Command:
             if debug:
                 import traceback
 
-                traceback.print_exception(error)
+                lines = "".join(traceback.format_exception(error)).splitlines()
+                # Indented, because a message with a line break could look like a line of ours.
+                sys.stderr.writelines(f"  {shown(line)}\n" for line in lines)
             line, exit_code = describe(error, self.interrupted)
             sys.stderr.write(line + "\n")
             raise typer.Exit(exit_code) from error
         if failures := self.failures(figures):
-            sys.stderr.writelines(f"error: {failure}\n" for failure in failures)
+            sys.stderr.writelines(f"{failed_line(failure)}\n" for failure in failures)
             raise typer.Exit(1)
 
 

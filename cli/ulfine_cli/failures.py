@@ -1,9 +1,11 @@
 """What went wrong, in one line that names the thing and the remedy."""
 
 import errno
+import os
 import re
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.written import shown
 
 INTERRUPTED = "interrupted: run the same command again to go on"
 STARTS_OVER = "interrupted: the same command starts from the beginning"
@@ -52,6 +54,11 @@ def describe(error: BaseException, interrupted: str = INTERRUPTED) -> tuple[str,
     return _line(f"internal error ({type(error).__name__}: {error}): run again with --debug to see where"), 1
 
 
+def failed_line(failure: str) -> str:
+    """The line for one thing that could not be done although the rest was."""
+    return _line(failure)
+
+
 def usage_line(message: str, command_path: str) -> str:
     """The line for a command that was called wrongly.
 
@@ -63,7 +70,7 @@ def usage_line(message: str, command_path: str) -> str:
 
 
 def _line(message: str) -> str:
-    return "error: " + " ".join(message.split())
+    return "error: " + shown(" ".join(message.split()))
 
 
 def _os_error(error: OSError) -> str:
@@ -75,9 +82,7 @@ def _os_error(error: OSError) -> str:
 
 
 def _as_text(path: object) -> str:
-    # File names need not be valid Unicode; what is printed has to be.
-    text = path.decode(errors="replace") if isinstance(path, bytes) else str(path)
-    return text.encode(errors="replace").decode()
+    return os.fsdecode(path) if isinstance(path, bytes) else str(path)
 
 
 def _path_inside(message: str) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.written import readable
 from ulfine_cache.wording.counts import amount
 
 FORMAT = 1
@@ -168,6 +169,8 @@ def _read(key: str, text: str) -> Any:
         values = json.loads(text)
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise ValueError(f"{key} is not a list of names")
+        if any(readable(value) != value for value in values):
+            raise ValueError(f"{key} holds a lone surrogate, which is no character")
         return tuple(values)
     if key in _NUMBERS:
         values = json.loads(text)

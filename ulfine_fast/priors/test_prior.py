@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from ulfine_cache.atomic import reason
 from ulfine_cache.command import Written
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.names.csv_cells import from_cell
 from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def _read_weights(path: Path, class_names: Sequence[str]) -> dict[str, float]:
                 where = f"{path}, line {lines.line_num}"
                 if len(cells) != len(HEADER):
                     raise UlfineError(f"{where}: {amount(len(cells), 'value')}, expected a class and a weight")
-                name = cells[0] if cells[0] in known else cells[0].strip()
+                spelled = (cells[0], cells[0].strip(), from_cell(cells[0]), from_cell(cells[0].strip()))
+                name = next((text for text in spelled if text in known), spelled[1])
                 if name not in known:
                     raise UlfineError(f"{where}: {name[:60]!r} is no class of the model: take the names it knows")
                 if name in weights:

@@ -182,7 +182,7 @@ def _with_fields(model: TimmImageModel, asked: PictureOptions | None) -> TimmIma
 def _trunk(name: str, *, pretrained: bool) -> nn.Module:
     import timm
 
-    with quiet(), without_waiting():
+    with quiet(), without_waiting(needed=pretrained):
         return timm.create_model(name, pretrained=pretrained, num_classes=0)
 
 

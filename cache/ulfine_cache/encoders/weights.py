@@ -99,7 +99,7 @@ def load_tokenizer(model: str) -> Any:
 
         model = tiny.register()
     try:
-        with quiet(), without_waiting():
+        with quiet(), without_waiting(needed=_needs_hub(model)):
             return open_clip.get_tokenizer(model)
     except Exception as error:
         raise UlfineError(
@@ -259,7 +259,7 @@ def _create(
     import open_clip
 
     try:
-        with quiet(), without_waiting():
+        with quiet(), without_waiting(needed=_needs_hub(name, pretrained)):
             return open_clip.create_model(
                 name,
                 pretrained=pretrained,
@@ -283,6 +283,16 @@ def _create(
                 f"{file} is not a plain checkpoint: a state dict as .safetensors or .pt is needed"
             ) from error
         raise UlfineError(f"{file} cannot be loaded as {name}: {first_line(error)}") from error
+
+
+def _needs_hub(name: str, pretrained: str | None = None) -> bool:
+    """Whether a model, its weights or its tokenizer may have to be downloaded."""
+    import open_clip
+
+    if name.startswith(_SCHEMAS) or (pretrained is not None and not Path(pretrained).is_file()):
+        return True
+    text = (open_clip.get_model_config(name) or {}).get("text_cfg") or {}
+    return any(text.get(key) for key in ("hf_model_name", "hf_tokenizer_name"))
 
 
 def _advice(name: str, names: list[str]) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ulfine_cache.atomic import replacing
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.text_path import text_path
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.exact_search import exact_search
 from ulfine_cache.search.index_builder import IndexBuilder, empty_index
@@ -110,8 +111,8 @@ def index_cache(cache: Path, shards: Sequence[Path], index: str, *, progress: Pr
             del built
             kind = exact_kind(builder.n_rows, builder.width)
             built, quality = builder.build_tuned(kind, sample, 1.0)
-    with replacing(path, goes_on=True) as partial:
-        faiss.write_index(built, str(partial))
+    with replacing(path, goes_on=True) as partial, text_path(partial) as name:
+        faiss.write_index(built, name)
     progress.note(f"index: {kind} over {amount(builder.n_rows, 'row')}{_in_words(quality)}")
     return IndexReport(kind, index, quality)
 
@@ -132,7 +133,8 @@ def read_index(cache: "FeatureCache") -> Any:
     try:
         # A damaged index may load and answer wrongly.
         check_once(path, cache.attributes.get("index_sha256"))
-        return faiss.read_index(str(path), mapped)
+        with text_path(path) as name:
+            return faiss.read_index(name, mapped)
     except (OSError, RuntimeError) as error:
         raise UlfineError(f"{path} is damaged: delete it and run the command that made the cache again") from error
 

@@ -30,6 +30,7 @@ from ulfine_cache.store.datasets import (
     refuse_for_the_system,
     replacing_file,
     write_array,
+    write_attribute,
     write_texts,
 )
 from ulfine_cache.store.digest_file import digest_problem, file_sha256, recorded_sha256
@@ -139,7 +140,7 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
         if (cache / INDEX_FILE).is_file():
             attributes["index_sha256"] = file_sha256(cache / INDEX_FILE)
         for name, value in attributes.items():
-            file.attrs[name] = value
+            write_attribute(file, name, value)
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,15 @@ def write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
     write_array(file, name, encode(texts))
 
 
+def write_attribute(file: h5py.File, name: str, value: Any) -> None:
+    """Write an attribute of a file; text that is a path may hold bytes that are not UTF-8, which h5py reads as such."""
+    if isinstance(value, str) and not value.isascii():
+        encoded = value.encode("utf-8", "surrogateescape")
+        file.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8"))
+    else:
+        file.attrs[name] = value
+
+
 def dataset(file: h5py.File, name: str) -> h5py.Dataset:
     """Return a dataset of the file.
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_exports.inference.runtime import onnxruntime_without_telemetry
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -96,8 +97,7 @@ def usable_cpus() -> int:
 
 
 def _create(model: bytes, providers: list[str], threads: int | None, spinning: bool) -> "InferenceSession":
-    import onnxruntime
-
+    onnxruntime = onnxruntime_without_telemetry()
     options = onnxruntime.SessionOptions()
     # One pool as wide as the CPUs this process may use: by default onnxruntime counts the machine's cores.
     options.intra_op_num_threads = threads or usable_cpus()
@@ -115,8 +115,7 @@ def _create(model: bytes, providers: list[str], threads: int | None, spinning: b
 
 def _cuda_obstacle() -> str:
     """Say why CUDA cannot work here, or ``""``. Asking a session for it would fill stderr instead."""
-    import onnxruntime
-
+    onnxruntime = onnxruntime_without_telemetry()
     if _CUDA not in onnxruntime.get_available_providers():
         return "this onnxruntime was built without it"
     driver = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.written import one_line
 from ulfine_exports.publishing.written_together import is_ours, write_files
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def write_triton(folder: Path, name: str, content: bytes, class_names: Sequence[
     check_triton(folder, name)
     model = ModelProto()
     model.ParseFromString(content)
-    # A name with a line break would shift all names after it.
-    labels = "".join(f"{' '.join(label.split())}\n" for label in class_names)
+    # A name with a line break would shift all names after it, and Triton cuts off the blanks around a name.
+    labels = "".join(f"{one_line(label)}\n" for label in class_names)
     texts = {LABELS: labels.encode(), CONFIG: triton_config(model, name).encode()}
     return write_files(folder / name, {MODEL: content, **texts}, last=CONFIG)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.foreign_file import what_it_is
+from ulfine_cache.names.written import is_name, readable
 from ulfine_cache.sources.features.label_array import index_labels
 from ulfine_cache.sources.words.set_names import known_set
 from ulfine_cache.store.unit_norm import unit_norm
@@ -235,4 +236,8 @@ def _strings(arrays: Mapping[str, npt.NDArray[Any]], name: str, length: int | No
         raise fail(f"{name} has {amount(len(values), 'entry')} for {amount(length, 'row')}")
     if values.dtype.kind == "S":
         return [bytes(value).decode("utf-8", "replace") for value in values]
-    return values.tolist()
+    texts: list[str] = values.tolist()
+    for row, text in enumerate(texts):
+        if not is_name(text):
+            raise fail(f"{name} of row {row} holds a lone surrogate, which is no character: {readable(text)}")
+    return texts
