@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.rows.memory_bound import readable
 from ulfine_fast.rows.streamed_rows import StreamedRows, StreamedViews
 from ulfine_fast.rows.unit_length import unit_length
-from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
