@@ -81,7 +81,7 @@ def cache_features(
             faster, slightly other pixels.
         pixel_range: Values that are black and white in images of more than 8 bits (16-bit and float TIFF, 16-bit PNG),
             such as ``0..4095``; ``auto`` finds them image by image, see docs/sources.md.
-        strict: Stop at the first image that cannot be read.
+        strict: Stop at the first image that would have no row.
         path_column: Column of a table that names the images, or holds them; found where it is called as usual.
         label_column: Column of a table with the classes, or ``none``; found where it is called as usual.
         set_column: Column of a table with train, val and test, or ``none``; found where it is called as usual.

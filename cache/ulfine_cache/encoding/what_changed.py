@@ -78,19 +78,22 @@ def _names(labels: npt.NDArray[np.int64], classes: Sequence[str]) -> npt.NDArray
 
 
 def _of_shards(shards: Iterable[Path]) -> _Rows:
-    paths, stamps, labels, sets = [], [], [], []
+    # Concatenating needs at least one part.
+    paths, stamps = [np.empty(0, _NUMBER)], [np.empty(0, _NUMBER)]
+    labels, sets = [np.empty(0, np.int64)], [np.empty(0, "U5")]
     for shard in shards:
         if read_header(shard).n_rows:
             paths.append(_numbers(map(bytes, read_paths(shard))))
             stamps.append(np.array([int(text[:16] or b"0", 16) for text in read_hashes(shard)[1]], _NUMBER))
-            for part, found in zip((labels, sets), read_labels(shard), strict=True):
-                part.append(found)
+            label, set_name = read_labels(shard)
+            labels.append(label)
+            sets.append(set_name)
         skipped = [path.encode("utf-8", "surrogateescape") for path, _ in read_skipped(shard)]
         paths.append(_numbers(skipped))
         stamps.append(np.full(len(skipped), _UNKNOWN, _NUMBER))
         labels.append(np.full(len(skipped), -1, np.int64))
         sets.append(np.full(len(skipped), "", "U5"))
-    return _Rows(_joined(paths, _NUMBER), _joined(stamps, _NUMBER), _joined(labels, np.int64), _joined(sets, "U5"))
+    return _Rows(np.concatenate(paths), np.concatenate(stamps), np.concatenate(labels), np.concatenate(sets))
 
 
 def _of_items(items: Iterable[SourceItem]) -> _Rows:
@@ -109,7 +112,3 @@ def _numbers(paths: Iterable[bytes]) -> npt.NDArray[np.uint64]:
 
 def _number(path: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest())
-
-
-def _joined(parts: Sequence[npt.NDArray[np.generic]], kind: npt.DTypeLike) -> npt.NDArray[np.generic]:
-    return np.concatenate([np.empty(0, kind), *parts])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ulfine_cache.progress import Progress
 from ulfine_cache.sources.account import Account
-from ulfine_cache.sources.source import UNLABELLED, ImageSource
+from ulfine_cache.sources.source import UNKNOWN, UNLABELLED, ImageSource
 from ulfine_cache.sources.words.class_labels import SEVERAL
 from ulfine_cache.sources.words.ignored_names import ignored_in_words
 from ulfine_cache.sources.words.set_names import SETS
@@ -34,11 +34,13 @@ def announce(source: ImageSource, class_names: Sequence[str], progress: Progress
     account = source.account
     for line in account.notes:
         progress.note(line)
-    items = [item for item in source.items if item.path not in account.several] if account.several else source.items
+    items = [item for item in source.items if item.size != UNKNOWN and item.path not in account.several]
+    gone = len(source.items) - len(items) - len(account.several)
     labels = np.array([item.label for item in items], np.int64)
     sets = np.array([item.set_name for item in items], "U5")
     unlabelled = f"{int((labels == UNLABELLED).sum())} unlabelled"
     several = f", {len(account.several)} of several classes" if account.several else ""
+    several += f", {gone} that cannot be used" if gone else ""
     ignored = "".join(f"; {part}" for part in ignored_in_words(account.ignored, _MOST_KINDS))
     found = f"{amount(len(source.items), 'image')}, {amount(len(source.classes), 'class')}"
     progress.note(f"found {found}, {unlabelled}{several}{ignored}")

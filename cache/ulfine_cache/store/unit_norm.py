@@ -73,7 +73,7 @@ def objection(rows: npt.NDArray[Floats], what: str, numbers: npt.NDArray[np.inte
 
     Example:
         >>> objection(np.zeros((1, 2)), "the features")
-        'the features have a length outside 1e-10 to 1e+18 in 1 rows, first in row 0 (length 0): compute them again'
+        'the features have a length outside 1e-10 to 1e+18 in 1 row, first in row 0 (length 0): compute them again'
     """
     refused = without_direction(rows)
     refused = refused.any(axis=tuple(range(1, refused.ndim)))

@@ -221,6 +221,20 @@ def test_layout__classes_of_folders_are_said(tmp_path):
     ]
 
 
+def test_layout__folds_are_said_to_be_no_classes(tmp_path):
+    touch(tmp_path, "fold1/cat/1.jpg", "fold1/dog/2.jpg", "fold2/cat/3.jpg")
+    assert open_source(tmp_path).account.warnings == [
+        "all classes hold folders instead of images, such as fold1/cat: these are no classes"
+    ]
+
+
+def test_layout__several_flat_sets_beside_one_with_classes(tmp_path):
+    touch(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg", "val/3.jpg", "Test/4.jpg")
+    assert open_source(tmp_path).account.warnings == [
+        "'Test', 'val' hold images without class folders: they are unlabelled"
+    ]
+
+
 def test_layout__between_a_set_and_its_classes_may_be_images(tmp_path):
     touch(tmp_path, "train/images/cat/1.jpg", "train/images/dog/2.jpg", "test/images/cat/3.jpg", "train/labels/1.txt")
     assert listed(tmp_path) == {

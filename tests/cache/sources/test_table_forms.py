@@ -308,3 +308,12 @@ def test_account__all_files_below_the_table(root):
     assert source.account.ignored == {".csv": 1, ".txt": 1, "images that no row names": 3, "hidden": 1}
     there = sum(1 for each in root.rglob("*") if each.is_file())
     assert len(source.items) - 1 + sum(source.account.ignored.values()) == there
+
+
+def test_one_hot__a_column_for_unlabelled_is_no_class_that_is_missing(tmp_path):
+    for name in "123":
+        (tmp_path / f"{name}.jpg").touch()
+    (tmp_path / "t.csv").write_text("path,cat,dog,owl,unlabeled\n1.jpg,1,0,0,0\n2.jpg,0,1,0,0\n3.jpg,0,0,0,1\n")
+    source = open_source(tmp_path / "t.csv")
+    assert (source.classes, [item.label for item in source.items]) == (["cat", "dog"], [0, 1, -1])
+    assert "no class, because no image is of it alone: 'owl'" in source.account.notes

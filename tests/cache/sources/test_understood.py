@@ -102,6 +102,14 @@ def test_announce__images_of_several_classes_are_not_unlabelled(tmp_path, record
     assert "warning: 2 images have several classes each: they are in skipped.csv" in recorder.notes
 
 
+def test_announce__images_that_will_have_no_row_are_not_unlabelled(tmp_path, recorder):
+    for name in ("cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg", "unlabelled/5.jpg", "stray.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff")
+    announce(open_source(tmp_path), ["cat", "dog"], recorder)
+    assert recorder.notes == ["found 6 images, 2 classes, 1 unlabelled, 1 that cannot be used"]
+
+
 def test_understood__reasons_of_several_classes_are_one():
     reasons = ["has several classes: cat, dog", "not an image", "has several classes: cat, owl"]
     found = understood(["cat"], np.array([0]), np.array([""]), Account(), reasons)

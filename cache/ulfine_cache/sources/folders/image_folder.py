@@ -125,10 +125,11 @@ class ImageFolder:
         unlabelled = [group.folder.name for group in layout.groups if group.class_name is None]
         flat = [name for name in unlabelled if name in layout.sets or name in layout.unlabelled]
         if flat:
-            account.warn(f"{listed(flat)} holds images without class folders: they are unlabelled")
+            verb = "holds" if len(flat) == 1 else "hold"
+            account.warn(f"{listed(flat)} {verb} images without class folders: they are unlabelled")
         classes = [group.folder for group in layout.groups if group.class_name is not None]
-        nested = [folder for folder in classes if not folder.images and len(folder.full()) > 1]
-        if nested and len(nested) == len(classes):
+        nested = [folder for folder in classes if not folder.images]
+        if len(nested) == len(classes) and any(len(folder.full()) > 1 for folder in nested):
             inner = f"{nested[0].path}/{nested[0].full()[0].name}"
             account.warn(f"all classes hold folders instead of images, such as {inner}: these are no classes")
         if layout.beside:

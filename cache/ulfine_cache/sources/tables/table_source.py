@@ -14,7 +14,13 @@ from ulfine_cache.sources.tables.rest import count_rest
 from ulfine_cache.sources.tables.table import Table
 from ulfine_cache.sources.tables.table_paths import TablePaths
 from ulfine_cache.sources.trees.tree import FileTree
-from ulfine_cache.sources.words.class_labels import LabelColumn, is_name, single_class, warn_of_several
+from ulfine_cache.sources.words.class_labels import (
+    LabelColumn,
+    is_name,
+    means_unlabelled,
+    single_class,
+    warn_of_several,
+)
 from ulfine_cache.sources.words.set_names import SETS, known_set, set_folders
 from ulfine_cache.wording.counts import amount, listed
 
@@ -105,7 +111,9 @@ class TableSource:
             self.classes, labels = self._labels.finish(account)
         except ValueError as error:
             raise UlfineError(f"{tables}, {error}") from None
-        unused = [name for name in promised if is_name(name) and not self._labels.holds(name)]
+        unused = [
+            name for name in promised if is_name(name) and not (self._labels.holds(name) or means_unlabelled(name))
+        ]
         if unused:
             account.note(f"no class, because no image is of it alone: {listed(unused)}")
         rows = zip(self._names, labels, self._sets, self._sizes, self._times, strict=True)
