@@ -6,8 +6,7 @@ import re
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.names.written import shown
-
-INTERRUPTED = "interrupted: run the same command again to go on"
+from ulfine_cli.signals import INTERRUPTED, interrupted_exit_code
 
 _OS_REASONS = {
     errno.EACCES: "permission denied: choose a place that you may use, or change its permissions",
@@ -34,18 +33,21 @@ def describe(error: BaseException) -> tuple[str, int]:
         error: What was raised while a command ran.
 
     Returns:
-        The line without its end of line, and the exit code: 1 could not be done, 2 wrong usage.
+        The line without its end of line, and the exit code: 1 could not be done, 2 wrong usage, 130 or
+        143 ended by Ctrl-C or SIGTERM.
 
     Example:
         >>> describe(PermissionError(13, "Permission denied", "/srv/run"))[0]
         'error: /srv/run: permission denied: choose a place that you may use, or change its permissions'
     """
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, 1
+        return INTERRUPTED, interrupted_exit_code()
     if isinstance(error, UlfineError):
         return _line(str(error)), error.exit_code
     if isinstance(error, OSError):
         return _line(_os_error(error)), 1
+    if isinstance(error, RecursionError):
+        return _line("an input is nested too deeply to be read: give another file"), 1
     if isinstance(error, MemoryError):
         return _line("out of memory: try again with smaller batches or on a machine with more memory"), 1
     return _line(f"internal error ({type(error).__name__}: {error}): run again with --debug to see where"), 1

@@ -28,6 +28,7 @@ that names the thing and the remedy, to standard error.
 | 0 | done |
 | 1 | it could not be done, or not all of it |
 | 2 | wrong usage: an option or a value that there is not, or options that contradict one another |
+| 130, 143 | Ctrl-C or SIGTERM ended it, with one line that says so (`serve` ends with 0) |
 """
 
 

@@ -13,7 +13,7 @@ from ulfine_cli.failures import describe, usage_line
         (UlfineError("no images in photos/"), "error: no images in photos/", 1),
         (UlfineError("two\nlines"), "error: two lines", 1),
         (UsageError("unknown method 'x'"), "error: unknown method 'x'", 2),
-        (KeyboardInterrupt(), "interrupted: run the same command again to go on", 1),
+        (KeyboardInterrupt(), "interrupted: run the same command again to go on", 130),
         (ZeroDivisionError("by zero"), "error: internal error (ZeroDivisionError: by zero): run again with --debug", 1),
     ],
 )

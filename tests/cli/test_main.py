@@ -95,7 +95,7 @@ def test_signals__say_how_to_go_on(number, place):
     os.kill(process.pid, number)
     _, err = process.communicate(timeout=30)
     assert err == "interrupted: run the same command again to go on\n"
-    assert process.returncode == 1
+    assert process.returncode == 128 + number
 
 
 @pytest.fixture
