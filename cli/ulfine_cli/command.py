@@ -19,6 +19,7 @@ from ulfine_cli.hint import Hint
 from ulfine_cli.json_file import prepare_json, write_json
 from ulfine_cli.output import Output
 from ulfine_cli.parameter import Parameter
+from ulfine_cli.signals import received, told
 from ulfine_cli.watch import watch
 
 Figures = dict[str, Any]
@@ -157,12 +158,14 @@ class Command:
                 lines = "".join(traceback.format_exception(error)).splitlines()
                 # Indented, because a message with a line break could look like a line of ours.
                 sys.stderr.writelines(f"  {shown(line)}\n" for line in lines)
-            line, exit_code = describe(error, self.interrupted)
+            # An interrupt comes out of some libraries as an error of theirs.
+            line, exit_code = describe(error if received() is None else KeyboardInterrupt(), self.interrupted)
             sys.stderr.write(line + "\n")
+            told()
             raise typer.Exit(exit_code) from error
         if failures := self.failures(figures):
             sys.stderr.writelines(f"{failed_line(failure)}\n" for failure in failures)
-            raise typer.Exit(1)
+            raise typer.Exit(1 if "interrupted_at" not in figures else 130)
 
 
 def _hush_libraries() -> None:

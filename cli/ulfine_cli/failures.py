@@ -6,8 +6,8 @@ import re
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.names.written import shown
+from ulfine_cli.signals import INTERRUPTED
 
-INTERRUPTED = "interrupted: run the same command again to go on"
 STARTS_OVER = "interrupted: the same command starts from the beginning"
 """Of commands that keep nothing of what they have done so far."""
 
@@ -49,6 +49,8 @@ def describe(error: BaseException, interrupted: str = INTERRUPTED) -> tuple[str,
         return _line(str(error)), error.exit_code
     if isinstance(error, OSError):
         return _line(_os_error(error)), 1
+    if isinstance(error, RecursionError):
+        return _line("an input is nested too deeply to be read: give another file"), 1
     if isinstance(error, MemoryError):
         return _line("out of memory: try again with smaller batches or on a machine with more memory"), 1
     return _line(f"internal error ({type(error).__name__}: {error}): run again with --debug to see where"), 1

@@ -128,7 +128,7 @@ class ExportMetadata:
             values: dict[str, Any] = {name: _read(name, props[key]) for name, key in found.items() if key in props}
             metadata = cls(**values)
             metadata._check_prior()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise UlfineError(f"{name} carries damaged metadata ({error}): export it again") from error
         if metadata.input not in get_args(InputKind):
             raise UlfineError(f"{name} has input kind {metadata.input!r}, which this version cannot feed: upgrade it")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from tests.cli.conftest import draw_shapes
@@ -102,6 +103,7 @@ def test_serve__writes_and_calls_nothing_else(folder):
                 told += line
             time.sleep(0.2)
         finally:
-            # strace hands it on to what it runs.
-            server.send_signal(signal.SIGTERM)
+            # strace keeps signals to itself: they go to what it runs.
+            for child in psutil.Process(server.pid).children():
+                child.send_signal(signal.SIGTERM)
     check(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ulfine_cache.atomic import reason
 from ulfine_cache.command import Written
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.names.csv_cells import from_cell
+from ulfine_cache.sources.trees.regular_file import read_text
 from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def _read_weights(path: Path, class_names: Sequence[str]) -> dict[str, float]:
     """Class name to weight, every class of the run exactly once."""
     known, weights = set(class_names), dict[str, float]()
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_text(path, "utf-8-sig"), newline="") as file:
             lines = csv.reader(file, strict=True)
             header = [cell.strip() for cell in next(lines, [])]
             if header != HEADER:

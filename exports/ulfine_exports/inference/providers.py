@@ -10,6 +10,8 @@ import io
 import math
 import os
 import sys
+import threading
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -40,18 +42,55 @@ class OpenSession:
         device: ``"cpu"`` or ``"cuda"``: what it really uses.
         providers: The execution providers that the session holds, first choice first.
         reason: Why ``auto`` chose this device; ``"asked for"`` otherwise.
+        timeout: Seconds that a batch may take; None for no bound.
     """
 
     session: "InferenceSession"
     device: Literal["cpu", "cuda"]
     providers: tuple[str, ...]
     reason: str
+    timeout: float | None = None
 
     def run(self, batch: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Feed the one input; probabilities and logits, float32 (n, C) each."""
+        """Feed the one input; probabilities and logits, float32 (n, C) each.
+
+        Raises:
+            UlfineError: It takes longer than `timeout`.
+        """
         name = self.session.get_inputs()[0].name
-        probabilities, logits = self.session.run(["probabilities", "logits"], {name: batch})
+        options = onnxruntime_without_telemetry().RunOptions()
+        with _terminated_after(self.timeout, options) as late:
+            try:
+                probabilities, logits = self.session.run(["probabilities", "logits"], {name: batch}, options)
+            except Exception as error:  # onnxruntime's errors share no class of their own
+                if not late.is_set():
+                    raise
+                raise UlfineError(
+                    f"a batch of {len(batch)} takes longer than {self.timeout:g} seconds: the file may never end, or "
+                    "give --timeout more"
+                ) from error
         return cast("NDArray[np.float32]", probabilities), cast("NDArray[np.float32]", logits)
+
+
+@contextlib.contextmanager
+def _terminated_after(seconds: float | None, options: Any) -> Generator[threading.Event]:
+    """Let onnxruntime give up after some seconds: it looks at `terminate` before every operator, in loops as well."""
+    late = threading.Event()
+    if seconds is None:
+        yield late
+        return
+
+    def give_up() -> None:
+        late.set()
+        options.terminate = True
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
 
 
 def open_session(

@@ -1,6 +1,7 @@
 """Reads ONNX files from anywhere without letting them reach beyond themselves."""
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.sources.trees.regular_file import open_regular
 from ulfine_exports.inference.content_digest import check_digest
+from ulfine_exports.inference.large_constants import refuse_large_constants
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
@@ -25,10 +28,12 @@ def read_model(path: Path) -> "ModelProto":
             that is not ONNX's own (custom operators are code from elsewhere), or differs from the digest it carries.
     """
     try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise UlfineError(f"{path} has {size / 1e9:.1f} GB, over the 2 GB that one ONNX file can hold")
-        data = path.read_bytes()
+        # A named pipe of that name would be waited for.
+        with open_regular(str(path)) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _MAX_BYTES:
+                raise UlfineError(f"{path} has {size / 1e9:.1f} GB, over the 2 GB that one ONNX file can hold")
+            data = file.read()
     except OSError as error:
         raise UlfineError(f"cannot read {path}: {error.strerror or error}") from error
     model = _model_proto()()
@@ -50,6 +55,7 @@ def read_model(path: Path) -> "ModelProto":
     foreign = sorted(domains - set(_STANDARD_DOMAINS))
     if foreign:
         raise UlfineError(f"{path} uses operators of the domain {foreign[0]!r}: only standard ONNX operators are run")
+    refuse_large_constants(path, _graphs(model))
     check_digest(model, str(path))
     return model
 

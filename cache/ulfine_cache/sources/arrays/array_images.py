@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.account import Account
-from ulfine_cache.sources.arrays.npz_headers import Header, ImageArray, image_arrays, npz_headers
+from ulfine_cache.sources.arrays.npz_headers import (
+    UNREADABLE,
+    Header,
+    ImageArray,
+    image_arrays,
+    loaded_array,
+    npz_headers,
+)
 from ulfine_cache.sources.source import LeftOut, SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.words.class_labels import LabelColumn, single_class, warn_of_several
@@ -117,8 +124,8 @@ class ArrayImages:
         try:
             # Opened here: numpy leaves a damaged archive open.
             with self._path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return file[name]
-        except (ValueError, EOFError, KeyError) as error:
+                return loaded_array(file, name)
+        except UNREADABLE as error:
             raise OSError(f"its array {name} is damaged") from error
 
     def _tell(self, arrays: Sequence[ImageArray]) -> None:

@@ -1,7 +1,6 @@
 """Read and check an `.npz` file of features that were made elsewhere."""
 
 import contextlib
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.foreign_file import what_it_is
 from ulfine_cache.names.written import is_name, readable
+from ulfine_cache.sources.arrays.npz_headers import UNREADABLE, loaded_array, told
 from ulfine_cache.sources.features.label_array import index_labels
 from ulfine_cache.sources.words.set_names import known_set
 from ulfine_cache.store.unit_norm import unit_norm
@@ -105,7 +105,7 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
                 arrays = {}
                 for name in loaded.files:
                     try:
-                        arrays[name] = loaded[name]
+                        arrays[name] = loaded_array(loaded, name)
                     except ValueError as error:
                         if "pickle" not in str(error) and "Object arrays" not in str(error):
                             raise
@@ -114,7 +114,7 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
                             "save text as a string array and numbers as a numeric one"
                         ) from error
                 return arrays
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise UlfineError(f"{path} {_instead(path, error)}") from error
 
 
@@ -126,7 +126,7 @@ def _instead(path: Path, error: BaseException) -> str:
             return f"is {what}" if ":" in what else f"is {what}, not an .npz file: {_SAVE}"
         if "pickle" in str(error):
             return f"is not an .npz file: {_SAVE}"
-    return f"cannot be read as an .npz file: {str(error).splitlines()[0]}"
+    return f"cannot be read as an .npz file: {told(error)}"
 
 
 def _rows(arrays: Mapping[str, npt.NDArray[Any]], fail: Any) -> tuple[Any, Any, list[str]]:
@@ -141,6 +141,9 @@ def _rows(arrays: Mapping[str, npt.NDArray[Any]], fail: Any) -> tuple[Any, Any, 
         if name not in arrays:
             extra = " (-1 for unlabelled rows)" if name.endswith("labels") else ""
             raise fail(f"has no array {name}{extra}")
+    for name in (*names, *needed):
+        if not arrays[name].ndim:
+            raise fail(f"{name} is a single value, expected one for each row")
     if names[0] != "pool_features":
         return arrays[names[0]], arrays["labels"], [""] * len(arrays[names[0]])
     pool, judged = arrays["pool_features"], arrays["eval_features"]
