@@ -88,9 +88,7 @@ def test_fit__a_second_one_is_told_at_once(text_cache, tmp_path, stop):
     with fitting(text_cache, out) as process:
         if stop:
             process.send_signal(signal.SIGSTOP)
-        with pytest.raises(
-            UlfineError, match=r"another process is writing .*new: wait until it has finished"
-        ):
+        with pytest.raises(UlfineError, match=r"another process is writing .*new: wait until it has finished"):
             fit(cache=text_cache, out=out, split="lt", method="gda")
         process.send_signal(signal.SIGCONT)
         process.communicate("\n")
