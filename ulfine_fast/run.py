@@ -27,7 +27,7 @@ SCHEMA_VERSION = 1
 CONFIG, MODEL, METRICS, PROVENANCE = "config.yaml", "model.safetensors", "metrics.json", "provenance.json"
 HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
 _DIGESTS = "sha256"
-"""Of `PROVENANCE`: file name to digest; runs of earlier versions have none."""
+"""Of `PROVENANCE`: file name to digest, its own over what answers depend on; runs of earlier versions have none."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,8 @@ def write_run(folder: Path, run: Run) -> None:
     """Write everything but history and predictions into a directory.
 
     ``model.safetensors`` describes itself: its metadata hold the method, the architecture and the classes.
-    ``provenance.json`` holds the SHA-256 of the other three files that `load_run` reads.
+    ``provenance.json`` holds the SHA-256 of the other three files that `load_run` reads, and of what answers depend on
+    in itself.
 
     Args:
         folder: An existing directory, usually from `new_run_directory`.
@@ -191,13 +192,23 @@ def write_run(folder: Path, run: Run) -> None:
         METRICS: _as_json(run.metrics),
     }
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    files[PROVENANCE] = _as_json({**run.provenance, _DIGESTS: digests})
+    # As it will be read.
+    provenance = json.loads(_as_json(run.provenance))
+    digests[PROVENANCE] = hashlib.sha256(_relied_on(provenance)).hexdigest()
+    files[PROVENANCE] = _as_json({**provenance, _DIGESTS: digests})
     for name, content in files.items():
         (folder / name).write_bytes(content)
 
 
 def _as_json(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, allow_nan=False, default=_as_plain) + "\n").encode()
+
+
+def _relied_on(provenance: dict[str, Any]) -> bytes:
+    """What answers depend on; a place or a name may be another one where a run has moved."""
+    cache = provenance.get("cache") or {}
+    found = [cache.get("preprocess"), cache.get("precision"), provenance.get("classes"), provenance.get("columns")]
+    return json.dumps(found).encode()
 
 
 def _as_plain(value: Any) -> Any:
@@ -237,7 +248,7 @@ def load_run(path: Path) -> Run:
         if method not in METHODS:
             raise UlfineError(f"the run {path} is of method {method!r}, which this version lacks: upgrade ulfine-fast")
         provenance = json.loads((path / PROVENANCE).read_text(encoding="utf-8"))
-        _check_digests(path, provenance.pop(_DIGESTS, {}))
+        _check_digests(path, provenance, provenance.pop(_DIGESTS, {}))
         model = get_method(method).build(description["architecture"])
         model.load_state_dict(tensors)
         config = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
@@ -261,9 +272,11 @@ def load_run(path: Path) -> Run:
         raise UlfineError(f"the run {path} is damaged ({type(error).__name__}: {detail}): fit it again") from error
 
 
-def _check_digests(path: Path, digests: Any) -> None:
-    if not isinstance(digests, dict) or not set(digests) <= {MODEL, CONFIG, METRICS}:
+def _check_digests(path: Path, provenance: dict[str, Any], digests: Any) -> None:
+    if not isinstance(digests, dict) or not set(digests) <= {MODEL, CONFIG, METRICS, PROVENANCE}:
         raise ValueError(f"{PROVENANCE} has no digests of files of a run under {_DIGESTS!r}")
     for name, digest in digests.items():
-        if file_sha256(path / name) != digest:
+        relied_on = name == PROVENANCE
+        found = hashlib.sha256(_relied_on(provenance)).hexdigest() if relied_on else file_sha256(path / name)
+        if found != digest:
             raise ValueError(f"{name} has changed since it was written, by its SHA-256 in {PROVENANCE}")

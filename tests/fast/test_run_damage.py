@@ -57,8 +57,35 @@ def test_digests__that_are_none_are_damage(copy):
 def test_run_without_digests__of_earlier_versions_is_read(copy, fitted):
     file = copy / "provenance.json"
     provenance = json.loads(file.read_text())
-    assert sorted(provenance.pop("sha256")) == ["config.yaml", "metrics.json", "model.safetensors"]
+    names = ["config.yaml", "metrics.json", "model.safetensors", "provenance.json"]
+    assert sorted(provenance.pop("sha256")) == names
     file.write_text(json.dumps(provenance))
     features = np.eye(16)[:3]
     assert (load_run(copy).predict_proba(features) == load_run(fitted).predict_proba(features)).all()
     assert "sha256" not in load_run(fitted).provenance
+
+
+def test_provenance__what_answers_depend_on_is_compared_and_the_rest_may_be_changed(copy):
+    file = copy / "provenance.json"
+    provenance = json.loads(file.read_text())
+    for name in ("preprocess", "precision"):
+        changed = provenance | {"cache": provenance["cache"] | {name: "other"}}
+        file.write_text(json.dumps(changed))
+        with pytest.raises(UlfineError, match=r"provenance\.json has changed"):
+            load_run(copy)
+    for name in ("classes", "columns"):
+        file.write_text(json.dumps(provenance | {name: ["other"]}))
+        with pytest.raises(UlfineError, match=r"provenance\.json has changed"):
+            load_run(copy)
+    moved = provenance | {"cache": provenance["cache"] | {"path": "/elsewhere"}}
+    file.write_text(json.dumps(moved))
+    assert load_run(copy).cache["path"] == "/elsewhere"
+
+
+def test_saved_estimator__of_text_labels_is_compared_as_it_was_written(tmp_path):
+    from ulfine_fast.estimator import ULFineClassifier
+
+    features = np.eye(6)[:, :4] + 0.1
+    saved = ULFineClassifier(method="gda").fit(features, ["a", "b", "a", "b", "a", "b"])
+    saved.save(tmp_path / "run")
+    assert (ULFineClassifier.load(tmp_path / "run").predict(features) == saved.predict(features)).all()

@@ -34,7 +34,7 @@ from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_ca
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import CACHE_FILE, FORMER, SCRATCH, SHARDS, SKIPPED_FILE
 from ulfine_cache.store.same_request import WORDS, refuse_other_request, same_words
-from ulfine_cache.store.seen_files import write_seen
+from ulfine_cache.store.seen_files import Identities, fold_seen, keep_seen, note_seen, read_seen
 from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
 from ulfine_cache.store.skipped import write_skipped
 from ulfine_cache.store.unit_norm import unit_norm
@@ -88,6 +88,7 @@ class CacheWriter:
         self.blocks = blocks_of(source.items, asked["shard_size"])
         self.listings = [listing_digest(block) for block in self.blocks]
         self.paths = [shard_path(self.out, number) for number in range(len(self.blocks))]
+        self.seen: dict[Path, Identities] = {}
 
     def run(self) -> Encoded:
         """Encode what is missing and finish the cache; do nothing where it is complete.
@@ -101,6 +102,7 @@ class CacheWriter:
         for directory in (out, out / SHARDS):
             remove_partial_files(directory)
         shutil.rmtree(out / SCRATCH, ignore_errors=True)
+        self.seen = read_seen(out)
         todo, outdated = self._missing()
         if self.strict:
             self._refuse_skipped(todo)
@@ -110,9 +112,11 @@ class CacheWriter:
         outdated += beyond
         if not todo and not outdated and self._is_complete():
             shutil.rmtree(out / FORMER, ignore_errors=True)
+            fold_seen(out, self.paths)
             self.progress.note(f"{out} is complete: nothing to do")
             return Encoded()
         check_index(self.index, self.encoder.n_features)
+        keep_seen(out)
         # While it is absent the cache is unfinished, which is what it is from here on.
         (out / CACHE_FILE).unlink(missing_ok=True)
         put_aside(out, outdated)
@@ -151,7 +155,9 @@ class CacheWriter:
                 current = header.listing == listing and same_words(header.request, self.record)
                 skipped = read_skipped(path, checked=False)
                 current = current and not readable_again(self.source, self.blocks[number], skipped)
-                current = current and same_contents(self.source, self.blocks[number], path, self.workers)
+                current = current and same_contents(
+                    self.out, self.source, self.blocks[number], path, self.seen.get(path), self.workers
+                )
             except UlfineError:
                 damaged += 1
                 todo.append(number)
@@ -266,7 +272,7 @@ class CacheWriter:
             for number, block in zip(todo, encoded, strict=True):
                 refuse_vanished_source(self.source, self.blocks[number], block.skipped)
                 names = [*(image.item.path for image in block.images), *(path for path, _ in block.skipped)]
-                write_seen(self.paths[number], [seen[number][name] for name in names])
+                note_seen(self.out, self.paths[number], [seen[number][name] for name in names])
                 write_shard(self.paths[number], self._shard(self.listings[number], block))
                 images += block.n_encoded
                 kept += len(block.images) - block.n_encoded

@@ -11,7 +11,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.source import ImageSource, SourceItem, identity, stamp
 from ulfine_cache.store.digest_file import check_once, digest_path
 from ulfine_cache.store.layout import FORMER
-from ulfine_cache.store.seen_files import read_seen, seen_path
+from ulfine_cache.store.seen_files import note_seen, read_seen
 from ulfine_cache.store.shards import read_features, read_hashes, read_header, read_skipped
 
 
@@ -33,17 +33,20 @@ class FormerRows:
         self._folder = cache / FORMER
         self._shards: list[Path] = []
         stamps, contents, shards, rows, seen = [], [], [], [], []
+        every = read_seen(cache)
         for path in sorted(self._folder.glob("*.h5")):
             try:
                 header, (content, of_file) = read_header(path), read_hashes(path)
-                known = read_seen(path, header.n_rows + len(read_skipped(path)))
+                known = every.get(path)
+                if known is None or len(known) != header.n_rows + len(read_skipped(path)):
+                    known = np.zeros(header.n_rows, np.uint64)
             except UlfineError:
                 continue  # damaged: its images are encoded again
             if header.n_rows:
                 stamps.append(of_file)
                 contents.append(content)
                 shards.append(np.full(header.n_rows, len(self._shards), np.int32))
-                seen.append(np.zeros(header.n_rows, np.uint64) if known is None else known[: header.n_rows])
+                seen.append(known[: header.n_rows])
                 rows.append(np.arange(header.n_rows, dtype=np.int32))
                 self._shards.append(path)
         self._contents = _joined(contents)
@@ -106,20 +109,20 @@ def put_aside(cache: Path, shards: Sequence[Path]) -> None:
     if not shards:
         return
     make_directory(folder)
+    seen = read_seen(cache)
     number = max((int(path.stem) for path in folder.glob("*.h5")), default=-1)
     for path in shards:
         try:
             check_once(path)
         except OSError:
             # Damaged: one beyond the last block would not even be written over.
-            for file in (path, digest_path(path), seen_path(path)):
-                file.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            digest_path(path).unlink(missing_ok=True)
             continue
         number += 1
         try:
             kept = folder / f"{number:05d}.h5"
-            if seen_path(path).exists():
-                seen_path(path).replace(seen_path(kept))
+            note_seen(cache, kept, seen.get(path, ()))
             path.replace(kept)
             digest_path(path).unlink(missing_ok=True)
         except OSError as error:

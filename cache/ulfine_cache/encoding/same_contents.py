@@ -1,6 +1,5 @@
 """Whether files that look as they did still hold what they held."""
 
-import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.source import ImageSource, SourceItem, identity
-from ulfine_cache.store.seen_files import read_seen, write_seen
+from ulfine_cache.store.seen_files import Identities, note_seen
 from ulfine_cache.store.shards import content_hash, read_hashes, read_skipped
 
 
@@ -19,23 +17,33 @@ def identities(source: ImageSource, block: Sequence[SourceItem]) -> dict[str, in
     return {item.path: identity(source, item) for item in block}
 
 
-def same_contents(source: ImageSource, block: Sequence[SourceItem], shard: Path, workers: int) -> bool:
+def same_contents(
+    cache: Path,
+    source: ImageSource,
+    block: Sequence[SourceItem],
+    shard: Path,
+    before: Identities | None,
+    workers: int,
+) -> bool:
     """Say whether the images of a block, whose listing has not changed, are those of its shard.
 
     Only files that are not the very ones that were seen are read. Where all of them hold the same bytes as before, the
     next call knows them.
 
     Args:
-        source: Where they are.
+        cache: The cache directory, locked by the caller.
+        source: Where the images are.
         block: The block.
         shard: Its shard.
+        before: What is known of the shard's files.
         workers: Threads that read.
 
     Raises:
         UlfineError: The shard is damaged.
     """
     rows, found = _of_shard(source, block, shard)
-    before = read_seen(shard, len(found))
+    if before is not None and len(before) != len(found):
+        before = None
     if before is not None and (before == found).all():
         return True
     # Nobody knows what was in a file that could not be read.
@@ -57,19 +65,17 @@ def same_contents(source: ImageSource, block: Sequence[SourceItem], shard: Path,
     with ThreadPoolExecutor(workers) as pool:
         same = all(pool.map(is_same, doubtful))
     if same:
-        # On a full disk they are read again the next time.
-        with contextlib.suppress(UlfineError):
-            write_seen(shard, found.tolist())
+        note_seen(cache, shard, found)
     return same
 
 
-def know_files(source: ImageSource, block: Sequence[SourceItem], shard: Path) -> None:
+def know_files(cache: Path, source: ImageSource, block: Sequence[SourceItem], shard: Path) -> None:
     """Take the images of a block for those of its shard without reading them.
 
     Raises:
-        UlfineError: The shard is damaged, or its directory cannot be written.
+        UlfineError: The shard is damaged.
     """
-    write_seen(shard, _of_shard(source, block, shard)[1].tolist())
+    note_seen(cache, shard, _of_shard(source, block, shard)[1])
 
 
 def _of_shard(

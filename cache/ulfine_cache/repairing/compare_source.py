@@ -1,6 +1,5 @@
 """Whether a cache still says what its images say: all of them are read, whatever their sizes and times."""
 
-import contextlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from ulfine_cache.sources.source import SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.store.datasets import decode
 from ulfine_cache.store.digest_file import file_sha256
-from ulfine_cache.store.seen_files import seen_path
+from ulfine_cache.store.seen_files import note_seen
 from ulfine_cache.store.shards import content_hash, read_hashes, read_paths, read_skipped
 from ulfine_cache.store.versions import call_of
 
@@ -71,8 +70,7 @@ def _of_images(
             yield from found
             if found:
                 # So that cache-features looks at them, too.
-                with contextlib.suppress(OSError):
-                    seen_path(shard).unlink(missing_ok=True)
+                note_seen(cache.path, shard, ())
             _forget(items, [*paths, *(path for path, _ in read_skipped(shard))])
             done += len(paths)
             progress.update("comparing", done, cache.n_rows)

@@ -143,7 +143,7 @@ def _encode_again(
         shared = scratch / SHARDS / path.name
         _share(path, shared)
         # Whether its images are the same is not asked here.
-        know_files(images, blocks[number], shared)
+        know_files(scratch, images, blocks[number], shared)
     cache_features(**arguments, progress=progress)
     return str(arguments["source"])
 

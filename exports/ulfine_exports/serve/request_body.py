@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from ulfine_exports.serve.bounds.byte_budget import ByteBudget
 
+_PIECE = 2**20
+"""Bytes that are decompressed at a time."""
+
 
 @contextlib.asynccontextmanager
 async def body_of(request: "Request", *, limit: int, seconds: float, budget: "ByteBudget") -> AsyncGenerator[bytearray]:

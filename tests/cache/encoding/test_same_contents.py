@@ -10,7 +10,8 @@ import pytest
 from tests.cache.conftest import write_picture
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
-from ulfine_cache.store.seen_files import read_seen, seen_path
+from ulfine_cache.store.datasets import replacing_file
+from ulfine_cache.store.seen_files import keep_seen, read_seen
 from ulfine_cache.verify import verify
 
 TIME = (1_600_000_000, 1_600_000_000)
@@ -85,19 +86,26 @@ def test_files_that_were_only_touched_are_read_once(run, same_size, tmp_path, mo
     assert len(read) == 2
 
 
-@pytest.mark.parametrize("left", [None, b"", b"damaged"])
+@pytest.mark.parametrize(
+    "left", [None, b"", b"damaged", b"shards/00000.h5 0123", b"\xff", b"shards/00000.h5 0123456789abcdef\n"]
+)
 def test_a_cache_that_does_not_know_its_files(run, same_size, tmp_path, left):
     """As those of earlier versions: contents are compared, and nothing is encoded that is the same."""
     run()
-    shard = tmp_path / "cache" / "shards" / "00000.h5"
-    seen_path(shard).unlink()
-    if left is not None:
-        seen_path(shard).write_bytes(left)
-    assert run()["shards_encoded"] == 0
-    assert read_seen(shard, 5) is not None
-    seen_path(shard).unlink()
-    change_places(same_size[0], same_size[1])
-    assert run()["shards_encoded"] == 1
+    cache = tmp_path / "cache"
+    known = {path: values.tolist() for path, values in read_seen(cache).items()}
+    assert [len(values) for values in known.values()] == [5, 5, 5, 5, 3]
+    for exchanged in (False, True):
+        with replacing_file(cache / "cache.h5", start=cache / "cache.h5", digest=True) as file:
+            del file["seen"], file["shard_seen"]
+        if left is not None:
+            (cache / ".seen").write_bytes(left)
+        if exchanged:
+            change_places(same_size[0], same_size[1])
+        assert run()["shards_encoded"] == exchanged
+        assert not (cache / ".seen").exists()
+        assert ({path: values.tolist() for path, values in read_seen(cache).items()} == known) is not exchanged
+    assert verify(cache=cache)["damaged"] == []
 
 
 def test_a_skipped_file_that_was_replaced(run, same_size, photos, tmp_path):
@@ -134,21 +142,33 @@ def test_verify_source__names_what_is_stale(run, same_size, photos, tmp_path):
     assert verify(cache=cache, source=True)["stale"] == []
 
 
-def test_verify_source__what_it_found_is_encoded_by_the_next_call(run, same_size, tmp_path):
+def test_verify_source__what_it_found_is_encoded_by_the_next_call(run, same_size, tmp_path, monkeypatch):
     """Also where no number and no time tells the files apart."""
-    run()
-    shard = tmp_path / "cache" / "shards" / "00000.h5"
-    change_places(same_size[0], same_size[1])
-    known = seen_path(shard).read_bytes()
-    seen_path(shard).write_bytes(known[8:16] + known[:8] + known[16:])
-    from ulfine_cache.encoding import same_contents
+    from ulfine_cache.encoding import former_rows, same_contents
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(same_contents, "identity", lambda source, item: 0)
-        seen_path(shard).write_bytes(bytes(len(known)))
-        assert run()["shards_encoded"] == 0
-        assert len(verify(cache=tmp_path / "cache", source=True)["stale"]) == 2
-        assert run()["shards_encoded"] == 1
+    for module in (same_contents, former_rows):
+        monkeypatch.setattr(module, "identity", lambda source, item: 7)
+    run()
+    change_places(same_size[0], same_size[1])
+    assert run()["shards_encoded"] == 0
+    assert len(verify(cache=tmp_path / "cache", source=True)["stale"]) == 2
+    assert not verify(cache=tmp_path / "cache")["foreign"]
+    assert run()["shards_encoded"] == 1
+    assert verify(cache=tmp_path / "cache", source=True)["stale"] == []
+
+
+def test_resuming__knows_the_files_of_what_is_done(run, same_size, tmp_path, monkeypatch):
+    from ulfine_cache.sources.folders.image_folder import ImageFolder
+
+    run()
+    cache = tmp_path / "cache"
+    keep_seen(cache)
+    (cache / "cache.h5").unlink()
+    (cache / "shards" / "00002.h5").unlink()
+    read, real = [], ImageFolder.read
+    monkeypatch.setattr(ImageFolder, "read", lambda self, item: read.append(item.path) or real(self, item))
+    assert run()["shards_encoded"] == 1
+    assert len(read) == 5
 
 
 def test_verify_source__of_an_import(feature_file, tmp_path):
