@@ -91,6 +91,10 @@ def _folder(folder: Path, options: SourceOptions) -> ImageSource:
 
 def _files(files: Sequence[Path], location: str, options: SourceOptions) -> ImageSource:
     """Open files that are all of one kind."""
+    for file in files:
+        # Opening a named pipe would wait for ever.
+        if file.exists() and not file.is_file():
+            raise UlfineError(f"{file} is no file but a pipe, a socket, a device or a folder: give a file")
     kinds = {extension(file.name) for file in files}
     if not kinds & {TAR, ".npz"}:
         _refuse_stand_ins(files)

@@ -18,7 +18,7 @@ from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.tables.arrow_table import ArrowTable
 from ulfine_cache.sources.tables.columns import Columns, find_columns
 from ulfine_cache.sources.tables.parquet_table import ParquetTable, guarded
-from ulfine_cache.sources.trees.regular_file import check_size
+from ulfine_cache.sources.trees.regular_file import check_size, open_regular
 from ulfine_cache.sources.words.class_labels import LabelColumn, single_class, warn_of_several
 from ulfine_cache.sources.words.image_names import extension
 from ulfine_cache.sources.words.set_names import SETS, known_set, set_in_name
@@ -157,7 +157,7 @@ def open_column_file(file: str) -> ParquetTable | ArrowTable:
     Raises:
         UlfineError: pyarrow is missing, or it cannot be read.
     """
-    return ArrowTable(file) if extension(file) == ".arrow" else ParquetTable(file, lambda: Path(file).open("rb"))
+    return ArrowTable(file) if extension(file) == ".arrow" else ParquetTable(file, lambda: open_regular(str(file)))
 
 
 def image_column(schema: "pyarrow.Schema", given: str | None = None) -> str | None:
