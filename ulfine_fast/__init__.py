@@ -6,8 +6,9 @@ The first door for people who write Python; everything is imported when it is fi
 
     run = ulfine_fast.fit(cache=Path("caches/photos"), out=Path("runs/first"))
     run = ulfine_fast.load_run(Path("runs/first"))
-    classifier = ulfine_fast.ULFineClassifier().fit(X, y)      # y = -1 where unlabelled
     cache = ulfine_fast.FeatureCache.open(Path("caches/photos"))
+    X, y, text = cache.training()                              # y = "-1" where unlabelled
+    classifier = ulfine_fast.ULFineClassifier().fit(X, y, text_features=text)
 """
 
 from __future__ import annotations
@@ -23,8 +24,19 @@ if TYPE_CHECKING:
     from ulfine_fast.fitting import fit
     from ulfine_fast.run import load_run
     from ulfine_fast.scikit.labelled_folds import LabelledKFold
+    from ulfine_fast.scikit.out_of_fold import out_of_fold_probabilities
+    from ulfine_fast.scikit.unlabelled_rows import set_aside_unlabelled
 
-__all__ = ["FeatureCache", "LabelledKFold", "ULFineClassifier", "__version__", "fit", "load_run"]
+__all__ = [
+    "FeatureCache",
+    "LabelledKFold",
+    "ULFineClassifier",
+    "__version__",
+    "fit",
+    "load_run",
+    "out_of_fold_probabilities",
+    "set_aside_unlabelled",
+]
 
 # No module of this package may be called `fit` or `load_run`: importing it would replace the function of that name
 # here.
@@ -34,6 +46,8 @@ _WHERE = {
     "ULFineClassifier": "ulfine_fast.estimator",
     "fit": "ulfine_fast.fitting",
     "load_run": "ulfine_fast.run",
+    "out_of_fold_probabilities": "ulfine_fast.scikit.out_of_fold",
+    "set_aside_unlabelled": "ulfine_fast.scikit.unlabelled_rows",
 }
 
 

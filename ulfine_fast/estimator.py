@@ -1,8 +1,9 @@
-"""The same methods for scikit-learn: `fit(X, y)` with -1 for unlabelled. `docs/python.md` shows them at work."""
+"""The same methods for scikit-learn, unlabelled rows as -1 in y or beside y. `docs/python.md` shows them at work."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -10,32 +11,43 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from ulfine_cache.progress import Silent
 from ulfine_cache.store.unit_norm import objection
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.training_data import make_training_data
+from ulfine_fast.scikit.class_text import all_classes, checked_text
+from ulfine_fast.scikit.estimator_params import SettingsMixin
 from ulfine_fast.scikit.estimator_prior import PriorShiftMixin
 from ulfine_fast.scikit.estimator_run import RunMixin
-from ulfine_fast.scikit.partial_labels import is_unlabelled, plain_labels, with_missing_marked
+from ulfine_fast.scikit.partial_labels import read_labels
+from ulfine_fast.scikit.refusals import as_value_errors
+from ulfine_fast.scikit.unlabelled_rows import checked_unlabelled, refuse_a_class_of_unlabelled_rows
 from ulfine_fast.settings import resolve_settings
 from ulfine_fast.training import choose_device, train
 
 
-class ULFineClassifier(PriorShiftMixin, RunMixin, ClassifierMixin, BaseEstimator):
+class ULFineClassifier(PriorShiftMixin, RunMixin, SettingsMixin, ClassifierMixin, BaseEstimator):
     """Long-tailed semi-supervised classifier on frozen features.
 
-    Unlabelled rows have the label -1, as in `sklearn.semi_supervised`. Where labels are strings the same holds: -1 in
-    an array of objects, or the string ``"-1"`` that numpy makes of it. It follows that -1 cannot be a class. A missing
-    label (None, NaN, NA) is unlabelled too, except among floats, see `ulfine_fast.scikit.partial_labels`.
+    Unlabelled rows are given in y, as -1, or beside it. In y they work as in `sklearn.semi_supervised`; where labels
+    are strings -1 may be the string ``"-1"`` that numpy makes of it, and it follows that -1 cannot be a class. A
+    missing label (None, NaN, NA) is unlabelled too, see `ulfine_fast.scikit.partial_labels`. Meta-estimators that make
+    classes of all that y holds (voting, stacking, bagging, calibration, one against the rest, `cross_val_predict`) need
+    them beside y, as `unlabelled` or as `fit(X, y, X_unlabelled=U)`; as far as can be known, `fit` refuses what they
+    made of a -1.
 
     Copies through pickle, joblib and skops hold arrays and plain values, no torch object.
 
     Args:
         method: One of `ulfine_fast.registry.METHODS`.
-        settings: Settings of the method, by name; None keeps its defaults.
+        settings: Settings of the method, by name; None keeps its defaults. ``settings__NAME`` is one of them for
+            `set_params` and searches.
+        unlabelled: float (M, D), rows without labels besides those of X, as they are after the steps of a pipeline.
+        text_only_classes: Classes that may have no labelled row, but the text that `fit` is given; True stands for the
+            whole numbers from 0 on, one for each row of it. `text_features` are then in the sorted order of these and
+            the classes of y.
         random_state: Seed. An int gives the same model each time, as ``ulfine fit --seed`` does; None draws one.
         device: Where to train, see `ulfine_fast.training.choose_device`. Prediction runs on the CPU.
 
@@ -62,59 +74,71 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, ClassifierMixin, BaseEstimator
         self,
         method: str = "ulfine",
         *,
-        settings: dict[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        unlabelled: ArrayLike | None = None,
+        text_only_classes: bool | ArrayLike = False,
         random_state: int | np.random.RandomState | None = 0,
         device: str = "auto",
     ) -> None:
         self.method = method
         self.settings = settings
+        self.unlabelled = unlabelled
+        self.text_only_classes = text_only_classes
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: ArrayLike, y: ArrayLike, text_features: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        text_features: ArrayLike | None = None,
+        X_unlabelled: ArrayLike | None = None,
+    ) -> Self:
         """Fit on labelled and unlabelled rows.
 
         Args:
             X: float (N, D), an array or a data frame of pandas or polars; rows are brought to unit length, of which
                 they need one: zeros are refused.
-            y: (N,) labels, -1 or missing where unlabelled.
+            y: (N,) labels, -1 or missing where unlabelled; a data frame of one column is taken as well.
             text_features: float (C, D), one text prototype per class in the order of the sorted classes, or None.
+            X_unlabelled: float (M, D), rows without labels, besides the parameter `unlabelled` and those of y.
 
         Returns:
             Itself.
 
         Raises:
-            ValueError: As scikit-learn's estimators do for unusable input.
-            UlfineError: As `ulfine_fast.rows.training_data.make_training_data`.
+            ValueError: Input, text or a parameter cannot be used, or a meta-estimator has made a class of -1.
         """
-        marked = with_missing_marked(y)
-        checked: Any = validate_data(self, X, marked, dtype=np.float32)  # pyright: ignore[reportArgumentType]
-        rows, targets = checked
-        unlabelled = is_unlabelled(targets)
-        known = plain_labels(targets[~unlabelled])
-        if len(known):
-            check_classification_targets(known)
-        classes, labels = np.unique(known, return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(
-                f"Classifier can't train when only one class is present: y holds {len(classes)} labelled classes, "
-                "at least 2 are needed."
-            )
-        text = None if text_features is None else np.asarray(text_features, dtype=np.float32)
-        if text is not None and text.shape != (len(classes), rows.shape[1]):
-            raise ValueError(f"text_features has shape {text.shape}, expected {(len(classes), rows.shape[1])}.")
-        method = get_method(self.method)
+        refuse_a_class_of_unlabelled_rows()
+        with as_value_errors():
+            return self._fit(X, y, text_features, X_unlabelled)
+
+    def _fit(self, X: Any, y: Any, text_features: Any, X_unlabelled: Any) -> Self:
+        method = get_method(str(self.method))
         settings = resolve_settings(method, values=self.settings)
+        device, seed = choose_device(str(self.device)), self._seed()
+        checked: Any = validate_data(self, X, dtype=np.float32)
+        found = read_labels(y)
+        check_consistent_length(checked, found.known)
+        if reason := objection(checked, "the rows of X"):
+            raise ValueError(reason)
+        columns = getattr(self, "feature_names_in_", None)
+        more = [("unlabelled", self.unlabelled), ("X_unlabelled", X_unlabelled)]
+        unlabelled = [checked[~found.known]]
+        unlabelled += [
+            checked_unlabelled(rows, name, checked.shape[1], columns) for name, rows in more if rows is not None
+        ]
+        classes = all_classes(found.labels, self.text_only_classes, text_features)
         data = make_training_data(
-            features=rows[~unlabelled],
-            labels=labels,
-            unlabelled=rows[unlabelled],
-            text=text,
+            features=checked[found.known],
+            labels=np.searchsorted(classes, found.labels),
+            unlabelled=np.concatenate(unlabelled),
+            text=None if text_features is None else checked_text(text_features, classes, checked.shape[1]),
             class_names=tuple(str(name) for name in classes),
-            device=choose_device(self.device),
+            device=device,
             where="X",
         )
-        result = train(method, settings, data, self._seed(), Silent())
+        result = train(method, settings, data, seed, Silent())
         self._forget_test_prior()
         self.classes_ = classes
         self.model_ = result.model
@@ -172,12 +196,12 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, ClassifierMixin, BaseEstimator
         Raises:
             ValueError: No row is labelled.
         """
-        targets = column_or_1d(with_missing_marked(y))
-        known = ~is_unlabelled(targets)
-        if not known.any():
+        found = read_labels(y)
+        check_consistent_length(X, found.known)
+        if not found.known.any():
             raise ValueError("y holds no labelled row to score on.")
-        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
-        return float(accuracy_score(plain_labels(targets[known]), self.predict(X)[known], sample_weight=weights))
+        weights = None if sample_weight is None else np.asarray(sample_weight)[found.known]
+        return float(accuracy_score(found.labels, self.predict(X)[found.known], sample_weight=weights))
 
     def __getstate__(self) -> dict[str, Any]:
         # pickle, joblib and skops come here. A torch module would make every reader trust all of torch.
@@ -215,6 +239,9 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, ClassifierMixin, BaseEstimator
         return logits if self._shift is None else logits + self._shift
 
     def _seed(self) -> int:
-        if isinstance(self.random_state, int | np.integer):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31))
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            return int(check_random_state(seed).randint(2**31))
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"random_state is {seed}: give a whole number from 0 to {2**32 - 1}, or None.")
+        return int(seed)

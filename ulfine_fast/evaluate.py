@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.priors.test_prior import TestPriorOption
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def evaluate(
             f"{opened.path} has changed since {loaded.path} was fitted: images that it was fitted on may be among the "
             "test rows now, and it would look better than it is; fit again"
         )
-    progress.note(f"judging {loaded.path} on {len(rows.test)} test rows of {opened.path}")
+    progress.note(f"judging {loaded.path} on {amount(len(rows.test), 'test row')} of {opened.path}")
     threshold = loaded.config["settings"].get("threshold")
     views = choose_views("auto", loaded.views, opened)
     shift, under = None, {}
@@ -127,7 +128,8 @@ def _check_test_rows(run: Run, cache: FeatureCache, split: Split) -> None:
     seen = np.intersect1d(split.test, np.concatenate([fitted.labelled, fitted.unlabelled]))
     if len(seen):
         raise UlfineError(
-            f"the run {run.path} was fitted on {len(seen)} of the {len(split.test)} test rows of {where} and would "
+            f"the run {run.path} was fitted on {len(seen)} of the {amount(len(split.test), 'test row')} of {where} "
+            "and would "
             "look better than it is: take the split it was fitted on, or one of the same --seed and --test-per-class"
         )
 

@@ -13,6 +13,7 @@ from annotated_types import Ge, Le
 from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.judging.five_crops import Views
 from ulfine_fast.registry import METHODS, get_method
 
@@ -104,7 +105,7 @@ def fit(
             _check_every_class_is_labelled(data, cache)
         progress.note(
             f"fitting {chosen.name} on {used_device}: {len(rows.labelled)} labelled and "
-            f"{len(rows.unlabelled)} unlabelled rows, {data.n_classes} classes"
+            f"{amount(len(rows.unlabelled), 'unlabelled row')}, {amount(data.n_classes, 'class')}"
         )
         if not len(rows.test):
             progress.note("no test rows, so nothing will be measured: add test/ to the images or draw a split")

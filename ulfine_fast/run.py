@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from ulfine_cache.atomic import PARTIAL, make_directory, reason
+from ulfine_cache.atomic import new_directory
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.store.digest_file import file_sha256
 from ulfine_cache.store.unit_norm import objection
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 CONFIG, MODEL, METRICS, PROVENANCE = "config.yaml", "model.safetensors", "metrics.json", "provenance.json"
 HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
+_DIGESTS = "sha256"
+"""Of `PROVENANCE`: file name to digest, its own over what answers depend on; runs of earlier versions have none."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ class Run:
 def new_run_directory(out: Path, *, overwrite: bool = False) -> Generator[Path]:
     """Write a run in a hidden directory next to where it will stand and move it there in one step.
 
-    So a run directory that exists is complete; when the body raises, nothing is left behind.
+    So a run directory that exists is complete; when the body raises, nothing is left behind. While one process writes a
+    run, no other one begins to write the same.
 
     Args:
         out: Where the run will stand.
@@ -141,8 +144,14 @@ def new_run_directory(out: Path, *, overwrite: bool = False) -> Generator[Path]:
         An empty directory to write into.
 
     Raises:
-        UlfineError: `out` holds something, or cannot be written.
+        UlfineError: `out` holds something, is being written by another process, or cannot be written.
     """
+    with new_directory(out.absolute(), hidden=True, replace=overwrite) as folder:
+        _check_target(out, overwrite)
+        yield folder
+
+
+def _check_target(out: Path, overwrite: bool) -> None:
     if out.is_file():
         raise UlfineError(f"{out} is a file: choose another --out")
     if out.is_dir() and any(out.iterdir()):
@@ -150,35 +159,14 @@ def new_run_directory(out: Path, *, overwrite: bool = False) -> Generator[Path]:
             raise UlfineError(f"{out} is not empty and holds no run: choose another --out")
         if not overwrite:
             raise UlfineError(f"{out} already holds a run: choose another --out, or replace it with --overwrite")
-    place = out.absolute()
-    partial = place.with_name(f".{place.name}.{os.getpid()}{PARTIAL}")
-    make_directory(partial)
-    try:
-        yield partial
-        _publish(partial, place)
-    except OSError as error:
-        raise UlfineError(f"cannot write {out}: {reason(error)}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _publish(partial: Path, place: Path) -> None:
-    for file in partial.iterdir():
-        with file.open("rb+") as handle:
-            os.fsync(handle.fileno())
-    if place.is_dir():
-        old = partial.with_suffix(".old")
-        place.rename(old)
-        partial.rename(place)
-        shutil.rmtree(old)
-    else:
-        partial.rename(place)
 
 
 def write_run(folder: Path, run: Run) -> None:
     """Write everything but history and predictions into a directory.
 
     ``model.safetensors`` describes itself: its metadata hold the method, the architecture and the classes.
+    ``provenance.json`` holds the SHA-256 of the other three files that `load_run` reads, and of what answers depend on
+    in itself.
 
     Args:
         folder: An existing directory, usually from `new_run_directory`.
@@ -198,12 +186,29 @@ def write_run(folder: Path, run: Run) -> None:
     metadata = {"ulfine": json.dumps(description, sort_keys=True)}
     tensors = {name: tensor.contiguous().clone() for name, tensor in run.model.state_dict().items()}
     # save_file would leave a file that only its owner can read.
-    (folder / MODEL).write_bytes(save(tensors, metadata=metadata))
-    (folder / CONFIG).write_text(yaml.safe_dump(run.config, sort_keys=True, allow_unicode=True), encoding="utf-8")
-    for name, content in ((METRICS, run.metrics), (PROVENANCE, run.provenance)):
-        (folder / name).write_text(
-            json.dumps(content, indent=2, allow_nan=False, default=_as_plain) + "\n", encoding="utf-8"
-        )
+    files = {
+        MODEL: save(tensors, metadata=metadata),
+        CONFIG: yaml.safe_dump(run.config, sort_keys=True, allow_unicode=True).encode(),
+        METRICS: _as_json(run.metrics),
+    }
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    # As it will be read.
+    provenance = json.loads(_as_json(run.provenance))
+    digests[PROVENANCE] = hashlib.sha256(_relied_on(provenance)).hexdigest()
+    files[PROVENANCE] = _as_json({**provenance, _DIGESTS: digests})
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def _as_json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, allow_nan=False, default=_as_plain) + "\n").encode()
+
+
+def _relied_on(provenance: dict[str, Any]) -> bytes:
+    """What answers depend on; a place or a name may be another one where a run has moved."""
+    cache = provenance.get("cache") or {}
+    found = [cache.get("preprocess"), cache.get("precision"), provenance.get("classes"), provenance.get("columns")]
+    return json.dumps(found).encode()
 
 
 def _as_plain(value: Any) -> Any:
@@ -212,7 +217,7 @@ def _as_plain(value: Any) -> Any:
 
 
 def load_run(path: Path) -> Run:
-    """Open a run directory. Nothing in it is executed or unpickled.
+    """Open a run directory. Nothing in it is executed or unpickled, and its files are compared with their digests.
 
     Args:
         path: A directory that `ulfine fit` or `ULFineClassifier.save` wrote.
@@ -226,6 +231,7 @@ def load_run(path: Path) -> Run:
     """
     from safetensors import SafetensorError, safe_open
 
+    from ulfine_cache.names.text_path import text_path
     from ulfine_fast.registry import METHODS, get_method
 
     path = Path(path)
@@ -233,7 +239,7 @@ def load_run(path: Path) -> Run:
         what = "holds no run" if path.is_dir() else "does not exist"
         raise UlfineError(f"{path} {what}: make one with `ulfine fit CACHE --out {path}`")
     try:
-        with safe_open(path / MODEL, framework="pt") as file:
+        with text_path(path / MODEL) as weights, safe_open(weights, framework="pt") as file:
             description = json.loads((file.metadata() or {})["ulfine"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if description["schema_version"] > SCHEMA_VERSION:
@@ -241,11 +247,12 @@ def load_run(path: Path) -> Run:
         method = description["method"]
         if method not in METHODS:
             raise UlfineError(f"the run {path} is of method {method!r}, which this version lacks: upgrade ulfine-fast")
+        provenance = json.loads((path / PROVENANCE).read_text(encoding="utf-8"))
+        _check_digests(path, provenance, provenance.pop(_DIGESTS, {}))
         model = get_method(method).build(description["architecture"])
         model.load_state_dict(tensors)
         config = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
         metrics = json.loads((path / METRICS).read_text(encoding="utf-8"))
-        provenance = json.loads((path / PROVENANCE).read_text(encoding="utf-8"))
         if not all(isinstance(content, dict) for content in (config, metrics, provenance)):
             raise ValueError("a file is no mapping")
         return Run(
@@ -263,3 +270,13 @@ def load_run(path: Path) -> Run:
         words = " ".join(str(error).split())
         detail = words if len(words) <= 160 else words[:157] + "..."
         raise UlfineError(f"the run {path} is damaged ({type(error).__name__}: {detail}): fit it again") from error
+
+
+def _check_digests(path: Path, provenance: dict[str, Any], digests: Any) -> None:
+    if not isinstance(digests, dict) or not set(digests) <= {MODEL, CONFIG, METRICS, PROVENANCE}:
+        raise ValueError(f"{PROVENANCE} has no digests of files of a run under {_DIGESTS!r}")
+    for name, digest in digests.items():
+        relied_on = name == PROVENANCE
+        found = hashlib.sha256(_relied_on(provenance)).hexdigest() if relied_on else file_sha256(path / name)
+        if found != digest:
+            raise ValueError(f"{name} has changed since it was written, by its SHA-256 in {PROVENANCE}")

@@ -8,15 +8,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 from pydantic import ValidationError
 
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.sources.trees.regular_file import read_text
 
 if TYPE_CHECKING:
     from ulfine_cache.config import StrictConfig
     from ulfine_fast.method import Method
 
+# A file of settings is written by hand: beyond these it is a mistake or an attack.
+_MOST_BYTES = 2**20
+_MOST_VALUES = 100_000
+_MOST_WHOLE = 10**9
+_MOST_REAL = 1e15
 # YAML 1.1 takes 1e-3 for a word because it lacks a point; nobody means that.
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
@@ -45,6 +52,9 @@ def resolve_settings(
         >>> resolve_settings(get_method("zero-shot"), assignments=["scale=50"])
         ZeroShotSettings(scale=50.0)
     """
+    given: Any = values
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError(f"settings {given!r} of method {method.name} are no dictionary: write them as {{name: value}}")
     merged: dict[str, Any] = {}
     if file is not None:
         merged.update(_read_file(file, method.name))
@@ -59,9 +69,10 @@ def resolve_settings(
         if key not in known:
             choice = f"choose one of {', '.join(known)}" if known else "it has none"
             raise UsageError(f"unknown setting {key!r} of method {method.name}: {choice}")
+        _check_size(key, merged[key], method.name)
     try:
         # Through JSON, whose strict reading takes whole numbers for floats and lists for tuples, and nothing else.
-        return method.settings.model_validate_json(json.dumps(merged))
+        return method.settings.model_validate_json(json.dumps(merged, default=_plain))
     except TypeError as error:
         raise UsageError(f"settings of method {method.name} must be plain numbers, words or lists: {error}") from error
     except ValidationError as error:
@@ -72,10 +83,12 @@ def resolve_settings(
 
 def _read_file(file: Path, method_name: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = _bounded(yaml.safe_load(read_text(file, most=_MOST_BYTES)))
     except OSError as error:
         raise UlfineError(f"cannot read the settings file {file}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise UlfineError(f"{file} is nested too deeply: settings are numbers, words and lists of them") from error
+    except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UlfineError(f"{file} is not YAML: {reason}") from error
     if content is None:
@@ -91,9 +104,44 @@ def _read_file(file: Path, method_name: str) -> dict[str, Any]:
 
 def _parse_value(text: str, assignment: str) -> Any:
     try:
-        return _read_number(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise UsageError(f"cannot read the value of setting {assignment!r}: quote it or write plain YAML") from error
+        return _read_number(_bounded(yaml.safe_load(text[:_MOST_BYTES])))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UsageError(
+            f"cannot read the value of setting {assignment[:60]!r}: quote it or write plain YAML"
+        ) from error
+
+
+def _bounded(content: Any) -> Any:
+    """Refuse what aliases blow up: a few lines of YAML can stand for more than any memory holds."""
+    pending, seen = [content], 0
+    while pending:
+        item = pending.pop()
+        seen += 1
+        if seen > _MOST_VALUES:
+            raise RecursionError
+        if isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+    return content
+
+
+def _check_size(key: str, value: Any, method: str) -> None:
+    """Refuse numbers that no computer counts to."""
+    for item in value if isinstance(value, list | tuple) else [value]:
+        whole = isinstance(item, int) and not isinstance(item, bool)
+        if (whole and abs(item) > _MOST_WHOLE) or (isinstance(item, float) and abs(item) > _MOST_REAL):
+            most = f"{_MOST_WHOLE:,}" if whole else f"{_MOST_REAL:g}"
+            # Python refuses to write numbers of thousands of digits.
+            given = "a number of hundreds of digits" if abs(item) > 10**300 else f"{item:g}"
+            raise UsageError(f"setting {key}={given} of method {method}: choose a number of at most {most}")
+
+
+def _plain(value: Any) -> Any:
+    """A number or an array of numpy, of which grids of settings are made, as Python's own."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
 
 
 def _read_number(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.closed_form.em_rounds import sample_size
 from ulfine_fast.judging.judge import BLOCK_ROWS
 from ulfine_fast.rows.memory_bound import MemoryBound, readable, resident_bytes
@@ -51,8 +52,8 @@ def must_stream(cache: FeatureCache, split: Split, device: str, memory: MemoryBo
     streamed = before + max(blocks + training, judging)
     if memory.asked and min(loaded, streamed) > memory.bytes:
         raise UlfineError(
-            f"a fit of {len(split.labelled)} labelled and {n_rows} unlabelled rows of {cache.path} takes up to "
-            f"{readable(min(loaded, streamed))}, more than {readable(memory.bytes)}: raise --memory"
+            f"a fit of {len(split.labelled)} labelled and {amount(n_rows, 'unlabelled row')} of {cache.path} takes up "
+            f"to {readable(min(loaded, streamed))}, more than {readable(memory.bytes)}: raise --memory"
         )
     if loaded <= streamed:
         return False
@@ -63,8 +64,8 @@ def note_streaming(data: TrainingData, memory: MemoryBound, progress: Progress) 
     """Say that unlabelled rows stay on the disk, why, and what holds."""
     size = readable(4 * len(data.unlabelled) * data.n_features)
     progress.note(
-        f"the {len(data.unlabelled)} unlabelled rows ({size}) stay on the disk and are read block by block, to keep "
-        f"resident memory below {readable(memory.bytes)} (--memory)"
+        f"the {amount(len(data.unlabelled), 'unlabelled row')} ({size}) stay on the disk and are read block by block, "
+        f"to keep resident memory below {readable(memory.bytes)} (--memory)"
     )
 
 

@@ -56,15 +56,20 @@ def _choices(schema: dict[str, Any]) -> list[str]:
     if "enum" in schema or "const" in schema:
         return [str(word) for word in schema.get("enum", [schema.get("const")])]
     if "minimum" in schema and "maximum" in schema:
-        return [f"a number from {schema['minimum']} to {schema['maximum']}"]
+        return [f"a number from {_number(schema['minimum'])} to {_number(schema['maximum'])}"]
     words = {
         "minimum": "of at least",
         "exclusiveMinimum": "above",
         "maximum": "of at most",
         "exclusiveMaximum": "below",
     }
-    bounds = [f"{word} {schema[bound]}" for bound, word in words.items() if bound in schema]
+    bounds = [f"{word} {_number(schema[bound])}" for bound, word in words.items() if bound in schema]
     return [f"a number {' and '.join(bounds)}"] if bounds else []
+
+
+def _number(bound: float) -> str:
+    """A bound as people write it: pydantic makes the 1 of a float's bound 1.0, or not, by its version."""
+    return str(int(bound)) if bound == int(bound) else str(bound)
 
 
 def _either(words: list[str]) -> str:

@@ -10,6 +10,7 @@ from annotated_types import Ge
 
 from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.names.written import readable, readable_names
 from ulfine_cache.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -110,10 +111,10 @@ def _about(cache: FeatureCache, to: Format, view: int, *, pre_projection: bool) 
         "pre_projection": pre_projection,
         "view": view,
         "views": str(cache.attributes.get("views", "")),
-        **{name: str(cache.attributes.get(name, "")) for name in names},
+        **{name: readable(str(cache.attributes.get(name, ""))) for name in names},
         "preprocess": json.loads(cache.attributes.get("preprocess") or "null"),
         "versions": json.loads(cache.attributes.get("versions") or "null"),
-        "class_names": cache.class_names,
-        "splits": cache.split_names(),
+        "class_names": readable_names(cache.class_names),
+        "splits": list(map(readable, cache.split_names())),
     }
     return json.dumps(about, indent=2, ensure_ascii=False) + "\n"

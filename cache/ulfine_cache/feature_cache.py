@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import h5py
 import numpy as np
@@ -19,6 +19,20 @@ from ulfine_cache.store.shards import damaged, read_features, read_labels, read_
 from ulfine_cache.store.unit_norm import unit_norm
 
 _Rows = npt.NDArray[np.int64]
+
+
+class NamedRows(NamedTuple):
+    """Rows of a cache, as scikit-learn's estimators take them: ``X, y, text = cache.training()``.
+
+    Attributes:
+        features: float32 (n, D), unit norm.
+        labels: (n,) names of the classes, ``"-1"`` where unlabelled.
+        text_features: float32 (C, D), unit norm, in the order of the sorted class names; None where there is no text.
+    """
+
+    features: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.str_]
+    text_features: npt.NDArray[np.float32] | None
 
 
 class FeatureCache:
@@ -51,6 +65,9 @@ class FeatureCache:
         ['seven', 'three']
         >>> cache.features(cache.read_split(None).labelled).shape == (80, cache.n_features)
         True
+        >>> X, y, text = cache.training()
+        >>> sorted(set(y.tolist())), X.shape == (len(y), cache.n_features)
+        (['seven', 'three'], True)
     """
 
     path: Path
@@ -137,6 +154,47 @@ class FeatureCache:
             features[wanted] = unit_norm(read)
         return features
 
+    def training(self, split: str | None = None) -> NamedRows:
+        """Read what a classifier may be trained on: the labelled and the unlabelled rows, in their order.
+
+        Rows of the validation and test sets are left out, and labels that the split takes for unknown are hidden.
+
+        Args:
+            split: Named split; None takes the sets that the cache came with.
+
+        Raises:
+            UlfineError: There is no such split, or a class is called -1, which means unlabelled.
+        """
+        drawn = self.read_split(split)
+        return self._named(np.sort(np.concatenate([drawn.labelled, drawn.unlabelled])), drawn.labelled)
+
+    def test(self, split: str | None = None) -> NamedRows:
+        """Read what a classifier may be judged on, in the form of `training`.
+
+        Args:
+            split: As there.
+
+        Raises:
+            UlfineError: As there, or there are no test rows.
+        """
+        drawn = self.read_split(split)
+        if not len(drawn.test):
+            raise UlfineError(
+                f"{self.path} has no test rows: add test/ to the images, or name a split that `ulfine split` drew"
+            )
+        return self._named(drawn.test, drawn.test)
+
+    def _named(self, rows: _Rows, known: _Rows) -> NamedRows:
+        if "-1" in self.class_names:
+            raise UlfineError(f"{self.path} has a class called '-1', which means unlabelled: give it another name")
+        # The last name is what -1 stands for.
+        names = np.array([*self.class_names, "-1"])
+        labels = np.where(np.isin(rows, known), self.labels[rows], -1)
+        text = self.text_features
+        return NamedRows(
+            self.features(rows), names[labels], None if text is None else text[np.argsort(names[: self.n_classes])]
+        )
+
     @cached_property
     def paths(self) -> list[str]:
         """n_rows names of the inputs, relative to the source."""
@@ -215,6 +273,13 @@ class FeatureCache:
         # HDF5's view over many shards takes half as long again and holds on to several times as much memory.
         for shard, end, count in zip(self._table.paths, self._ends, self._table.rows, strict=True):
             self.labels[end - count : end], self.set_names[end - count : end] = read_labels(shard)
+
+
+def own_counts(cache: FeatureCache) -> dict[str, int]:
+    """Count the rows of a cache that are labelled, unlabelled (of any set), and labelled in its sets val and test."""
+    own = cache.read_split(None)
+    counts = {part: len(getattr(own, part)) for part in ("labelled", "unlabelled", "val", "test")}
+    return counts | {"unlabelled": int((cache.labels < 0).sum())}
 
 
 def _plain(value: Any) -> Any:

@@ -36,11 +36,8 @@ def what_it_is(path: Path) -> str:
         head = file.read(_HEAD)
     if not head:
         return "empty: a download or copy has failed, fetch it again"
-    start = head.lstrip().lower()
-    if start.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS, not the file itself: run `git lfs pull` where it was cloned"
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
-        return "a page for a browser (HTML), not the file itself: fetch it again, by the link that downloads it"
+    if found := _stand_in(head):
+        return found
     if head.startswith(b"PK"):
         return "" if zipfile.is_zipfile(path) else "a ZIP archive cut short: fetch it again"
     for magic, words in _BINARY.items():
@@ -49,6 +46,28 @@ def what_it_is(path: Path) -> str:
     if _is_text(head):
         return "text"
     return "nothing but zeros: a download has failed, fetch it again" if not any(head) else ""
+
+
+def stand_in(path: Path) -> str:
+    """Say in words that follow "FILE is" whether a page or a pointer lies in a file's place, whatever it should be.
+
+    Args:
+        path: A regular file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return _stand_in(file.read(_HEAD))
+
+
+def _stand_in(head: bytes) -> str:
+    start = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the file itself: run `git lfs pull` where it was cloned"
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        return "a page for a browser (HTML), not the file itself: fetch it again, by the link that downloads it"
+    return ""
 
 
 def _is_text(head: bytes) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.feature_cache import FeatureCache, own_counts
 
 
 def cache_info(path: Path) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def cache_info(path: Path) -> dict[str, Any]:
         "features": cache.n_features,
         "features_pre": cache.n_features_pre,
         "classes": cache.n_classes,
-        **{part: len(getattr(own, part)) for part in ("labelled", "unlabelled", "val", "test")},
+        **own_counts(cache),
         "skipped": int(attributes.get("skipped", 0)),
         **{name: attributes.get(name, "") for name in ("model", "pretrained", "weights_hash", "precision")},
         "view_recipe": attributes.get("views", ""),

@@ -12,6 +12,7 @@ from annotated_types import Ge
 from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.sources.trees.regular_file import read_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,7 +166,7 @@ def _picture(cache: FeatureCache, encoder: ClipEncoder, file: str) -> npt.NDArra
     # The recorded preprocessing is that of the first view, which is the one that is searched.
     preprocess = Preprocess.from_json(cache.attributes["preprocess"])
     try:
-        pixels = preprocess.to_pixels(decode(Path(file).read_bytes(), pixel_range=cached_pixel_range(cache)))
+        pixels = preprocess.to_pixels(decode(read_regular(str(file)), pixel_range=cached_pixel_range(cache)))
     except UndecodableImage as error:
         raise UlfineError(f"{file}: {error}") from error
     except OSError as error:

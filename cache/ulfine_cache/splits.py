@@ -11,6 +11,7 @@ from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.splitting.protocol_types import Fraction, Imbalance, Natural, Positive, Ranks, Unlabelled
+from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -123,17 +124,15 @@ def make_split(
     if chosen is not None:
         check_drawn(chosen, split, str(cache))
         split.protocol["preset"] = chosen.name
-    if name in opened.split_names():
-        _check_same_protocol(opened, name, parameters)
-        if is_outdated(opened.path, name, opened.fingerprint):
-            progress.note(
-                f"split {name!r} was drawn from what {cache} held before: it is drawn again from its rows now"
-            )
-    path = write_split(opened.path, split, opened.fingerprint)
+    if name in opened.split_names() and is_outdated(opened.path, name, opened.fingerprint):
+        progress.note(f"split {name!r} was drawn from what {cache} held before: it is drawn again from its rows now")
+    path = write_split(
+        opened.path, split, opened.fingerprint, check=lambda: _check_same_protocol(opened, name, parameters)
+    )
     drawn = split.protocol["drawn"]
     if drawn["clipped"]:
         progress.note(
-            f"fewer rows than asked for in {len(drawn['clipped'])} classes: {', '.join(drawn['clipped'][:8])}"
+            f"fewer rows than asked for in {amount(len(drawn['clipped']), 'class')}: {', '.join(drawn['clipped'][:8])}"
         )
     if len(split.test) == 0:
         progress.note("no test rows: the cache has no test set and --test-per-class was not given")
@@ -163,6 +162,8 @@ def _check_same_protocol(cache: FeatureCache, name: str, wanted: SplitProtocol) 
     from ulfine_cache.splitting.split_file import read_protocol, split_path
     from ulfine_cache.splitting.split_protocol import SplitProtocol, protocol_values
 
+    if name not in cache.split_names():
+        return
     # Splits drawn by earlier versions do not name what came later: those values are the defaults.
     known = {key: value for key, value in read_protocol(cache.path, name).items() if key in SplitProtocol.model_fields}
     found = protocol_values(SplitProtocol.checked(**known))

@@ -81,7 +81,7 @@ def cache_features(
             faster, slightly other pixels.
         pixel_range: Values that are black and white in images of more than 8 bits (16-bit and float TIFF, 16-bit PNG),
             such as ``0..4095``; ``auto`` finds them image by image, see docs/sources.md.
-        strict: Stop at the first image that cannot be read.
+        strict: Stop at the first image that would have no row.
         path_column: Column of a table that names the images, or holds them; found where it is called as usual.
         label_column: Column of a table with the classes, or ``none``; found where it is called as usual.
         set_column: Column of a table with train, val and test, or ``none``; found where it is called as usual.
@@ -113,7 +113,7 @@ def cache_features(
     from ulfine_cache.encoders.prompts import load_classes, load_templates
     from ulfine_cache.encoding.cache_writer import CacheWriter
     from ulfine_cache.encoding.request import Request
-    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.feature_cache import FeatureCache, own_counts
     from ulfine_cache.pictures.pixel_range import parse_pixel_range
     from ulfine_cache.pictures.views import check_views
     from ulfine_cache.sources.open_source import open_source
@@ -137,7 +137,6 @@ def cache_features(
         encoded = CacheWriter(request, images, texts, lines, encoder, progress).run()
     cache = FeatureCache.open(out)
     reasons = (why for path in cache.shard_paths for _, why in read_skipped(path))
-    own = cache.read_split(None)
     seconds = time.perf_counter() - started
     return {
         "cache": str(out),
@@ -145,7 +144,7 @@ def cache_features(
         "rows": cache.n_rows,
         "skipped": len(images.items) - cache.n_rows,
         "classes": cache.n_classes,
-        **{part: len(getattr(own, part)) for part in ("labelled", "unlabelled", "val", "test")},
+        **own_counts(cache),
         "views": cache.n_views,
         "features": cache.n_features,
         "model": encoder.model_name,

@@ -10,7 +10,13 @@ _NAMED = 5
 
 
 @command
-def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) -> dict[str, Any]:  # noqa: B008
+def verify(
+    *,
+    cache: Path,
+    repair: bool = False,
+    source: bool = False,
+    progress: Progress = Silent(),  # noqa: B008
+) -> dict[str, Any]:
     """Read a cache completely and check every checksum.
 
     Each damaged thing is named; the command line then ends with the exit code 1. With `repair` damaged shards are made
@@ -19,12 +25,15 @@ def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) 
     Args:
         cache: Directory of the cache.
         repair: Make damaged files anew where that is possible.
+        source: Also read all the images that the cache was made of, and compare what is in them, whatever their sizes
+            and times; the next cache-features encodes what differs.
         progress: Receives the stage "verifying" in shards, that of the repair, and notes.
 
     Returns:
         Figures: cache, rows, shards, bytes (of shards), splits, index, foreign (names of files that are not part of
         the cache), repaired (list of {"path", "how"}), damaged (list of {"path", "reason"}, empty if all is well, after
-        any repair). With a damaged cache.h5 only cache, repaired and damaged.
+        any repair), stale (with `source`: list of {"path", "reason"} of images that are not what was encoded, else
+        None). With a damaged cache.h5 only cache, repaired, damaged and stale.
 
     Note:
         Checked are: the SHA-256 of ``cache.h5``, of each shard, of the index and of each split (a flipped bit anywhere
@@ -34,26 +43,40 @@ def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) 
 
         Repaired are shards (from the images or the file that the cache was made of), the index, ``skipped.csv`` and the
         digest of ``cache.h5``. A damaged file is replaced only by a complete one, and a shard only by the same bytes:
-        where images or libraries have changed since, nothing is replaced and the line says what to do.
+        where images or libraries have changed since, nothing is replaced and the line says what to do. What killed
+        commands left in the cache is removed.
 
     Raises:
-        UlfineError: There is no cache that could be opened at all, or it cannot be repaired.
+        UlfineError: There is no cache that could be opened at all, it cannot be repaired, or what it was made of is
+            gone.
 
     Example:
         >>> verify(cache=Path("photos-cache"))["damaged"]
         []
     """
+    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.repairing.compare_source import stale_images
     from ulfine_cache.repairing.integrity import find_problems, foreign_files, read_attributes
-    from ulfine_cache.repairing.repair import repair_problems
+    from ulfine_cache.repairing.repair import remove_leftovers, repair_problems
     from ulfine_cache.store.cache_file import read_shard_table
     from ulfine_cache.store.layout import SPLITS
 
     problems = find_problems(cache, progress=progress)
-    repaired = repair_problems(cache, problems, progress=progress) if repair and problems else []
-    if problems and not repair:
-        progress.note("--repair makes damaged files anew where that is possible")
-    if repaired:
+    repaired: list[tuple[Path, str]] = []
+    tried: set[Path] = set()
+    # What is made from the shards can be judged only when they are whole.
+    while repair and any(problem.path not in tried for problem in problems):
+        tried.update(problem.path for problem in problems)
+        repaired += repair_problems(cache, problems, progress=progress)
         problems = find_problems(cache, progress=progress)
+    if repair:
+        remove_leftovers(cache)
+    elif problems:
+        progress.note("--repair makes damaged files anew where that is possible")
+    stale = None
+    if source and all(problem.part in ("split", "digest") for problem in problems):
+        opened = FeatureCache.open(cache)
+        stale = [{"path": path, "reason": why} for path, why in stale_images(opened, progress=progress)]
     figures: dict[str, Any] = {"cache": str(cache)}
     if not any(problem.part == "cache file" for problem in problems):
         table = read_shard_table(cache)
@@ -72,4 +95,5 @@ def verify(*, cache: Path, repair: bool = False, progress: Progress = Silent()) 
     return figures | {
         "repaired": [{"path": str(path), "how": how} for path, how in repaired],
         "damaged": [{"path": str(path), "reason": why} for _, path, why in problems],
+        "stale": stale,
     }

@@ -12,12 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from ulfine_cache.command import parameters_of
+from ulfine_cache.names.written import shown
 from ulfine_cli.docstring import Docstring, reworded
-from ulfine_cli.failures import describe
+from ulfine_cli.failures import INTERRUPTED, describe, failed_line
 from ulfine_cli.hint import Hint
 from ulfine_cli.json_file import prepare_json, write_json
 from ulfine_cli.output import Output
 from ulfine_cli.parameter import Parameter
+from ulfine_cli.signals import received, told
 from ulfine_cli.watch import watch
 
 Figures = dict[str, Any]
@@ -54,6 +56,7 @@ class Command:
         show: Prints the figures.
         failures: What could not be done although the rest was: one line each, on standard error, exit code 1.
         renamed: Earlier names of options, which are still taken: name to name of the parameter.
+        interrupted: The line for Ctrl-C: what is left, and what the same command does then.
 
     Example:
         >>> Command("ulfine_cache.verify:verify", "ulfine verify cache --repair", ("cache",)).name
@@ -66,6 +69,7 @@ class Command:
     show: Callable[[Figures, Output], None] = Output.show_pairs
     failures: Callable[[Figures], list[str]] = lambda _: []
     renamed: Mapping[str, str] = field(default_factory=dict)
+    interrupted: str = INTERRUPTED
 
     @property
     def name(self) -> str:
@@ -151,13 +155,17 @@ class Command:
             if debug:
                 import traceback
 
-                traceback.print_exception(error)
-            line, exit_code = describe(error)
+                lines = "".join(traceback.format_exception(error)).splitlines()
+                # Indented, because a message with a line break could look like a line of ours.
+                sys.stderr.writelines(f"  {shown(line)}\n" for line in lines)
+            # An interrupt comes out of some libraries as an error of theirs.
+            line, exit_code = describe(error if received() is None else KeyboardInterrupt(), self.interrupted)
             sys.stderr.write(line + "\n")
+            told()
             raise typer.Exit(exit_code) from error
         if failures := self.failures(figures):
-            sys.stderr.writelines(f"error: {failure}\n" for failure in failures)
-            raise typer.Exit(1)
+            sys.stderr.writelines(f"{failed_line(failure)}\n" for failure in failures)
+            raise typer.Exit(1 if "interrupted_at" not in figures else 130)
 
 
 def _hush_libraries() -> None:

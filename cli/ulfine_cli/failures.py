@@ -1,11 +1,15 @@
 """What went wrong, in one line that names the thing and the remedy."""
 
 import errno
+import os
 import re
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.written import shown
+from ulfine_cli.signals import INTERRUPTED
 
-INTERRUPTED = "interrupted: run the same command again to go on"
+STARTS_OVER = "interrupted: the same command starts from the beginning"
+"""Of commands that keep nothing of what they have done so far."""
 
 _OS_REASONS = {
     errno.EACCES: "permission denied: choose a place that you may use, or change its permissions",
@@ -25,11 +29,12 @@ _OS_REASONS = {
 }
 
 
-def describe(error: BaseException) -> tuple[str, int]:
+def describe(error: BaseException, interrupted: str = INTERRUPTED) -> tuple[str, int]:
     """Put an exception into the words and the exit code of the command line.
 
     Args:
         error: What was raised while a command ran.
+        interrupted: The line for Ctrl-C.
 
     Returns:
         The line without its end of line, and the exit code: 1 could not be done, 2 wrong usage.
@@ -39,14 +44,21 @@ def describe(error: BaseException) -> tuple[str, int]:
         'error: /srv/run: permission denied: choose a place that you may use, or change its permissions'
     """
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, 1
+        return interrupted, 1
     if isinstance(error, UlfineError):
         return _line(str(error)), error.exit_code
     if isinstance(error, OSError):
         return _line(_os_error(error)), 1
+    if isinstance(error, RecursionError):
+        return _line("an input is nested too deeply to be read: give another file"), 1
     if isinstance(error, MemoryError):
         return _line("out of memory: try again with smaller batches or on a machine with more memory"), 1
     return _line(f"internal error ({type(error).__name__}: {error}): run again with --debug to see where"), 1
+
+
+def failed_line(failure: str) -> str:
+    """The line for one thing that could not be done although the rest was."""
+    return _line(failure)
 
 
 def usage_line(message: str, command_path: str) -> str:
@@ -60,7 +72,7 @@ def usage_line(message: str, command_path: str) -> str:
 
 
 def _line(message: str) -> str:
-    return "error: " + " ".join(message.split())
+    return "error: " + shown(" ".join(message.split()))
 
 
 def _os_error(error: OSError) -> str:
@@ -72,9 +84,7 @@ def _os_error(error: OSError) -> str:
 
 
 def _as_text(path: object) -> str:
-    # File names need not be valid Unicode; what is printed has to be.
-    text = path.decode(errors="replace") if isinstance(path, bytes) else str(path)
-    return text.encode(errors="replace").decode()
+    return os.fsdecode(path) if isinstance(path, bytes) else str(path)
 
 
 def _path_inside(message: str) -> str | None:

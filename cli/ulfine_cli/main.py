@@ -5,11 +5,14 @@ import os
 import sys
 from typing import Annotated
 
-import typer
+from ulfine_cli.signals import INTERRUPTED, let_signals_interrupt, received, told_at_once, untold
 
-from ulfine_cli.commands import COMMANDS
-from ulfine_cli.failures import usage_line
-from ulfine_cli.signals import let_signals_interrupt
+with told_at_once():
+    # They take a fifth of a second.
+    import typer
+
+    from ulfine_cli.commands import COMMANDS
+    from ulfine_cli.failures import usage_line
 
 app = typer.Typer(
     name="ulfine",
@@ -47,7 +50,21 @@ def main() -> int:
     Returns:
         The exit code: 0 done, 1 could not be done, 2 wrong usage.
     """
-    let_signals_interrupt()
+    try:
+        let_signals_interrupt()
+        exit_code = _run()
+        if exit_code and untold():
+            raise KeyboardInterrupt
+        return exit_code
+    except (KeyboardInterrupt, Exception) as error:
+        # The parser makes an error of its own of an interrupt.
+        if received() is None and not isinstance(error, KeyboardInterrupt):
+            raise
+        sys.stderr.write(INTERRUPTED + "\n")
+        return 1
+
+
+def _run() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names need not be valid in the terminal's encoding, or in any.
         sys.stdout.reconfigure(errors="backslashreplace")

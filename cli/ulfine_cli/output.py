@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
+from ulfine_cache.names.written import shown
+
 
 class Output:
     """Prints tables, pairs and lines.
@@ -16,17 +18,17 @@ class Output:
         self._stream = sys.stdout if stream is None else stream
 
     def line(self, text: str = "") -> None:
-        """Print one line as it is."""
-        self._stream.write(text + "\n")
+        """Print one line."""
+        self._stream.write(shown(text) + "\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
         """Print a table; the first column is aligned left, the others right."""
+        cells = [[shown(cell) for cell in row] for row in (columns, *rows)]
         if self._stream.isatty():
-            self._rich_table(columns, rows, title)
+            self._rich_table(cells[0], cells[1:], title and shown(title))
             return
         if title:
             self.line(title)
-        cells = [list(columns), *(list(row) for row in rows)]
         widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
         for row in cells:
             first, *others = (
@@ -37,9 +39,9 @@ class Output:
 
     def pairs(self, values: Mapping[str, Any]) -> None:
         """Print names with their values, one a line: names in words, accuracies in percent, nested values flat."""
-        shown = dict(_flat(values))
-        width = max((len(name) for name in shown), default=0)
-        for name, value in shown.items():
+        flat = dict(_flat(values))
+        width = max((len(name) for name in flat), default=0)
+        for name, value in flat.items():
             self.line(f"{name.ljust(width)}  {value}".rstrip())
 
     @staticmethod
@@ -53,7 +55,7 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=Text(title) if title else None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for place, column in enumerate(columns):
             table.add_column(Text(column), justify="left" if place == 0 else "right", no_wrap=place > 0)
         for row in rows:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from ulfine_cache.sources.words.ignored_names import ignored_in_words
+from ulfine_cache.wording.counts import amount
 from ulfine_cli.output import Output
 
 _APART = ("sets", "class_counts", "skipped_reasons", "ignored", "notes", "warnings")
@@ -22,14 +24,14 @@ def show(figures: Mapping[str, Any], output: Output) -> None:
         rows = [[name, *(str(counts[kind]) for kind in kinds)] for name, counts in classes.items()]
         output.table(["labelled images", *kinds], rows)
     if figures["sets"]:
-        output.line(f"sets: {_listed(figures['sets'])}; without a label: {_unlabelled(figures)}")
+        output.line(f"sets: {_listed(figures['sets'])}; unlabelled: {_unlabelled(figures)}")
     if figures["skipped_reasons"]:
         # The reasons have commas of their own.
         output.line(f"skipped: {_listed(figures['skipped_reasons'], '; ')} (skipped.csv names them)")
-    if figures["ignored"]:
-        output.line(f"not images: {_listed(figures['ignored'])}")
+    for line in ignored_in_words(figures["ignored"]):
+        output.line(line)
     for note, count in figures.get("notes", {}).items():
-        output.line(f"note: {count} image{'' if count == 1 else 's'} {note}")
+        output.line(f"note: {amount(count, 'image')} {note}")
     for line in figures["warnings"]:
         output.line(f"warning: {line}")
 
@@ -39,8 +41,8 @@ def _summary(classes: Mapping[str, Mapping[str, int]]) -> str:
     rarest = sorted(totals, key=lambda name: totals[name])[:_RAREST]
     few = ", ".join(f"{name!r} {totals[name]}" for name in rarest)
     return (
-        f"{len(totals)} classes of {min(totals.values())} to {max(totals.values())} labelled images, "
-        f"median {median(totals.values()):g}; the fewest: {few}"
+        f"{amount(len(totals), 'class')} of {min(totals.values())} to "
+        f"{amount(max(totals.values()), 'labelled image')}, median {median(totals.values()):g}; the fewest: {few}"
     )
 
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from ulfine_cache.names.written import shown
 from ulfine_cache.progress import Progress, Silent
 
 
@@ -84,7 +85,7 @@ class LineWatch:
         self._write(message)
 
     def _write(self, line: str) -> None:
-        self._stream.write(line + "\n")
+        self._stream.write(shown(line) + "\n")
         self._stream.flush()
 
 
@@ -106,7 +107,7 @@ class LiveWatch:
                 return Text(f"{speed:,.3g}/s" if speed else "", style="progress.data.speed")
 
         self._bars = Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             Rate(),
@@ -131,19 +132,19 @@ class LiveWatch:
 
     def update(self, stage: str, done: int, total: int | None, **figures: float) -> None:
         """Move the stage's bar."""
-        shown = ", ".join(_figures(figures))
+        told = ", ".join(_figures(figures))
         self._bars.start()  # which does nothing when it has been started
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total, completed=done, figures=shown)
+            self._tasks[stage] = self._bars.add_task(shown(stage), total=total, completed=done, figures=told)
         elif done < self._done[stage]:
-            self._bars.reset(self._tasks[stage], total=total, completed=done, figures=shown)
+            self._bars.reset(self._tasks[stage], total=total, completed=done, figures=told)
         else:
-            self._bars.update(self._tasks[stage], total=total, completed=done, figures=shown)
+            self._bars.update(self._tasks[stage], total=total, completed=done, figures=told)
         self._done[stage] = done
 
     def note(self, message: str) -> None:
         """Write the message above the bars."""
-        self._bars.console.print(message, markup=False)
+        self._bars.console.print(shown(message), markup=False)
 
 
 def _figures(figures: dict[str, float]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ulfine_cache.atomic import make_directory, reason
+from ulfine_cache.atomic import make_directory, replacing
 from ulfine_cache.errors import UlfineError
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -52,10 +52,9 @@ def write_digits(folder: Path) -> list[Path]:
 def _write(file: Path, content: bytes) -> None:
     """Write a file that does not hold this content yet.
 
-    No fsync, which would take longer than all the rest: a file that a crash cut short is written again.
+    Without waiting for the disk, which would take longer than all the rest: a file that a crash cut short is written
+    again.
     """
-    try:
-        if not file.is_file() or file.read_bytes() != content:
-            file.write_bytes(content)
-    except OSError as error:
-        raise UlfineError(f"cannot write {file}: {reason(error)}") from error
+    if not file.is_file() or file.read_bytes() != content:
+        with replacing(file, durable=False) as partial:
+            partial.write_bytes(content)

@@ -11,6 +11,7 @@ from annotated_types import Ge, Le
 
 from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.names.written import readable, readable_names
 from ulfine_cache.progress import Progress, Silent
 from ulfine_exports.graphs.opsets import DEFAULT_OPSET, OPSETS
 from ulfine_exports.metadata import ExportMetadata, InputKind
@@ -139,7 +140,7 @@ def export_onnx(
         with replacing(onnx) as partial:
             partial.write_bytes(content)
     if triton is not None:
-        write_triton(triton, triton_model, content, loaded.class_names)
+        write_triton(triton, triton_model, content, metadata.class_names)
     if to_hub is not None:
         write_hub(to_hub, content, metadata, loaded, comparison)
     progress.update("exporting", _STEPS, _STEPS)
@@ -181,7 +182,7 @@ def describe(run: Run, input: InputKind) -> ExportMetadata:
         parts = tuple(run.model.parts(torch.ones(1, run.n_features)))
     return ExportMetadata(
         input=input,
-        class_names=run.class_names,
+        class_names=tuple(readable_names(run.class_names)),
         n_features=run.n_features,
         preprocess=cache.get("preprocess", ""),
         method=run.method,
@@ -191,7 +192,7 @@ def describe(run: Run, input: InputKind) -> ExportMetadata:
         pretrained=_without_folder(cache.get("pretrained", "")),
         weights_hash=cache.get("weights_hash", ""),
         cache_fingerprint=cache.get("fingerprint", ""),
-        split=run.config.get("split") or "",
+        split=readable(run.config.get("split") or ""),
         seed=int(run.config.get("seed", 0)),
         ulfine_version=__version__,
     )
@@ -200,7 +201,7 @@ def describe(run: Run, input: InputKind) -> ExportMetadata:
 def _without_folder(pretrained: str) -> str:
     """Of a local checkpoint the name only: an export carries no paths of the machine it was made on."""
     path = Path(pretrained)
-    return path.name if path.is_absolute() else pretrained
+    return readable(path.name if path.is_absolute() else pretrained)
 
 
 def _check(onnx: Path | None, triton: Path | None, to_hub: Path | None, input: InputKind, views: Views) -> None:
@@ -250,10 +251,14 @@ def _judged(rows: RunRows, input: InputKind, precision: str, progress: Progress)
 
 
 def _finish(model: ModelProto, metadata: ExportMetadata) -> bytes:
-    """Add the metadata, check the whole and give its bytes."""
+    """Add the metadata and the digest, check the whole and give its bytes."""
     import onnx
 
-    onnx.helper.set_model_props(model, metadata.to_props())
+    from ulfine_exports.graphs.tidy import tidy
+    from ulfine_exports.inference.content_digest import add_digest
+
+    onnx.helper.set_model_props(tidy(model), metadata.to_props())
+    add_digest(model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

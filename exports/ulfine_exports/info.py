@@ -76,11 +76,13 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _export(path: Path) -> dict[str, Any]:
+    from ulfine_exports.inference.content_digest import KEY
     from ulfine_exports.inference.untrusted_model import read_model
     from ulfine_exports.metadata import ExportMetadata
 
     model = read_model(path)
-    metadata = ExportMetadata.from_props({item.key: item.value for item in model.metadata_props}, str(path))
+    props = {item.key: item.value for item in model.metadata_props}
+    metadata = ExportMetadata.from_props(props, str(path))
     figures = asdict(metadata)
     class_names = figures.pop("class_names")
     return {
@@ -89,6 +91,7 @@ def _export(path: Path) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "classes": len(class_names),
         **figures,
+        KEY: props.get(KEY),
         "logit_parts": list(metadata.logit_parts),
         "labelled_counts": list(metadata.labelled_counts),
         "class_prior": list(metadata.class_prior),

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.written import readable
+from ulfine_cache.wording.counts import amount
 
 FORMAT = 1
 """Version of the file format; a reader refuses files with a higher one."""
@@ -126,7 +128,7 @@ class ExportMetadata:
             values: dict[str, Any] = {name: _read(name, props[key]) for name, key in found.items() if key in props}
             metadata = cls(**values)
             metadata._check_prior()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise UlfineError(f"{name} carries damaged metadata ({error}): export it again") from error
         if metadata.input not in get_args(InputKind):
             raise UlfineError(f"{name} has input kind {metadata.input!r}, which this version cannot feed: upgrade it")
@@ -136,7 +138,9 @@ class ExportMetadata:
         for name in _NUMBERS:
             numbers = getattr(self, name)
             if len(numbers) not in (0, len(self.class_names)):
-                raise ValueError(f"{name} are {len(numbers)} numbers for {len(self.class_names)} classes")
+                raise ValueError(
+                    f"{name} are {amount(len(numbers), 'number')} for {amount(len(self.class_names), 'class')}"
+                )
         if self.class_prior and not sum(self.class_prior) > 0:
             raise ValueError("class_prior is zero for all classes")
 
@@ -165,6 +169,8 @@ def _read(key: str, text: str) -> Any:
         values = json.loads(text)
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise ValueError(f"{key} is not a list of names")
+        if any(readable(value) != value for value in values):
+            raise ValueError(f"{key} holds a lone surrogate, which is no character")
         return tuple(values)
     if key in _NUMBERS:
         values = json.loads(text)

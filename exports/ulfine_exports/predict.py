@@ -6,7 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Gt, Le
 
 from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError
@@ -88,6 +90,7 @@ def predict(
     inputs: Sequence[Path],
     views: Views = "auto",
     test_prior: TestPriorOption | None = None,
+    timeout: Annotated[float, Gt(0), Le(86_400)] = 600.0,
     out: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Predictions:
@@ -105,6 +108,8 @@ def predict(
             fitted. An exported file has its views inside.
         test_prior: Class distribution to decide for: ``uniform``; ``labelled``, that of the labelled rows;
             ``estimate``, from these inputs; or a CSV file of class,weight. Without it: as the model is.
+        timeout: Seconds that an exported file may take for one batch, 32 images or 8,192 rows of features: one that
+            loops for ever is ended.
         out: Write all probabilities to this ``.csv`` file, or ``.parquet`` with the extra parquet.
         progress: Told about the images.
 
@@ -139,7 +144,7 @@ def predict(
     if features and len(features) < len(inputs):
         other = next(path for path in inputs if path not in features)
         raise UlfineError(f"{features[0]} holds features and {other} images: predict them one after the other")
-    predictor = open_predictor(model, views)
+    predictor = open_predictor(model, views, timeout)
     wanted = answered = prior = None
     if test_prior is not None:
         from ulfine_fast.priors.test_prior import read_test_prior

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.import_features import import_features
 from ulfine_cache.info import cache_info
 from ulfine_cache.progress import Silent
 from ulfine_cache.search.index import index_cache, search
@@ -322,3 +323,57 @@ def test_writing__second_process_is_refused_and_a_dead_one_forgotten(tmp_path):
     holder.join()
     with writing(tmp_path / "cache"):
         pass
+
+
+def _cache_of_sets(folder, names=("pear", "Apple", "fig"), text=True):
+    """Nine rows: three of each class, unlabelled ones last of each; a test and a validation row."""
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, -1])
+    sets = np.array(["train", "", "test", "train", "val", "", "train", "test", ""])
+    features = np.eye(9, 12) + 0.1
+    arrays = {"features": features, "labels": labels, "split": sets, "class_names": np.array(names)}
+    np.savez(folder / "rows.npz", **arrays, **({"text_features": 2 * np.eye(3, 12)} if text else {}))
+    import_features(file=folder / "rows.npz", out=folder / "sets", index="none")
+    return FeatureCache.open(folder / "sets")
+
+
+def test_training_and_test__are_the_rows_that_a_classifier_may_see(tmp_path):
+    cache = _cache_of_sets(tmp_path)
+    X, y, text = cache.training()
+    assert y.tolist() == ["pear", "pear", "Apple", "Apple", "fig", "-1"]
+    assert np.array_equal(X, cache.features(np.array([0, 1, 3, 5, 6, 8])))
+    # In the order of the sorted names: Apple, fig, pear.
+    assert text.argmax(1).tolist() == [1, 2, 0]
+    X, y, text = cache.test()
+    assert y.tolist() == ["pear", "fig"]
+    assert np.array_equal(X, cache.features(np.array([2, 7])))
+    assert text.argmax(1).tolist() == [1, 2, 0]
+    (tmp_path / "bare").mkdir()
+    assert _cache_of_sets(tmp_path / "bare", text=False).training().text_features is None
+
+
+def test_training_and_test__of_a_split_hide_labels_that_it_takes_for_unknown(cache):
+    cache = FeatureCache.open(cache[0])
+    make_split(cache=cache.path, name="few", labelled_max=1, imbalance=1.0)
+    drawn = cache.read_split("few")
+    rows = np.sort(np.concatenate([drawn.labelled, drawn.unlabelled]))
+    X, y, _ = cache.training("few")
+    assert np.array_equal(X, cache.features(rows))
+    names = np.array(cache.class_names)
+    assert y[np.isin(rows, drawn.labelled)].tolist() == names[cache.labels[drawn.labelled]].tolist()
+    assert len(drawn.unlabelled) and set(y[np.isin(rows, drawn.unlabelled)]) == {"-1"}
+    X, y, _ = cache.test("few")
+    assert np.array_equal(X, cache.features(drawn.test))
+    assert y.tolist() == names[cache.labels[drawn.test]].tolist()
+
+
+def test_training_and_test__what_is_refused(tmp_path, cache):
+    with pytest.raises(UlfineError, match="no split"):
+        FeatureCache.open(cache[0]).training("nowhere")
+    (tmp_path / "minus").mkdir()
+    with pytest.raises(UlfineError, match="a class called '-1', which means unlabelled: give it another name"):
+        _cache_of_sets(tmp_path / "minus", names=("a", "-1", "b")).training()
+    X, labels = np.eye(4), np.array([0, 0, 1, 1])
+    np.savez(tmp_path / "plain.npz", features=X, labels=labels)
+    import_features(file=tmp_path / "plain.npz", out=tmp_path / "plain", index="none")
+    with pytest.raises(UlfineError, match="has no test rows: add test/ to the images, or name a split"):
+        FeatureCache.open(tmp_path / "plain").test()

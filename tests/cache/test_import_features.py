@@ -135,9 +135,9 @@ def changed(values, where, value):
         ({"features": FEATURES.astype(int), "labels": LABELS}, "has type int64"),
         ({"features": FEATURES[0], "labels": LABELS}, "has shape"),
         ({"features": FEATURES[:0], "labels": LABELS[:0]}, "has shape"),
-        ({"features": changed(FEATURES, (7, 2), np.nan), "labels": LABELS}, "in 1 rows, first in row 7"),
-        ({"features": changed(FEATURES, (7, 2), np.inf), "labels": LABELS}, "NaN or infinity in 1 rows"),
-        ({"features": changed(FEATURES, 3, 0), "labels": LABELS}, "only zeros in 1 rows, first in row 3"),
+        ({"features": changed(FEATURES, (7, 2), np.nan), "labels": LABELS}, "in 1 row, first in row 7"),
+        ({"features": changed(FEATURES, (7, 2), np.inf), "labels": LABELS}, "NaN or infinity in 1 row"),
+        ({"features": changed(FEATURES, 3, 0), "labels": LABELS}, "only zeros in 1 row, first in row 3"),
         ({"features": FEATURES, "labels": LABELS, "text_features": TEXT[:, :4]}, r"expected \(classes, 5\)"),
         ({"features": FEATURES, "labels": LABELS, "text_features": changed(TEXT, 1, np.nan)}, "text_features has NaN"),
         (
@@ -222,7 +222,7 @@ def test_import_features__prototypes_whose_squares_overflow(tmp_path):
 def test_import_features__what_is_no_number_writes_nothing(tmp_path, name, value):
     arrays = {"features": FEATURES.copy(), "text_features": TEXT.copy()}
     arrays[name][1, 2] = value
-    line = rf"{name} has NaN or infinity in 1 rows, first in row 1: leave such rows out, or compute them again$"
+    line = rf"{name} has NaN or infinity in 1 row, first in row 1: leave such rows out, or compute them again$"
     with pytest.raises(UlfineError, match=line):
         imported(tmp_path, labels=LABELS, class_names=NAMES, **arrays)
     assert not (tmp_path / "cache").exists()

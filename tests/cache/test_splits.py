@@ -289,3 +289,21 @@ def test_make_split__keeps_a_split_of_another_protocol(cache):
     with pytest.raises(UlfineError, match=r"another protocol \(seed: 0 -> 1\): choose another --name"):
         make_split(cache=cache, name="lt", labelled_max=4, imbalance=2, seed=1)
     assert (cache / "splits" / "lt.h5").read_bytes() == before
+
+
+def test_make_split__another_process_drew_one_meanwhile(cache, monkeypatch):
+    from ulfine_cache.splitting import split_draw
+
+    real, first = split_draw.draw_split, []
+
+    def draw(*arguments, **options):
+        monkeypatch.setattr(split_draw, "draw_split", real)
+        make_split(cache=cache, name="lt", labelled_max=4, imbalance=2)
+        first.append((cache / "splits" / "lt.h5").read_bytes())
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(split_draw, "draw_split", draw)
+    with pytest.raises(UlfineError, match=r"another protocol .*: choose another --name"):
+        make_split(cache=cache, name="lt", labelled_max=6, imbalance=3)
+    assert (cache / "splits" / "lt.h5").read_bytes() == first[0]
+    assert sorted(path.name for path in (cache / "splits").iterdir()) == ["lt.h5", "lt.h5.sha256"]

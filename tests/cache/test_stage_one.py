@@ -99,7 +99,9 @@ def test_cache_features__changed_images_are_encoded_again(run, photos, tmp_path,
     figures = run(progress=recorder)
     assert figures["shards_encoded"] == 1
     assert (figures["images_encoded"], figures["images_kept"]) == (1, 4)
-    assert any("1 shards are out of date" in note for note in recorder.notes)
+    assert any(
+        "1 shard is out of date (1 file changed or touched): what is new in it" in note for note in recorder.notes
+    )
     after = FeatureCache.open(tmp_path / "cache")
     differs = (features != after.features()).any(axis=1)
     assert differs.nonzero()[0].tolist() == [0]

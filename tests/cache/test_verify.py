@@ -142,7 +142,7 @@ def test_verify__notes_what_is_not_part_of_the_cache(cache, recorder):
     assert [update for update in recorder.updates if update[0] == "verifying"][-1] == ("verifying", 3, 3)
 
 
-@pytest.mark.parametrize(("value", "message"), [(2.0, "1 rows are not of unit norm"), (np.nan, "1 rows hold NaN")])
+@pytest.mark.parametrize(("value", "message"), [(2.0, "1 row is not of unit norm"), (np.nan, "1 row holds NaN")])
 def test_verify__norms_and_finiteness(tmp_path, value, message):
     features = np.eye(4, 3, dtype=np.float16)[:, None] + np.eye(4, 3, -3, dtype=np.float16)[:, None]
     (tmp_path / "shards").mkdir()
@@ -176,7 +176,7 @@ def test_verify__contradictions_behind_sound_digests(cache):
         del file["class_names"]
         file["class_names"] = np.array([b"only"])
     reasons = [item["reason"] for item in verify(cache=cache)["damaged"]]
-    assert {"2 text prototypes for 1 classes", "labels beyond the classes"} <= set(reasons)
+    assert {"2 text prototypes for 1 class", "labels beyond the classes"} <= set(reasons)
 
 
 def test_verify__an_imported_cache(feature_file, tmp_path):

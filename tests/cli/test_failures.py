@@ -2,9 +2,12 @@ import errno
 import os
 
 import pytest
+import typer
 
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_cli.failures import describe, usage_line
+from ulfine_cli.command import Command
+from ulfine_cli.commands import COMMANDS
+from ulfine_cli.failures import INTERRUPTED, describe, usage_line
 
 
 @pytest.mark.parametrize(
@@ -65,3 +68,21 @@ def test_usage_line__one_line_with_the_command():
     assert usage_line("Missing option\n '--out'.", "ulfine fit") == (
         "error: missing option '--out': `ulfine fit -h` shows the usage"
     )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_interrupted__says_what_the_same_command_does(command, monkeypatch, capsys):
+    """Only what really goes on where it was says so."""
+
+    def work(**arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Command, "function", lambda self: work)
+    with pytest.raises(typer.Exit):
+        command._run({}, json=None, quiet=True, debug=False)
+    line = capsys.readouterr().err
+    expected = {
+        **dict.fromkeys(("quickstart", "cache-features", "info", "serve"), INTERRUPTED),
+        "verify": "interrupted: the same command starts from the beginning, and --repair goes on where it was",
+    }
+    assert line == expected.get(command.name, "interrupted: the same command starts from the beginning") + "\n"

@@ -30,6 +30,18 @@ def test_verify__repair_is_impossible(ulfine_here, cache):
     assert "run the command that made the cache again" in ulfine_here("verify", cache, "--repair").failed(1)
 
 
+def test_verify__source(ulfine_here, feature_file, tmp_path):
+    file = tmp_path / "trees.npz"
+    file.write_bytes(feature_file.read_bytes())
+    ulfine_here("import-features", file, "--out", tmp_path / "cache").succeeded()
+    ulfine_here("verify", tmp_path / "cache", "--source").succeeded()
+    file.write_bytes(file.read_bytes() + b"x")
+    ended = ulfine_here("verify", tmp_path / "cache", "--source")
+    assert (ended.exit_code, ended.err) == (1, f"error: {file}: has changed since it was imported\n")
+    file.unlink()
+    assert f"cannot read {file}" in ulfine_here("verify", tmp_path / "cache", "--source").failed(1)
+
+
 @pytest.mark.parametrize("to", ["npy", "parquet", "clip-retrieval"])
 def test_convert__each_format(ulfine_here, cache, tmp_path, to):
     ended = ulfine_here("convert", cache, "--to", to, "--out", tmp_path / "out").succeeded()

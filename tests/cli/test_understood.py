@@ -26,7 +26,7 @@ def test_show__a_few_classes_as_a_table():
         "labelled images  train  test",
         "cat                  2     1",
         "fire engine          0     1",
-        "sets: 3 train, 2 test; without a label: 1",
+        "sets: 3 train, 2 test; unlabelled: 1",
         "skipped: 2 not an image (skipped.csv names them)",
         "not images: 4 .txt, 1 hidden",
         "warning: there is something",

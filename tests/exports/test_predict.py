@@ -130,7 +130,7 @@ def test_predict__cache_of_another_encoder(pixel_run, tmp_path):
         ({"rows": np.ones((2, 3))}, "no array 'features'"),
         ({"features": np.ones((2, 3), int)}, "floating-point"),
         ({"features": np.ones(3)}, "floating-point"),
-        ({"features": np.ones((2, 3)), "paths": np.array(["a"])}, "1 paths for 2 rows"),
+        ({"features": np.ones((2, 3)), "paths": np.array(["a"])}, "1 path for 2 rows"),
         ({"features": np.array([object()])}, "cannot be read"),
     ],
 )

@@ -78,3 +78,20 @@ def bare_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def opened(text_cache: Path) -> FeatureCache:
     return FeatureCache.open(text_cache)
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60,000 rows of three overlapping clusters, 300 of them labelled and 600 test rows."""
+    folder = tmp_path_factory.mktemp("many")
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(3, 64))
+    labels = generator.choice(3, size=60_000, p=(0.6, 0.3, 0.1))
+    features = (centres[labels] + 3 * generator.normal(size=(60_000, 64))).astype(np.float32)
+    split = np.full(60_000, "train")
+    split[::100] = "test"
+    number = np.arange(60_000)
+    labels[(split == "train") & (number % 200 != 1)] = -1
+    np.savez(folder / "many.npz", features=features, labels=labels, split=split)
+    import_features(file=folder / "many.npz", out=folder / "cache", index="none")
+    return folder / "cache"

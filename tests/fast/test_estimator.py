@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse
 import sklearn
 import skops.io
 import torch
@@ -19,7 +20,7 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_fast.estimator import ULFineClassifier
 from ulfine_fast.fitting import fit
-from ulfine_fast.registry import METHODS
+from ulfine_fast.registry import METHODS, get_method
 from ulfine_fast.run import load_run
 from ulfine_fast.scikit.labelled_folds import LabelledKFold
 
@@ -31,7 +32,13 @@ EXPECTED = {
 }
 
 
-@parametrize_with_checks([ULFineClassifier("zero-shot"), ULFineClassifier()], expected_failed_checks=lambda _: EXPECTED)
+def quick(method):
+    """At most a few steps of gradient: the checks do not ask for more."""
+    steps = get_method(method).settings.model_fields.get("steps")
+    return ULFineClassifier(method, settings={"steps": 60} if steps is not None and steps.default > 60 else None)
+
+
+@parametrize_with_checks([quick(method) for method in METHODS], expected_failed_checks=lambda _: EXPECTED)
 def test_estimator__passes_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -251,3 +258,44 @@ def test_fit__mistakes(partly):
         ULFineClassifier("zero-shot").fit(np.full_like(features, np.nan), labels)
     with pytest.raises(ValueError, match="NaN"):
         ULFineClassifier("zero-shot").fit(features, np.where(labels < 0, np.nan, labels))
+    with pytest.raises(ValueError, match=r"the rows of X have a length outside .* first in row 7 \(length 0\)"):
+        ULFineClassifier("zero-shot").fit(np.where(np.arange(180)[:, None] == 7, 0, features), labels)
+    with pytest.raises(ValueError, match=r"the rows of X have a length outside .* in 180 rows"):
+        ULFineClassifier("zero-shot").fit(features * 1e20, labels)
+    with pytest.raises(TypeError, match="Sparse data"):
+        ULFineClassifier("zero-shot").fit(scipy.sparse.csr_array(features), labels)
+    with pytest.raises(TypeError, match="sample_weight"):
+        ULFineClassifier("zero-shot").fit(features, labels, sample_weight=np.ones(180))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("alike", ["all rows", "labelled rows", "two kinds"])
+def test_fit__many_equal_rows(partly, method, alike):
+    features, labels, _, text = partly
+    kinds = {"all rows": 0 * labels, "labelled rows": np.where(labels < 0, np.arange(180), 0), "two kinds": labels % 2}
+    X = features[kinds[alike]]
+    for prototypes in (None, text):
+        fitted = quick(method).fit(X, labels, text_features=prototypes)
+        assert np.isfinite(fitted.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize(
+    "y",
+    [np.repeat([True, False], 90), np.repeat([0.0, 1.0], 90), pd.Series([True, None, False] * 60, dtype="boolean")],
+    ids=["truth values", "floats", "nullable"],
+)
+def test_save__classes_of_every_type(partly, tmp_path, y):
+    fitted = ULFineClassifier("zero-shot").fit(partly[0], y)
+    fitted.save(tmp_path / "run")
+    loaded = ULFineClassifier.load(tmp_path / "run")
+    assert loaded.classes_.dtype == fitted.classes_.dtype
+    assert np.array_equal(loaded.predict(partly[0]), fitted.predict(partly[0]))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, object])
+def test_fit__precisions(partly, dtype):
+    features, labels, _, _ = partly
+    features = features.astype(np.float16)
+    expected = ULFineClassifier("gda").fit(features.astype(np.float32), labels)
+    fitted = ULFineClassifier("gda").fit(features.astype(dtype), labels)
+    assert np.array_equal(fitted.decision_function(features.astype(dtype)), expected.decision_function(features))

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.import_features import import_features
 from ulfine_fast.fitting import fit
 from ulfine_fast.rows.memory_bound import MemoryBound, resident_bytes
 from ulfine_fast.streaming_choice import must_stream
@@ -23,23 +21,6 @@ class Notes:
 
     def note(self, message: str) -> None:
         self.lines.append(message)
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60,000 rows of three overlapping clusters, 300 of them labelled and 600 test rows."""
-    folder = tmp_path_factory.mktemp("many")
-    generator = np.random.default_rng(0)
-    centres = generator.normal(size=(3, 64))
-    labels = generator.choice(3, size=60_000, p=(0.6, 0.3, 0.1))
-    features = (centres[labels] + 3 * generator.normal(size=(60_000, 64))).astype(np.float32)
-    split = np.full(60_000, "train")
-    split[::100] = "test"
-    number = np.arange(60_000)
-    labels[(split == "train") & (number % 200 != 1)] = -1
-    np.savez(folder / "many.npz", features=features, labels=labels, split=split)
-    import_features(file=folder / "many.npz", out=folder / "cache", index="none")
-    return folder / "cache"
 
 
 def test_fit__streams_where_memory_is_short_and_writes_the_same_run(many: Path, tmp_path: Path):

@@ -23,6 +23,8 @@ TILE = 128  # columns
 SAFE_SHRINKAGE = 0.1
 """From here on the covariance has so much of the identity in it that single precision inverts it safely."""
 
+_RAISES = 8
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -193,13 +195,29 @@ def fit_prototypes(
         covariance += moments.gram
         covariance *= ((1 - share) / total)[:, None, None]
         covariance.diagonal(dim1=1, dim2=2).add_(floor[:, None])
-        factor = torch.linalg.cholesky(covariance)
+        factor, floor = _factor(covariance, floor)
         weight = torch.cholesky_solve(prototypes.transpose(1, 2), factor).transpose(1, 2)
     else:
         covariance = torch.diag_embed(floor[:, None].expand(-1, sums.shape[-1]))
         weight = prototypes / floor[:, None, None]
     bias = -0.5 * (weight * prototypes).sum(-1)
     return Prototypes(prototypes, anchors, covariance, floor, share, counts, weight, bias)
+
+
+def _factor(covariance: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
+    """Cholesky factors (B, D, D) and floors (B,) of covariances that lie on their floors.
+
+    Of many equal rows the scatter is a difference of large numbers, whose rounding errors can outweigh the floor. There
+    it is raised, in `covariance` itself too, until it outweighs them.
+    """
+    for _ in range(_RAISES):
+        factor, failed = torch.linalg.cholesky_ex(covariance)
+        if not failed.any():
+            return factor, floor
+        raised = torch.where(failed > 0, 10 * floor, floor)
+        covariance.diagonal(dim1=1, dim2=2).add_((raised - floor)[:, None])
+        floor = raised
+    return torch.linalg.cholesky(covariance), floor
 
 
 def labelled_moments(

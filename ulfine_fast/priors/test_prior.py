@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 from ulfine_cache.atomic import reason
 from ulfine_cache.command import Written
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.names.csv_cells import from_cell
+from ulfine_cache.sources.trees.regular_file import read_text
+from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,8 +65,8 @@ class TestPrior:
         n_rows, n_classes = found.shape
         if n_rows < IMAGINED * n_classes:
             progress.note(
-                f"the class prior is estimated from {n_rows} {rows} for {n_classes} classes: fewer than {IMAGINED} a "
-                "class tell little, so it stays near uniform"
+                f"the class prior is estimated from {n_rows} {rows} for {amount(n_classes, 'class')}: fewer than "
+                f"{IMAGINED} a class tell little, so it stays near uniform"
             )
         return estimate_prior(found, answered)
 
@@ -110,7 +114,7 @@ def _read_weights(path: Path, class_names: Sequence[str]) -> dict[str, float]:
     """Class name to weight, every class of the run exactly once."""
     known, weights = set(class_names), dict[str, float]()
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_text(path, "utf-8-sig"), newline="") as file:
             lines = csv.reader(file, strict=True)
             header = [cell.strip() for cell in next(lines, [])]
             if header != HEADER:
@@ -124,8 +128,9 @@ def _read_weights(path: Path, class_names: Sequence[str]) -> dict[str, float]:
                     continue
                 where = f"{path}, line {lines.line_num}"
                 if len(cells) != len(HEADER):
-                    raise UlfineError(f"{where}: {len(cells)} values, expected a class and a weight")
-                name = cells[0] if cells[0] in known else cells[0].strip()
+                    raise UlfineError(f"{where}: {amount(len(cells), 'value')}, expected a class and a weight")
+                spelled = (cells[0], cells[0].strip(), from_cell(cells[0]), from_cell(cells[0].strip()))
+                name = next((text for text in spelled if text in known), spelled[1])
                 if name not in known:
                     raise UlfineError(f"{where}: {name[:60]!r} is no class of the model: take the names it knows")
                 if name in weights:

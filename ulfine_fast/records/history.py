@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
+
+from ulfine_cache.names.csv_cells import csv_lines
 
 
 def write_history_csv(path: Path, history: Sequence[dict[str, float]]) -> None:
@@ -15,11 +16,11 @@ def write_history_csv(path: Path, history: Sequence[dict[str, float]]) -> None:
         history: Entries such as ``{"step": 1, "loss": 2.3}``; may be empty, which gives the header ``step`` alone.
     """
     columns = list(dict.fromkeys(["step", *(name for entry in history for name in entry)]))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
+    with csv_lines(path) as write:
+        write(columns)
         for number, entry in enumerate(history, start=1):
-            writer.writerow(entry | {"step": int(entry.get("step", number))})
+            figures = entry | {"step": int(entry.get("step", number))}
+            write([], [figures.get(name, "") for name in columns])
 
 
 def write_tensorboard(folder: Path, history: Sequence[dict[str, float]], final: dict[str, float]) -> None:

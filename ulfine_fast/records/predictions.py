@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,8 @@ import numpy as np
 
 from ulfine_cache.atomic import make_directory, replacing
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.names.csv_cells import csv_lines
+from ulfine_cache.names.written import readable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +25,8 @@ def write_predictions(
     """Write one line per input: path, label, confidence, then one column per class with its probability.
 
     The file appears complete or not at all. Rows keep their order. A class that is itself called path, label or
-    confidence gets the column ``"class <name>"``.
+    confidence gets the column ``"class <name>"``. In CSV, names that a spreadsheet would run are guarded
+    (`ulfine_cache.names.csv_cells`).
 
     Args:
         path: Ends in ``.csv`` or ``.parquet``.
@@ -44,7 +46,7 @@ def write_predictions(
     """
     check_predictions_path(path)
     labels = [class_names[int(k)] for k in probabilities.argmax(axis=1)] if len(paths) else []
-    columns = [*FIXED_COLUMNS, *(f"class {name}" if name in FIXED_COLUMNS else name for name in class_names)]
+    columns = _columns(class_names)
     write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
     make_directory(path.parent)
     with replacing(path) as partial:
@@ -70,18 +72,29 @@ def check_predictions_path(path: Path) -> None:
             ) from error
 
 
+def _columns(class_names: Sequence[str]) -> list[str]:
+    """The header: no two columns have one name."""
+    taken = {*FIXED_COLUMNS, *class_names}
+    columns: list[str] = list(FIXED_COLUMNS)
+    for name in class_names:
+        column = name
+        while column in FIXED_COLUMNS or (column != name and column in taken):
+            column = f"class {column}"
+        columns.append(column)
+        taken.add(column)
+    return columns
+
+
 def _write_csv(
     target: Path, columns: list[str], paths: Sequence[str], labels: list[str], probabilities: NDArray[np.floating]
 ) -> None:
-    # File names are bytes on POSIX: surrogateescape hands back those that are not UTF-8 exactly as they were.
-    with target.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
+    with csv_lines(target) as write:
+        write(columns)
         # One template per line and Python floats: formatting numpy's numbers one by one takes nearly twice as long.
         template = ",".join(["%.7g"] * (1 + len(columns) - len(FIXED_COLUMNS)))
         for name, label, row in zip(paths, labels, probabilities, strict=True):
             values = row.tolist()
-            writer.writerow([name, label, *(template % (max(values), *values)).split(",")])
+            write([name, label], (template % (max(values), *values)).split(","))
 
 
 def _write_parquet(
@@ -91,11 +104,10 @@ def _write_parquet(
     from pyarrow import parquet
 
     values = np.asarray(probabilities, dtype=np.float32)
-    readable = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in paths]
     arrays = [
-        pyarrow.array(readable, pyarrow.string()),
-        pyarrow.array(labels, pyarrow.string()),
+        pyarrow.array(list(map(readable, paths)), pyarrow.string()),
+        pyarrow.array(list(map(readable, labels)), pyarrow.string()),
         pyarrow.array(values.max(axis=1) if len(values) else values[:, 0]),
         *(pyarrow.array(np.ascontiguousarray(column)) for column in values.T),
     ]
-    parquet.write_table(pyarrow.table(arrays, names=columns), target)
+    parquet.write_table(pyarrow.table(arrays, names=list(map(readable, columns))), target)

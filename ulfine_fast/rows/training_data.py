@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.rows.memory_bound import readable
 from ulfine_fast.rows.streamed_rows import StreamedRows, StreamedViews
 from ulfine_fast.rows.unit_length import unit_length
@@ -67,7 +68,8 @@ class TrainingData:
             return self.unlabelled
         size = readable(4 * len(self.unlabelled) * self.n_features)
         raise UlfineError(
-            f"this method needs all {len(self.unlabelled)} unlabelled rows at once ({size}), which the bound on memory "
+            f"this method needs all {amount(len(self.unlabelled), 'unlabelled row')} at once ({size}), which the "
+            "bound on memory "
             "forbids: raise --memory, take another method, or draw fewer with `ulfine split --unlabelled-max`"
         )
 

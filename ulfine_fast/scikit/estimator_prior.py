@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.priors.class_prior import answered_prior, estimate_prior, prior_of_weights, prior_shift
 from ulfine_fast.registry import get_method
 from ulfine_fast.settings import resolve_settings
@@ -89,5 +90,5 @@ def _shares(prior: Mapping[Any, float] | ArrayLike, classes: NDArray[Any]) -> ND
         prior = [prior[name] for name in names]
     weights = np.asarray(prior, dtype=np.float64)
     if weights.shape != classes.shape or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError(f"prior must be {len(classes)} finite weights of at least 0, not all of them 0.")
+        raise ValueError(f"prior must be {amount(len(classes), 'finite weight')} of at least 0, not all of them 0.")
     return prior_of_weights(weights)

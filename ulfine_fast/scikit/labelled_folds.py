@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_consistent_length
 
-from ulfine_fast.scikit.partial_labels import is_unlabelled, with_missing_marked
+from ulfine_cache.wording.counts import amount
+from ulfine_fast.scikit.partial_labels import read_labels
 
 
 class LabelledKFold(BaseCrossValidator):
@@ -45,12 +46,13 @@ class LabelledKFold(BaseCrossValidator):
         """Yield the row numbers of each training and test set.
 
         Args:
-            X: (N, D); only its length counts.
+            X: (N, D), of which only the length counts, or None.
             y: (N,) labels, -1 where unlabelled, as `ULFineClassifier.fit` takes them.
             groups: Not used.
 
         Raises:
-            ValueError: `n_splits` is below 2, or so few rows can be left out that a fold would be empty.
+            ValueError: `n_splits` is below 2, X and y differ in length, or so few rows can be left out that a fold
+                would be empty.
         """
         import torch
 
@@ -58,18 +60,19 @@ class LabelledKFold(BaseCrossValidator):
 
         if self.n_splits < 2:
             raise ValueError(f"n_splits is {self.n_splits}: at least 2 folds are needed.")
-        labels = column_or_1d(with_missing_marked(y))
-        known = np.flatnonzero(~is_unlabelled(labels))
-        _, classes, counts = np.unique(labels[known].astype(str), return_inverse=True, return_counts=True)
+        found = read_labels(y)
+        check_consistent_length(X, found.known)
+        known = np.flatnonzero(found.known)
+        _, classes, counts = np.unique(found.labels, return_inverse=True, return_counts=True)
         usable = counts[classes] > 1
         if usable.sum() < self.n_splits:
             raise ValueError(
-                f"{int(usable.sum())} labelled rows can be left out, fewer than n_splits={self.n_splits}: a class "
-                "needs two to spare one."
+                f"{amount(int(usable.sum()), 'labelled row')} can be left out, fewer than n_splits={self.n_splits}: a "
+                "class needs two to spare one."
             )
         generator = torch.Generator().manual_seed(self.random_state)
         folds = stratified_folds(torch.as_tensor(classes[usable]), self.n_splits, generator).numpy()
-        rows = np.arange(len(labels))
+        rows = np.arange(len(found.known))
         for fold in range(self.n_splits):
             test = np.sort(known[usable][folds == fold])
             yield np.setdiff1d(rows, test), test

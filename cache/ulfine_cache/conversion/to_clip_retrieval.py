@@ -5,8 +5,9 @@ from pathlib import Path
 
 from ulfine_cache.conversion.row_blocks import RowBlock, row_blocks
 from ulfine_cache.conversion.to_npy import write_npy_header
-from ulfine_cache.conversion.to_parquet import readable, require_pyarrow
+from ulfine_cache.conversion.to_parquet import require_pyarrow
 from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.names.written import readable, readable_names
 from ulfine_cache.progress import Progress
 
 PARTITION_ROWS = 1_000_000
@@ -80,9 +81,9 @@ def _cut(blocks: Iterator[RowBlock], partition_rows: int) -> Iterator[RowBlock]:
 
 def _metadata(cache: FeatureCache, block: RowBlock) -> dict[str, list[str]]:
     source = Path(str(cache.attributes.get("source", "")))
-    paths = readable(block)
+    paths, class_names = list(map(readable, block.paths)), readable_names(cache.class_names)
     return {
-        "image_path": [str(source / path) for path in paths] if source.is_dir() else paths,
-        "class_name": [cache.class_names[label] if label >= 0 else "" for label in block.labels],
+        "image_path": [readable(str(source / path)) for path in paths] if source.is_dir() else paths,
+        "class_name": [class_names[label] if label >= 0 else "" for label in block.labels],
         "set": list(block.set_names),
     }

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ulfine_cache.conversion.row_blocks import row_blocks
 from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.names.written import readable_names
 from ulfine_cache.progress import Progress
 
 
@@ -51,7 +52,7 @@ def write_npy(
             done += len(block.labels)
             progress.update("converting", done, rows)
         paths.write("\n]\n")
-    names = json.dumps(cache.class_names, ensure_ascii=False, indent=0)
+    names = json.dumps(readable_names(cache.class_names), ensure_ascii=False, indent=0)
     (folder / "class_names.json").write_text(names + "\n", "utf-8")
     text = cache.text_features_pre if pre_projection else cache.text_features
     if text is not None:

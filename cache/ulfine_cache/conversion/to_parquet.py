@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ulfine_cache.conversion.row_blocks import RowBlock, row_blocks
+from ulfine_cache.conversion.row_blocks import row_blocks
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
+from ulfine_cache.names.written import readable, readable_names
 from ulfine_cache.progress import Progress
 
 TABLE = "features.parquet"
@@ -43,13 +44,14 @@ def write_parquet(
             ("feature", pyarrow.list_(pyarrow.float32(), width)),
         ]
     )
+    class_names = readable_names(cache.class_names)
     done = 0
     with parquet.ParquetWriter(folder / TABLE, schema, compression="zstd") as writer:
         for block in row_blocks(cache, view, pre_projection=pre_projection):
             values = pyarrow.array(block.features.astype(np.float32).ravel())
-            names = [cache.class_names[label] if label >= 0 else None for label in block.labels]
+            names = [class_names[label] if label >= 0 else None for label in block.labels]
             columns = [
-                pyarrow.array(readable(block), pyarrow.string()),
+                pyarrow.array(list(map(readable, block.paths)), pyarrow.string()),
                 pyarrow.array(block.labels, mask=block.labels < 0),
                 pyarrow.array(names, pyarrow.string()),
                 pyarrow.array(block.set_names, pyarrow.string()),
@@ -72,8 +74,3 @@ def require_pyarrow(what: str) -> tuple[Any, Any]:
     except ImportError as error:
         raise UlfineError(f"{what} needs pyarrow: pip install 'ulfine-fast[parquet]'") from error
     return pyarrow, parquet
-
-
-def readable(block: RowBlock) -> list[str]:
-    r"""Return the paths as valid Unicode: bytes of names that are not UTF-8 become "\xe4" and the like."""
-    return [path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for path in block.paths]

@@ -22,6 +22,7 @@ from ulfine_cache.encoders.weights import load_model, load_tokenizer
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.wording.counts import amount
 
 _TEXT_BATCH = 256
 _LEAST_NORM = 0.5
@@ -119,7 +120,9 @@ class ClipEncoder:
         number_format = choose_precision(precision, chosen)
         loaded, origin = load_model(model, pretrained, pictures=pictures, progress=progress)
         encoder = cls(loaded, model, origin, chosen, number_format)
-        where = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{torch.get_num_threads()} threads"
+        where = (
+            torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else amount(torch.get_num_threads(), "thread")
+        )
         progress.note(f"encoder: {model} {origin} on {chosen} ({where}), {number_format}".replace("  ", " "))
         return encoder
 

@@ -11,15 +11,18 @@ from urllib.parse import urlsplit
 
 
 @contextmanager
-def without_waiting() -> Generator[None]:
+def without_waiting(*, needed: bool = True) -> Generator[None]:
     """Let the hub's client fail at once inside the body if there is no network.
 
     Left alone it tries again for most of a minute. What was downloaded before is found in its cache either way.
+
+    Args:
+        needed: Whether anything of the hub is wanted at all. Where nothing is, not even its address is asked for.
     """
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _has_address(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = before or not needed or not _has_address(constants.ENDPOINT)
     try:
         yield
     finally:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.csv_cells import from_cell
+from ulfine_cache.sources.trees.regular_file import read_text
 from ulfine_cache.sources.words.class_list import LISTS, read_class_list
 
 SIMPLE = ("a photo of a {}.",)
@@ -139,9 +141,9 @@ def _read_classes(path: Path, folders: Sequence[str]) -> list[ClassText]:
     texts: dict[str, ClassText] = {}
     for row in rows:
         line = f"{path}, line {rows.line_num}"
-        folder = (row.get("folder") or "").strip()
+        folder = from_cell((row.get("folder") or "").strip())
         # Line breaks within a value are blanks in a prompt.
-        name, description = (" ".join((row.get(column) or "").split()) for column in ("name", "description"))
+        name, description = (" ".join(from_cell(row.get(column) or "").split()) for column in ("name", "description"))
         if not folder or not name:
             raise UlfineError(f"{line}: {columns}")
         if None in row:
@@ -156,7 +158,7 @@ def _read_classes(path: Path, folders: Sequence[str]) -> list[ClassText]:
 
 def _read(path: Path, usage: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path, "utf-8-sig")
     except UnicodeDecodeError as error:
         raise UlfineError(f"{path} is not UTF-8 text: save it as UTF-8") from error
     except OSError as error:

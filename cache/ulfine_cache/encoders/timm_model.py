@@ -12,6 +12,7 @@ from torch import nn
 
 from ulfine_cache.encoders.checkpoints.checkpoint_file import read_checkpoint
 from ulfine_cache.encoders.checkpoints.checkpoint_layout import find_weights
+from ulfine_cache.encoders.checkpoints.downloaded import damaged_download
 from ulfine_cache.encoders.checkpoints.files_beside import timm_tag_beside
 from ulfine_cache.encoders.model_libraries import nearest, quiet, without_waiting
 from ulfine_cache.encoders.picture_choice import FIELDS, PictureOptions, in_words, shared
@@ -97,6 +98,11 @@ def load_timm(
         trunk = _trunk(f"{name}.{wanted}", pretrained=True)
     # timm, torch, huggingface_hub and the network each have errors of their own; all mean "no weights".
     except Exception as error:
+        cfg = timm.get_pretrained_cfg(f"{name}.{wanted}")
+        if damaged := damaged_download(str(getattr(cfg, "hf_hub_id", None) or "")):
+            raise UlfineError(
+                f"the weights {wanted} of {PREFIX}{name} were downloaded before, and {damaged}"
+            ) from error
         raise UlfineError(
             f"the weights {wanted} of {PREFIX}{name} are not on this machine and cannot be downloaded: fetch "
             f"{_location(f'{name}.{wanted}')} elsewhere and give --model {PREFIX}{name}.{wanted} --pretrained FILE"
@@ -176,7 +182,7 @@ def _with_fields(model: TimmImageModel, asked: PictureOptions | None) -> TimmIma
 def _trunk(name: str, *, pretrained: bool) -> nn.Module:
     import timm
 
-    with quiet(), without_waiting():
+    with quiet(), without_waiting(needed=pretrained):
         return timm.create_model(name, pretrained=pretrained, num_classes=0)
 
 

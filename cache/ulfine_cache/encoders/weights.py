@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ulfine_cache.encoders.checkpoints.checkpoint_fit import load_into
+from ulfine_cache.encoders.checkpoints.downloaded import damaged_download, damaged_in, weights_in
 from ulfine_cache.encoders.checkpoints.files_beside import OPEN_CLIP, Beside, read_beside
 from ulfine_cache.encoders.lite0 import LITE0, load_lite0
 from ulfine_cache.encoders.model_libraries import first_line, nearest, quiet, without_waiting
@@ -20,7 +21,8 @@ from ulfine_cache.progress import Progress
 
 TINY = "builtin:tiny"
 _LOCAL = "local-dir:"
-_SCHEMAS = ("hf-hub:", _LOCAL)
+_HUB = "hf-hub:"
+_SCHEMAS = (_HUB, _LOCAL)
 
 
 def load_model(
@@ -97,7 +99,7 @@ def load_tokenizer(model: str) -> Any:
 
         model = tiny.register()
     try:
-        with quiet(), without_waiting():
+        with quiet(), without_waiting(needed=_needs_hub(model)):
             return open_clip.get_tokenizer(model)
     except Exception as error:
         raise UlfineError(
@@ -114,13 +116,29 @@ def _own_weights(model: str, progress: Progress) -> nn.Module:
         return _create(tiny.register(), pretrained=str(tiny.WEIGHTS_FILE))
     if model == LITE0:
         return load_lite0(progress=progress)
-    folder = Path(model.removeprefix(_LOCAL))
-    if model.startswith(_LOCAL) and folder.is_dir() and not (folder / OPEN_CLIP).is_file():
+    if model.startswith(_LOCAL):
+        return _local_dir(Path(model.removeprefix(_LOCAL)))
+    try:
+        return _create(model)
+    except UlfineError as error:
+        if damaged := damaged_download(model.removeprefix(_HUB)):
+            raise UlfineError(f"the weights of {model} were downloaded before, and {damaged}") from error
+        raise
+
+
+def _local_dir(folder: Path) -> nn.Module:
+    if not folder.is_dir():
+        raise UlfineError(f"no folder {folder}: {_LOCAL} takes one with {OPEN_CLIP} and a file of weights")
+    if not (folder / OPEN_CLIP).is_file():
         raise UlfineError(
             f"{folder} has no {OPEN_CLIP}, which says what {_LOCAL} holds: give --model NAME --pretrained FILE with "
             "the architecture and the file of weights in it"
         )
-    return _create(model)
+    if not weights_in(folder.glob("*")):
+        raise UlfineError(f"{folder} has no file of weights beside {OPEN_CLIP}, such as open_clip_model.safetensors")
+    if damaged := damaged_in(folder):
+        raise UlfineError(damaged)
+    return _create(f"{_LOCAL}{folder}")
 
 
 def _from_tag(model: str, name: str, tag: str, progress: Progress) -> nn.Module:
@@ -133,6 +151,8 @@ def _from_tag(model: str, name: str, tag: str, progress: Progress) -> nn.Module:
     try:
         return _create(name, pretrained=tag, force_quick_gelu=quick)
     except UlfineError as error:
+        if damaged := damaged_download(str(cfg.get("hf_hub") or "")):
+            raise UlfineError(f"the weights {tag} of {model} were downloaded before, and {damaged}") from error
         advised = f"{name}-quickgelu" if quick and f"{name}-quickgelu" in open_clip.list_models() else name
         source = f"https://huggingface.co/{str(cfg['hf_hub']).strip('/')}" if cfg.get("hf_hub") else cfg.get("url")
         try:
@@ -157,8 +177,8 @@ def _check_file(model: str, pretrained: str, path: Path, tags: list[str]) -> Non
     if path.is_file():
         return
     if path.is_dir():
-        there = sorted(file.name for file in path.iterdir() if file.suffix in (".safetensors", ".bin", ".pt", ".pth"))
-        named = f"such as {path / there[0]}" if there else "and this one holds none"
+        there = weights_in(path.iterdir())
+        named = f"such as {there[0]}" if there else "and this one holds none"
         raise UlfineError(f"{pretrained} is a folder: --pretrained takes the file of weights, {named}")
     if os.sep in pretrained or path.suffix:
         raise UlfineError(f"no checkpoint file {pretrained}: give a file, or a tag ({nearest(pretrained, tags)})")
@@ -239,7 +259,7 @@ def _create(
     import open_clip
 
     try:
-        with quiet(), without_waiting():
+        with quiet(), without_waiting(needed=_needs_hub(name, pretrained)):
             return open_clip.create_model(
                 name,
                 pretrained=pretrained,
@@ -263,6 +283,16 @@ def _create(
                 f"{file} is not a plain checkpoint: a state dict as .safetensors or .pt is needed"
             ) from error
         raise UlfineError(f"{file} cannot be loaded as {name}: {first_line(error)}") from error
+
+
+def _needs_hub(name: str, pretrained: str | None = None) -> bool:
+    """Whether a model, its weights or its tokenizer may have to be downloaded."""
+    import open_clip
+
+    if name.startswith(_SCHEMAS) or (pretrained is not None and not Path(pretrained).is_file()):
+        return True
+    text = (open_clip.get_model_config(name) or {}).get("text_cfg") or {}
+    return any(text.get(key) for key in ("hf_model_name", "hf_tokenizer_name"))
 
 
 def _advice(name: str, names: list[str]) -> str:

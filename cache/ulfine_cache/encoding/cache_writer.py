@@ -18,22 +18,27 @@ from ulfine_cache.encoders.prompts import ClassText, doubtful_names
 from ulfine_cache.encoding.batch_size import find_batch_size
 from ulfine_cache.encoding.decoding import PixelRecipe
 from ulfine_cache.encoding.former_rows import FormerRows, put_aside
-from ulfine_cache.encoding.pipeline import EncodedBlock, encode_blocks
+from ulfine_cache.encoding.pipeline import STRICT, EncodedBlock, encode_blocks
 from ulfine_cache.encoding.request import Request
+from ulfine_cache.encoding.same_contents import identities, same_contents
+from ulfine_cache.encoding.what_changed import what_changed
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.pixel_range import parse_pixel_range
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.index import check_index, has_index, index_cache
-from ulfine_cache.sources.source import ImageSource, SourceItem, blocks_of, listing_digest, stamp
+from ulfine_cache.sources.source import STRAY, ImageSource, SourceItem, blocks_of, listing_digest, stamp
 from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
+from ulfine_cache.sources.words.class_labels import SEVERAL
 from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.store.digest_file import check_once
-from ulfine_cache.store.layout import CACHE_FILE, FORMER, SHARDS, SKIPPED_FILE
-from ulfine_cache.store.same_request import refuse_other_request, same_words
+from ulfine_cache.store.layout import CACHE_FILE, FORMER, SCRATCH, SHARDS, SKIPPED_FILE
+from ulfine_cache.store.same_request import WORDS, refuse_other_request, same_words
+from ulfine_cache.store.seen_files import Identities, fold_seen, keep_seen, note_seen, read_seen
 from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
 from ulfine_cache.store.skipped import write_skipped
 from ulfine_cache.store.unit_norm import unit_norm
+from ulfine_cache.wording.counts import amount, subject
 
 _MAX_WORKERS = 16
 
@@ -83,6 +88,7 @@ class CacheWriter:
         self.blocks = blocks_of(source.items, asked["shard_size"])
         self.listings = [listing_digest(block) for block in self.blocks]
         self.paths = [shard_path(self.out, number) for number in range(len(self.blocks))]
+        self.seen: dict[Path, Identities] = {}
 
     def run(self) -> Encoded:
         """Encode what is missing and finish the cache; do nothing where it is complete.
@@ -95,15 +101,22 @@ class CacheWriter:
         make_directory(out / SHARDS)
         for directory in (out, out / SHARDS):
             remove_partial_files(directory)
+        shutil.rmtree(out / SCRATCH, ignore_errors=True)
+        self.seen = read_seen(out)
         todo, outdated = self._missing()
         if self.strict:
             self._refuse_skipped(todo)
-        outdated += sorted(set((out / SHARDS).glob("*.h5")) - set(self.paths))
+        beyond = sorted(set((out / SHARDS).glob("*.h5")) - set(self.paths))
+        if outdated or beyond:
+            self._tell_changes(todo, outdated, beyond)
+        outdated += beyond
         if not todo and not outdated and self._is_complete():
             shutil.rmtree(out / FORMER, ignore_errors=True)
+            fold_seen(out, self.paths)
             self.progress.note(f"{out} is complete: nothing to do")
             return Encoded()
         check_index(self.index, self.encoder.n_features)
+        keep_seen(out)
         # While it is absent the cache is unfinished, which is what it is from here on.
         (out / CACHE_FILE).unlink(missing_ok=True)
         put_aside(out, outdated)
@@ -111,10 +124,10 @@ class CacheWriter:
         text = self._encode_text()
         self.record["batch_size"] = self.record["batch_size"] or find_batch_size(self.encoder)
         encoded = self._encode(todo)
-        if self.encoder.encoded_again:
+        if again := self.encoder.encoded_again:
             self.progress.note(
-                f"{self.encoder.encoded_again:,} rows overflowed in {self.encoder.precision} and were encoded in fp32: "
-                "--precision fp32 encodes all rows so"
+                f"{amount(again, 'row')} overflowed in {self.encoder.precision} and {'was' if again == 1 else 'were'} "
+                "encoded in fp32: --precision fp32 encodes all rows so"
             )
         # The index may need the memory.
         self.encoder.release()
@@ -140,8 +153,10 @@ class CacheWriter:
             try:
                 header = read_header(path, checked=False)
                 current = header.listing == listing and same_words(header.request, self.record)
-                current = current and not readable_again(
-                    self.source, self.blocks[number], read_skipped(path, checked=False)
+                skipped = read_skipped(path, checked=False)
+                current = current and not readable_again(self.source, self.blocks[number], skipped)
+                current = current and same_contents(
+                    self.out, self.source, self.blocks[number], path, self.seen.get(path), self.workers
                 )
             except UlfineError:
                 damaged += 1
@@ -162,15 +177,33 @@ class CacheWriter:
                     todo.append(number)
             todo.sort()
         if damaged:
-            self.progress.note(f"{damaged} shards are damaged: their images are encoded again")
-        if outdated:
-            self.progress.note(
-                f"{len(outdated)} shards are out of date (images were added, changed, moved, relabelled or removed, or "
-                "classes are called otherwise): what is new in them is encoded"
-            )
+            self.progress.note(f"{subject(damaged, 'shard', 'is/are')} damaged: what was in it is encoded again")
         if there > len(outdated) + damaged and todo:
-            self.progress.note(f"going on: {there - len(outdated) - damaged} of {len(self.paths)} shards are complete")
+            self.progress.note(
+                f"going on: {there - len(outdated) - damaged} of {subject(len(self.paths), 'shard', 'is/are')} complete"
+            )
         return todo, outdated
+
+    def _tell_changes(self, todo: Sequence[int], outdated: Sequence[Path], beyond: Sequence[Path]) -> None:
+        sound, words = [], list[str]()
+        for path in (*outdated, *beyond):
+            try:
+                request = read_header(path).request
+            except UlfineError:
+                continue
+            sound.append(path)
+            words = [f"other {name}" for name in WORDS if request.get(name) != self.record.get(name)]
+        try:
+            old = FeatureCache.open(self.out).class_names
+        except UlfineError:
+            old = None
+        items = (item for number in todo for item in self.blocks[number])
+        count = len(outdated) + len(beyond)
+        changed = what_changed(sound, items, old, [text.name for text in self.texts], words)
+        self.progress.note(
+            f"{subject(count, 'shard', 'is/are')} out of date ({changed}): what is new in "
+            f"{'it' if count == 1 else 'them'} is encoded"
+        )
 
     def _is_complete(self) -> bool:
         try:
@@ -187,7 +220,7 @@ class CacheWriter:
     def _refuse_skipped(self, todo: Sequence[int]) -> None:
         for path in [path for number, path in enumerate(self.paths) if number not in set(todo)]:
             for name, why in read_skipped(path):
-                raise UlfineError(f"{name}: {why} (--strict stops at the first image that cannot be read)")
+                raise UlfineError(f"{name}: {why} ({STRICT})")
 
     def _encode_text(self) -> TextPrototypes | None:
         if not self.texts:
@@ -205,25 +238,27 @@ class CacheWriter:
         cut = self.encoder.cut_prompts(flat)
         if cut:
             self.progress.note(
-                f"{len(cut)} of {len(flat)} prompts are longer than the encoder reads, and their ends are cut off, "
-                f"first of {flat[cut[0]]!r}: give shorter names or descriptions with --classes"
+                f"{len(cut)} of {subject(len(flat), 'prompt', 'is/are')} longer than the encoder reads, and their "
+                f"ends are cut off, first of {flat[cut[0]]!r}: give shorter names or descriptions with --classes"
             )
         features = self.encoder.encode_text(flat).reshape(len(prompts), len(self.templates), -1)
         # CLIP's prompt ensemble: unit vectors are averaged, and the mean is brought to unit norm again.
         mean = unit_norm(features.mean(axis=1))
-        self.progress.note(f"text: {len(self.texts)} classes, {len(self.templates)} prompts each")
+        self.progress.note(f"text: {amount(len(self.texts), 'class')}, {amount(len(self.templates), 'prompt')} each")
         pre = self.encoder.map_text(mean) if self.pre_projection else None
         return TextPrototypes(mean, features, prompts, pre)
 
     def _encode(self, todo: Sequence[int]) -> Encoded:
         started, notes = time.perf_counter(), Counter[str]()
+        # Before they are read: what replaces a file later is noticed next time.
+        seen = {number: identities(self.source, self.blocks[number]) for number in todo}
         blocks = [self.blocks[number] for number in todo]
         encoded = encode_blocks(
             self.source,
             blocks,
             self.encoder,
             self.recipe,
-            former=FormerRows(self.out),
+            former=FormerRows(self.out, self.source),
             batch_size=self.record["batch_size"],
             workers=self.workers,
             pre_projection=self.pre_projection,
@@ -236,6 +271,8 @@ class CacheWriter:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             for number, block in zip(todo, encoded, strict=True):
                 refuse_vanished_source(self.source, self.blocks[number], block.skipped)
+                names = [*(image.item.path for image in block.images), *(path for path, _ in block.skipped)]
+                note_seen(self.out, self.paths[number], [seen[number][name] for name in names])
                 write_shard(self.paths[number], self._shard(self.listings[number], block))
                 images += block.n_encoded
                 kept += len(block.images) - block.n_encoded
@@ -264,12 +301,15 @@ class CacheWriter:
         write_skipped(out, skipped)
         if len(skipped) == len(self.source.items):
             path, why = skipped[0]
+            used = "used" if any(reason.startswith((SEVERAL, STRAY)) for _, reason in skipped) else "read"
+            if len(skipped) == 1:
+                raise UlfineError(f"the only image in {asked['source']} cannot be {used}: {path}: {why}")
             raise UlfineError(
-                f"none of the {len(skipped)} images in {asked['source']} can be read (first: {path}: {why}): "
-                f"see {out / SKIPPED_FILE}"
+                f"none of the {amount(len(skipped), 'image')} in {asked['source']} can be {used} (first: {path}: "
+                f"{why}): see {out / SKIPPED_FILE}"
             )
         if skipped:
-            self.progress.note(f"{len(skipped)} images cannot be read: see {out / SKIPPED_FILE}")
+            self.progress.note(f"{_without_row([why for _, why in skipped])}: see {out / SKIPPED_FILE}")
         attributes = {
             "model": encoder.model_name,
             "pretrained": encoder.pretrained,
@@ -287,3 +327,13 @@ class CacheWriter:
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)
         write_cache_file(out, self.paths, content, progress=self.progress)
+
+
+def _without_row(reasons: Sequence[str]) -> str:
+    several, stray = (sum(why.startswith(kind) for why in reasons) for kind in (SEVERAL, STRAY))
+    parts = [
+        (len(reasons) - several - stray, "cannot/cannot", "be read"),
+        (several, "has/have", "several classes"),
+        (stray, "lies/lie", "in no class folder"),
+    ]
+    return ", ".join(f"{subject(count, 'image', verb)} {what}" for count, verb, what in parts if count)

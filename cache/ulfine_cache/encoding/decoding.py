@@ -12,7 +12,7 @@ from ulfine_cache.pictures.pixels import decode_with_notes
 from ulfine_cache.pictures.undecodable import UndecodableImage
 from ulfine_cache.pictures.views import make_views
 from ulfine_cache.preprocess import Preprocess
-from ulfine_cache.sources.source import ImageSource, SourceItem
+from ulfine_cache.sources.source import ImageSource, LeftOut, SourceItem
 from ulfine_cache.store.shards import content_hash
 
 _DRAFT_FACTOR = 2
@@ -86,7 +86,7 @@ def decode_item(
             return DecodedImage(item, None, content, former=place)
         pixels, notes = recipe.pixels(data, content)
         return DecodedImage(item, pixels, content, notes=notes)
-    except UndecodableImage as error:
+    except (UndecodableImage, LeftOut) as error:
         return DecodedImage(item, None, problem=str(error))
     except (OSError, MemoryError) as error:
         return DecodedImage(item, None, problem=f"cannot be read: {reason(error)}")

@@ -8,41 +8,51 @@ import numpy.typing as npt
 
 from ulfine_cache.atomic import make_directory, reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.source import SourceItem, stamp
+from ulfine_cache.sources.source import ImageSource, SourceItem, identity, stamp
 from ulfine_cache.store.digest_file import check_once, digest_path
 from ulfine_cache.store.layout import FORMER
-from ulfine_cache.store.shards import read_features, read_hashes, read_header
+from ulfine_cache.store.seen_files import note_seen, read_seen
+from ulfine_cache.store.shards import read_features, read_hashes, read_header, read_skipped
 
 
 class FormerRows:
     """The rows of the shards in the folder `.former` of a cache: shards whose listing is no longer that of the source.
 
-    An image is looked for by the stamp of its file (name, size, time of change), which needs no reading, and then by
-    its content. Where several rows hold the same content, the first one counts. Nothing else is looked at (not the
-    shards that are kept, nor those written in the meantime), so that an interrupted run finds the same rows again.
+    An image is looked for by its file (name, size, time of change, and that it is still the very file), which needs no
+    reading, and then by its content. Where several rows hold the same content, the first one counts. Nothing else is
+    looked at (not the shards that are kept, nor those written in the meantime), so that an interrupted run finds the
+    same rows again.
 
     Args:
         cache: The cache's directory.
+        source: Where the images are now; None takes stamps for files.
     """
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, source: ImageSource | None = None) -> None:
+        self._source = source
         self._folder = cache / FORMER
         self._shards: list[Path] = []
-        stamps, contents, shards, rows = [], [], [], []
+        stamps, contents, shards, rows, seen = [], [], [], [], []
+        every = read_seen(cache)
         for path in sorted(self._folder.glob("*.h5")):
             try:
                 header, (content, of_file) = read_header(path), read_hashes(path)
+                known = every.get(path)
+                if known is None or len(known) != header.n_rows + len(read_skipped(path)):
+                    known = np.zeros(header.n_rows, np.uint64)
             except UlfineError:
                 continue  # damaged: its images are encoded again
             if header.n_rows:
                 stamps.append(of_file)
                 contents.append(content)
                 shards.append(np.full(header.n_rows, len(self._shards), np.int32))
+                seen.append(known[: header.n_rows])
                 rows.append(np.arange(header.n_rows, dtype=np.int32))
                 self._shards.append(path)
         self._contents = _joined(contents)
         self._shard = np.concatenate([np.empty(0, np.int32), *shards])
         self._row = np.concatenate([np.empty(0, np.int32), *rows])
+        self._seen = np.concatenate([np.empty(0, np.uint64), *seen])
         self._by_content, self._by_stamp = _Places(self._contents), _Places(_joined(stamps))
 
     def __len__(self) -> int:
@@ -52,7 +62,9 @@ class FormerRows:
     def of_file(self, item: SourceItem) -> tuple[int, str] | None:
         """Return the place of an image whose file has not been touched, and its content hash, or None."""
         place = self._by_stamp.find(stamp(item)) if item.size >= 0 else None
-        return None if place is None else (place, self._contents[place].decode())
+        if place is None or (self._source and int(self._seen[place]) != identity(self._source, item)):
+            return None
+        return place, self._contents[place].decode()
 
     def of_content(self, content: str) -> int | None:
         """Return the place of an image with the same bytes, or None.
@@ -97,6 +109,7 @@ def put_aside(cache: Path, shards: Sequence[Path]) -> None:
     if not shards:
         return
     make_directory(folder)
+    seen = read_seen(cache)
     number = max((int(path.stem) for path in folder.glob("*.h5")), default=-1)
     for path in shards:
         try:
@@ -104,10 +117,13 @@ def put_aside(cache: Path, shards: Sequence[Path]) -> None:
         except OSError:
             # Damaged: one beyond the last block would not even be written over.
             path.unlink(missing_ok=True)
+            digest_path(path).unlink(missing_ok=True)
             continue
         number += 1
         try:
-            path.replace(folder / f"{number:05d}.h5")
+            kept = folder / f"{number:05d}.h5"
+            note_seen(cache, kept, seen.get(path, ()))
+            path.replace(kept)
             digest_path(path).unlink(missing_ok=True)
         except OSError as error:
             raise UlfineError(f"cannot move {path} to {folder}: {reason(error)}") from error

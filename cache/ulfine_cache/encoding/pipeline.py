@@ -20,6 +20,8 @@ from ulfine_cache.pictures.views import check_views
 from ulfine_cache.progress import Progress
 from ulfine_cache.sources.source import ImageSource, SourceItem
 
+STRICT = "--strict stops at the first image that would have no row"
+"""The end of an error for an image that ends in `skipped.csv` otherwise."""
 _BATCHES_AHEAD = 2
 
 _Item = TypeVar("_Item")
@@ -99,7 +101,7 @@ def encode_blocks(
             for ends_block, part in batches:
                 if strict and part.skipped:
                     path, problem = part.skipped[0]
-                    raise UlfineError(f"{path}: {problem} (--strict stops at the first image that cannot be read)")
+                    raise UlfineError(f"{path}: {problem} ({STRICT})")
                 parts.append(part)
                 done += len(part.images) + len(part.skipped)
                 progress.update("encoding", done, total, encoder_busy=lanes.busy())

@@ -44,6 +44,8 @@ from ulfine_cache.pictures.undecodable import UndecodableImage
 MAX_PIXELS: Final = 100_000_000
 # Multi-picture files of cameras are JPEGs that Pillow gives another name.
 _DRAFTED: Final = ("JPEG", "MPO")
+# A camera's MPO holds the same picture again, for another eye or smaller, and is none of these.
+_ANIMATED: Final = ("GIF", "PNG", "WEBP", "AVIF", "HEIF")
 _ORIENTATION: Final = 0x0112
 # EXIF orientation to the transformation that undoes it (Exif 2.32, tag 0x0112).
 _UPRIGHT: Final = {
@@ -197,6 +199,8 @@ class _File:
             if draft is not None and image.format in _DRAFTED:
                 wide, high = draft
                 image.draft("RGB", (high, wide) if _orientation(image) in _SIDEWAYS else (wide, high))
+            if _is_animated(image):
+                self._notes.append("of several frames, of which the first is read")
             # Known until the pixels are read.
             stored = raw_mode(image)
             image.load()
@@ -263,6 +267,17 @@ def _decode_jpegxl(data: bytes, max_pixels: int, draft: tuple[int, int] | None, 
     full = Range(0, 1) if found.values.dtype.kind == "f" else Range(0, 65535)
     opaque = None if alpha is None else to_eight_bits(alpha, chosen=full).values
     return Decoded(laid_on_white(scaled.values, opaque), (scaled.note,))
+
+
+def _is_animated(image: Image.Image) -> bool:
+    """Tell whether an open file holds more than one frame; the pages of a TIFF are looked at elsewhere."""
+    if image.format not in _ANIMATED:
+        return False
+    try:
+        return bool(getattr(image, "is_animated", False))
+    # A GIF is searched for its second frame, and damage there does not make the first one unreadable.
+    except Exception:
+        return False
 
 
 def _orientation(image: Image.Image) -> int:

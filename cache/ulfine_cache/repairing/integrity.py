@@ -16,9 +16,10 @@ from ulfine_cache.splitting.split_file import split_names, split_path
 from ulfine_cache.store.cache_file import ShardTable, damaged_cache_file, read_shard_table
 from ulfine_cache.store.datasets import UNREADABLE, open_for_reading
 from ulfine_cache.store.digest_file import DIGEST, digest_path, digest_problem, file_sha256, recorded_sha256, remember
-from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, LOCK_FILE, SKIPPED_FILE
+from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, LOCK_FILE, SEEN, SKIPPED_FILE
 from ulfine_cache.store.shards import read_shard, read_skipped
 from ulfine_cache.store.skipped import write_skipped
+from ulfine_cache.wording.counts import amount, subject
 
 Part = Literal["cache file", "digest", "shard", "index", "skipped", "split"]
 
@@ -104,7 +105,7 @@ def foreign_files(cache: Path) -> list[str]:
     Raises:
         UlfineError: `cache.h5` cannot be read.
     """
-    own = {CACHE_FILE, CACHE_FILE + DIGEST, SKIPPED_FILE, LOCK_FILE}
+    own = {CACHE_FILE, CACHE_FILE + DIGEST, SKIPPED_FILE, LOCK_FILE, SEEN}
     if read_attributes(cache).get("index", "none") != "none":
         own.add(INDEX_FILE)
     splits = (split_path(cache, name) for name in split_names(cache))
@@ -146,8 +147,8 @@ def _shard_problems(path: Path, digest: str) -> Sequence[str]:
         infinite += int((~np.isfinite(norms)).any(axis=1).sum())
         wrong += int((np.abs(norms - 1) > _NORM_TOLERANCE).any(axis=1).sum())
     if infinite:
-        return [f"{infinite} rows hold NaN or infinity"]
-    return [f"{wrong} rows are not of unit norm"] if wrong else []
+        return [f"{subject(infinite, 'row', 'holds/hold')} NaN or infinity"]
+    return [f"{subject(wrong, 'row', 'is/are')} not of unit norm"] if wrong else []
 
 
 def _skipped_problems(cache: Path, table: ShardTable) -> Iterator[Problem]:
@@ -185,7 +186,9 @@ def _meaning_problems(cache: FeatureCache) -> Iterator[Problem]:
     if text is not None and not np.allclose(np.linalg.norm(text, axis=1), 1, atol=1e-4):
         yield Problem("cache file", whole, "text prototypes are not of unit norm")
     if text is not None and len(text) != cache.n_classes:
-        yield Problem("cache file", whole, f"{len(text)} text prototypes for {cache.n_classes} classes")
+        yield Problem(
+            "cache file", whole, f"{amount(len(text), 'text prototype')} for {amount(cache.n_classes, 'class')}"
+        )
     if cache.labels.max(initial=-1) >= cache.n_classes or cache.labels.min(initial=-1) < -1:
         yield Problem("cache file", whole, "labels beyond the classes")
     if cache.attributes.get("index", "none") != "none":

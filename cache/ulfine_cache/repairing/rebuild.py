@@ -110,6 +110,7 @@ def _import_again(scratch: Path, request: dict[str, str], progress: Progress) ->
 def _encode_again(
     cache: Path, scratch: Path, damaged: Sequence[Path], request: dict[str, str], progress: Progress
 ) -> str:
+    from ulfine_cache.encoding.same_contents import know_files
     from ulfine_cache.sources.open_source import open_source
     from ulfine_cache.sources.source_options import SourceOptions
     from ulfine_cache.stage_one import cache_features
@@ -122,9 +123,9 @@ def _encode_again(
         arguments = config_of(cache_features).model_validate_json(recorded).model_dump()
     except ValidationError as error:
         raise UlfineError(f"{cache / CACHE_FILE} records a request that this version does not know") from error
-    items = open_source(arguments["source"], SourceOptions.from_request(arguments)).items
+    images = open_source(arguments["source"], SourceOptions.from_request(arguments))
     table = read_shard_table(cache)
-    blocks = blocks_of(items, arguments["shard_size"])
+    blocks = blocks_of(images.items, arguments["shard_size"])
     sound = [(number, path) for number, path in enumerate(table.paths) if path not in damaged]
     # Before any work: otherwise every shard whose images changed would be encoded as well.
     changed = [
@@ -138,8 +139,11 @@ def _encode_again(
             "damaged shards and run the command that made the cache again"
         )
     make_directory(scratch / SHARDS)
-    for _, path in sound:
-        _share(path, scratch / SHARDS / path.name)
+    for number, path in sound:
+        shared = scratch / SHARDS / path.name
+        _share(path, shared)
+        # Whether its images are the same is not asked here.
+        know_files(scratch, images, blocks[number], shared)
     cache_features(**arguments, progress=progress)
     return str(arguments["source"])
 

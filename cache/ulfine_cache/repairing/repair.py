@@ -1,8 +1,10 @@
 """Make the damaged files of a cache anew; nothing is replaced before its replacement is complete and right."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from ulfine_cache.atomic import PARTIAL, remove_partial_files
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
@@ -12,7 +14,7 @@ from ulfine_cache.search.index import index_cache
 from ulfine_cache.store.cache_file import read_shard_table
 from ulfine_cache.store.datasets import replacing_file
 from ulfine_cache.store.digest_file import DIGEST, file_sha256, write_digest
-from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE
+from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, SCRATCH, SHARDS, SPLITS
 from ulfine_cache.store.lock import writing
 from ulfine_cache.store.shards import read_skipped
 from ulfine_cache.store.skipped import write_skipped
@@ -59,6 +61,20 @@ def repair_problems(cache: Path, problems: Sequence[Problem], *, progress: Progr
             write_digest(target, file_sha256(target))
             repaired.append((path, f"written anew for {target.name} as it is"))
     return repaired
+
+
+def remove_leftovers(cache: Path) -> None:
+    """Delete what killed commands left in a cache.
+
+    Raises:
+        UlfineError: There is something, and another process writes to the cache, or the directory cannot be written.
+    """
+    folders = [cache, cache / SHARDS, cache / SPLITS]
+    if (cache / SCRATCH).exists() or any(path for folder in folders for path in folder.glob(f"*{PARTIAL}")):
+        with writing(cache):
+            for folder in folders:
+                remove_partial_files(folder)
+            shutil.rmtree(cache / SCRATCH, ignore_errors=True)
 
 
 def _rebuild_index(cache: Path, progress: Progress) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ulfine_cache.atomic import replacing
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.text_path import text_path
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.exact_search import exact_search
 from ulfine_cache.search.index_builder import IndexBuilder, empty_index
@@ -19,6 +20,7 @@ from ulfine_cache.search.index_choice import LARGEST_SHARE, auto_kind, exact_kin
 from ulfine_cache.search.index_quality import GOAL, draw_sample
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import INDEX_FILE
+from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -109,9 +111,9 @@ def index_cache(cache: Path, shards: Sequence[Path], index: str, *, progress: Pr
             del built
             kind = exact_kind(builder.n_rows, builder.width)
             built, quality = builder.build_tuned(kind, sample, 1.0)
-    with replacing(path) as partial:
-        faiss.write_index(built, str(partial))
-    progress.note(f"index: {kind} over {builder.n_rows} rows{_in_words(quality)}")
+    with replacing(path, goes_on=True) as partial, text_path(partial) as name:
+        faiss.write_index(built, name)
+    progress.note(f"index: {kind} over {amount(builder.n_rows, 'row')}{_in_words(quality)}")
     return IndexReport(kind, index, quality)
 
 
@@ -131,7 +133,8 @@ def read_index(cache: "FeatureCache") -> Any:
     try:
         # A damaged index may load and answer wrongly.
         check_once(path, cache.attributes.get("index_sha256"))
-        return faiss.read_index(str(path), mapped)
+        with text_path(path) as name:
+            return faiss.read_index(name, mapped)
     except (OSError, RuntimeError) as error:
         raise UlfineError(f"{path} is damaged: delete it and run the command that made the cache again") from error
 
@@ -155,7 +158,7 @@ def search(
     """
     index = read_index(cache)
     if queries.shape[1] != index.d:
-        raise UlfineError(f"queries have {queries.shape[1]} values, {cache.path} has features of {index.d}")
+        raise UlfineError(f"queries have {amount(queries.shape[1], 'value')}, {cache.path} has features of {index.d}")
     queries = np.ascontiguousarray(queries, np.float32)
     approximate = cache.attributes["index"] != "Flat"
     if approximate and k > _MOST_NEIGHBOURS:

@@ -14,6 +14,7 @@ from ulfine_cache.search.index_choice import CANDIDATES
 from ulfine_cache.search.index_quality import Sample, time_queries, tune
 from ulfine_cache.search.quiet_training import quiet_training
 from ulfine_cache.store.shards import read_header
+from ulfine_cache.wording.counts import amount
 
 _TRAINING_ROWS = 64
 """Rows per inverted list that its centroids are trained on; FAISS asks for at least 39."""
@@ -79,7 +80,9 @@ class IndexBuilder:
             with quiet_training(index):
                 index.train(unit_rows(self._shards, np.sort(rows)))
         except RuntimeError as error:
-            raise UlfineError(f"--index {kind} cannot be trained on {self.n_rows} rows: use --index auto") from error
+            raise UlfineError(
+                f"--index {kind} cannot be trained on {amount(self.n_rows, 'row')}: use --index auto"
+            ) from error
 
     def _fill(self, index: Any, kind: str, done_before: int) -> None:
         for block in unit_blocks(self._shards):
@@ -108,8 +111,8 @@ def empty_index(kind: str, width: int) -> Any:
         index = faiss.index_factory(width, kind, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise UsageError(
-            f"--index {kind}: FAISS has no such index for {width} values; use auto, none or a factory string such as "
-            "HNSW32 or IVF1024,Flat"
+            f"--index {kind}: FAISS has no such index for {amount(width, 'value')}; use auto, none or a factory "
+            "string such as HNSW32 or IVF1024,Flat"
         ) from error
     if isinstance(index, faiss.IndexRefine):
         index.k_factor = CANDIDATES

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.foreign_file import stand_in
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.archives.open_tars import tar_folders
 from ulfine_cache.sources.archives.tar_members import compressed
@@ -90,7 +91,13 @@ def _folder(folder: Path, options: SourceOptions) -> ImageSource:
 
 def _files(files: Sequence[Path], location: str, options: SourceOptions) -> ImageSource:
     """Open files that are all of one kind."""
+    for file in files:
+        # Opening a named pipe would wait for ever.
+        if file.exists() and not file.is_file():
+            raise UlfineError(f"{file} is no file but a pipe, a socket, a device or a folder: give a file")
     kinds = {extension(file.name) for file in files}
+    if not kinds & {TAR, ".npz"}:
+        _refuse_stand_ins(files)
     if kinds <= set(COLUMN_FILES) and _hold_images(files, options):
         top = os.path.commonpath([file.absolute().parent for file in files])
         return ColumnImages([str(file.absolute()) for file in files], top, options, Account(), location=location)
@@ -107,6 +114,16 @@ def _files(files: Sequence[Path], location: str, options: SourceOptions) -> Imag
     if kinds == {".npz"} and (arrays := open_arrays(files[0], options)) is not None:
         return arrays
     raise _refused(files[0])
+
+
+def _refuse_stand_ins(files: Sequence[Path]) -> None:
+    for file in files:
+        try:
+            what = stand_in(file) if file.is_file() else ""
+        except OSError as error:
+            raise UlfineError(f"cannot read {file}: {reason(error)}") from error
+        if what:
+            raise UlfineError(f"{file} is {what}")
 
 
 def _hold_images(files: Sequence[Path], options: SourceOptions) -> bool:
@@ -138,7 +155,7 @@ def _missing(text: str, error: Exception) -> UlfineError:
         return UlfineError(f"{text} is not on this machine: download it first; only local files are read")
     if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | NotADirectoryError):
         return UlfineError(f"cannot read {text}: {reason(error)}")
-    kind = "file" if Path(text).suffix.lower() in (*TABLES, TAR) else "folder"
+    kind = "file" if Path(text).suffix.lower() in (*TABLES, *COLUMN_FILES, TAR, ZIP, ".npz") else "folder"
     return UlfineError(f"no {kind} {text}: {_EXPECTED}")
 
 

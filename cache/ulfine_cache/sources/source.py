@@ -5,6 +5,7 @@ set are called is the same in all of them: see `words/`.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -13,8 +14,15 @@ from ulfine_cache.sources.account import Account
 UNLABELLED = -1
 """Label of an image whose class is unknown."""
 
+STRAY = "lies in no class folder"
+"""How the reason begins why an image outside the folders of classes has no row."""
+
 UNKNOWN = -1
 """Size and time of change of an input that cannot be read."""
+
+
+class LeftOut(OSError):
+    """Why an image has no row although it may well be readable, such as "has several classes: cat, dog"."""
 
 
 class SourceItem(NamedTuple):
@@ -25,7 +33,7 @@ class SourceItem(NamedTuple):
             kept as Python's "surrogateescape" does.
         label: Index into the source's classes, or -1.
         set_name: "", "train", "val" or "test".
-        size: Bytes; -1 where the listing already shows that it cannot be read.
+        size: Bytes; -1 where the listing already shows that it cannot be read or will have no row.
         mtime_ns: Time of the last change in nanoseconds since 1970, of the file that holds it; -1 likewise.
     """
 
@@ -75,7 +83,16 @@ class ImageSource(Protocol):
             item: One of `items`.
 
         Raises:
-            OSError: It cannot be read; its number, or else its text, becomes the reason in `skipped.csv`.
+            LeftOut: It is to have no row; its text becomes the reason in `skipped.csv`.
+            OSError: It cannot be read; its number, or else its text, becomes the reason.
+        """
+        ...
+
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the file on the disk that holds an image, which may be an archive of many.
+
+        Args:
+            item: One of `items`.
         """
         ...
 
@@ -101,9 +118,23 @@ def listing_digest(items: Sequence[SourceItem]) -> str:
 def stamp(item: SourceItem) -> str:
     """Return 32 hexadecimal digits that stay the same while an image's file keeps its name, size and time of change.
 
-    Like `listing_digest` it is trusted to mean the same bytes, but it says nothing about label and set.
+    Unlike `listing_digest` it says nothing about label and set. Another file can have the same: see `identity`.
     """
     return hashlib.sha256(_line(item.path, item.size, item.mtime_ns)).hexdigest()[:32]
+
+
+def identity(source: ImageSource, item: SourceItem) -> int:
+    """Return a number below 2^64 that changes when the file that holds an image is replaced or written to.
+
+    It is made of what no program can set at will: the file's number on its disk and when it or its name changed last. A
+    copy of the same bytes has another; 0 means that there is no such file.
+    """
+    try:
+        status = os.stat(source.holder(item))  # noqa: PTH116 (there may be a million)
+    except (OSError, ValueError):
+        return 0
+    digest = hashlib.blake2b(_line(status.st_ctime_ns, status.st_ino), digest_size=8)
+    return int.from_bytes(digest.digest(), "little")
 
 
 def _line(*values: object) -> bytes:

@@ -9,13 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.progress import Progress
-from ulfine_cache.sources.account import Account, counted, listed
-from ulfine_cache.sources.source import UNLABELLED, ImageSource
+from ulfine_cache.sources.account import Account
+from ulfine_cache.sources.source import UNKNOWN, UNLABELLED, ImageSource
+from ulfine_cache.sources.words.class_labels import SEVERAL
+from ulfine_cache.sources.words.ignored_names import ignored_in_words
 from ulfine_cache.sources.words.set_names import SETS
 from ulfine_cache.sources.words.suspicious_names import NO_CLASS, suspicion
+from ulfine_cache.wording.counts import amount, listed, subject
 
 _NO_SET = "no set"
 _FEW_IMAGES = 20
+_MOST_KINDS = 6
 _MOST_REASONS = 8
 
 
@@ -30,13 +34,16 @@ def announce(source: ImageSource, class_names: Sequence[str], progress: Progress
     account = source.account
     for line in account.notes:
         progress.note(line)
-    labels = np.array([item.label for item in source.items], np.int64)
-    sets = np.array([item.set_name for item in source.items], "U5")
-    unlabelled = int((labels == UNLABELLED).sum())
-    ignored = f"; not images: {counted(account.ignored)}" if account.ignored else ""
-    progress.note(
-        f"found {len(source.items)} images, {len(source.classes)} classes, {unlabelled} without a label{ignored}"
-    )
+    items = [item for item in source.items if item.size != UNKNOWN and item.path not in account.several]
+    gone = len(source.items) - len(items) - len(account.several)
+    labels = np.array([item.label for item in items], np.int64)
+    sets = np.array([item.set_name for item in items], "U5")
+    unlabelled = f"{int((labels == UNLABELLED).sum())} unlabelled"
+    several = f", {len(account.several)} of several classes" if account.several else ""
+    several += f", {gone} that cannot be used" if gone else ""
+    ignored = "".join(f"; {part}" for part in ignored_in_words(account.ignored, _MOST_KINDS))
+    found = f"{amount(len(source.items), 'image')}, {amount(len(source.classes), 'class')}"
+    progress.note(f"found {found}, {unlabelled}{several}{ignored}")
     for line in understood(class_names, labels, sets, account)["warnings"]:
         progress.note(f"warning: {line}")
 
@@ -72,10 +79,31 @@ def understood(
         "class_counts": {
             name: {kind: int(count[label]) for kind, count in counts.items()} for label, name in enumerate(class_names)
         },
-        "skipped_reasons": dict(Counter(reasons).most_common(_MOST_REASONS)),
+        "skipped_reasons": dict(Counter(map(_kind_of_reason, reasons)).most_common(_MOST_REASONS)),
         "ignored": dict(account.ignored.most_common()),
-        "warnings": [*account.warnings, *_warnings(class_names, counts, missing_said=account.missing_said)],
+        "warnings": [
+            *account.warnings,
+            *_judged_warning(by_set, counts),
+            *_warnings(class_names, counts, missing_said=account.missing_said),
+        ],
     }
+
+
+def _kind_of_reason(reason: str) -> str:
+    # Each image has classes of its own.
+    return SEVERAL if reason.startswith(SEVERAL) else reason
+
+
+def _judged_warning(
+    by_set: Mapping[str, npt.NDArray[np.bool_]], counts: Mapping[str, npt.NDArray[np.int64]]
+) -> list[str]:
+    unused = sum(int(by_set[kind].sum() - counts[kind].sum()) for kind in ("val", "test") if kind in by_set)
+    if not unused:
+        return []
+    return [
+        f"{subject(unused, 'unlabelled image', 'is/are')} of the sets val or test: nothing is learned from such, and "
+        "nothing is judged by them"
+    ]
 
 
 def _warnings(
@@ -104,7 +132,8 @@ def _warnings(
     elif unseen := list(names[(total > 0) & (learnable == 0)]):
         lines.append(f"classes whose images are all of the sets val or test: {listed(unseen)}")
     if len(class_names) > 2 and _FEW_IMAGES < total.sum() < 2 * len(class_names):
-        lines.append(f"{len(class_names)} classes for {total.sum()} labelled images: are these names of single images?")
+        what = f"{amount(len(class_names), 'class')} for {amount(int(total.sum()), 'labelled image')}"
+        lines.append(f"{what}: are these names of single images?")
     return lines + _alike(class_names)
 
 

@@ -16,6 +16,7 @@ from ulfine_cache.splitting.split_protocol import (
     long_tailed_counts,
     protocol_values,
 )
+from ulfine_cache.wording.counts import amount
 
 Rows = npt.NDArray[np.int64]
 
@@ -177,11 +178,11 @@ def _test_rows(
     if held_out is None:
         return own
     if len(own):
-        raise UsageError(f"the cache has a test set of its own ({len(own)} rows): leave out test-per-class")
+        raise UsageError(f"the cache has a test set of its own ({amount(len(own), 'row')}): leave out test-per-class")
     for k, rows in enumerate(pool):
         if len(rows) <= held_out:
             raise UlfineError(
-                f"class {names[k]!r} has {len(rows)} rows, too few to hold out {held_out} for the test: "
+                f"class {names[k]!r} has {amount(len(rows), 'row')}, too few to hold out {held_out} for the test: "
                 "use a smaller test-per-class"
             )
     test = _sorted([rows[:held_out] for rows in pool])

@@ -1,6 +1,7 @@
 """A split on disk, `splits/NAME.h5`, tied to the fingerprint of the cache that it was drawn from."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,14 @@ def split_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in (folder / SPLITS).glob("*.h5"))
 
 
-def write_split(folder: Path, split: Split, fingerprint: str) -> Path:
+def write_split(folder: Path, split: Split, fingerprint: str, *, check: Callable[[], None] = lambda: None) -> Path:
     """Store a split in its cache's directory.
 
     Args:
         folder: The directory of the cache.
         split: What was drawn; it has a name.
         fingerprint: Of the cache that it was drawn from.
+        check: Called while no other process can write the split; raises where the one that stands there has to stay.
 
     Returns:
         The file.
@@ -44,6 +46,7 @@ def write_split(folder: Path, split: Split, fingerprint: str) -> Path:
     path = split_path(folder, split.name)
     make_directory(path.parent)
     with replacing_file(path, digest=True) as file:
+        check()
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["fingerprint"] = fingerprint
         # A dataset, because HDF5 attributes end at 64 KiB and the counts of many classes do not.

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.splitting.split_draw import Split
+from ulfine_cache.wording.counts import amount
 
 DASO = "DASO (Oh et al., CVPR 2022), public code"
 DARP = "DARP (Kim et al., NeurIPS 2020), as in CoSSL's public code"
@@ -170,8 +171,8 @@ def check_preset(preset: Preset, n_classes: int, set_names: npt.NDArray[np.str_]
     """
     if n_classes != preset.n_classes:
         raise UlfineError(
-            f"{preset.name} is a protocol of {preset.data_set}, which has {preset.n_classes} classes; {where} has "
-            f"{n_classes}: take the cache of {preset.data_set}"
+            f"{preset.name} is a protocol of {preset.data_set}, which has {amount(preset.n_classes, 'class')}; "
+            f"{where} has {n_classes}: take the cache of {preset.data_set}"
         )
     if not (set_names == "test").any():
         raise UlfineError(
@@ -188,7 +189,7 @@ def check_drawn(preset: Preset, split: Split, where: str) -> None:
     """
     clipped = split.protocol["drawn"]["clipped"]
     if clipped:
-        more = f" and {len(clipped) - 1} more classes have" if len(clipped) > 1 else " has"
+        more = f" and {amount(len(clipped) - 1, 'more class')} have" if len(clipped) > 1 else " has"
         raise UlfineError(
             f"class {clipped[0]!r}{more} fewer images in {where} than {preset.name} takes: cache all training images "
             f"of {preset.data_set}"

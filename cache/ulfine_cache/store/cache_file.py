@@ -30,10 +30,12 @@ from ulfine_cache.store.datasets import (
     refuse_for_the_system,
     replacing_file,
     write_array,
+    write_attribute,
     write_texts,
 )
 from ulfine_cache.store.digest_file import digest_problem, file_sha256, recorded_sha256
-from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, SCHEMA_VERSION, SHARDS
+from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, SCHEMA_VERSION, SEEN, SHARDS
+from ulfine_cache.store.seen_files import put_seen
 from ulfine_cache.store.shards import Shard, damaged, numbers, open_shard, read_shard
 from ulfine_cache.store.versions import version_of
 
@@ -129,6 +131,7 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
             if content.text.prompts:
                 flat = [prompt for prompts in content.text.prompts for prompt in prompts]
                 write_array(file, "prompts", encode(flat).reshape(len(content.text.prompts), -1))
+        put_seen(file, cache, shards)
         attributes = {
             "schema_version": SCHEMA_VERSION,
             "fingerprint": fingerprint.digest(),
@@ -139,7 +142,8 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
         if (cache / INDEX_FILE).is_file():
             attributes["index_sha256"] = file_sha256(cache / INDEX_FILE)
         for name, value in attributes.items():
-            file.attrs[name] = value
+            write_attribute(file, name, value)
+    (cache / SEEN).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

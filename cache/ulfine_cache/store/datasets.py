@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ulfine_cache.atomic import reason, replacing
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.store.digest_file import write_digest
+from ulfine_cache.store.digest_file import file_sha256, write_digest
 
 CHUNK_ROWS = 256
 """Rows in one HDF5 chunk: the size with the fastest sequential reads that random reads can still afford."""
@@ -99,7 +99,8 @@ def replacing_file(path: Path, *, start: Path | None = None, digest: bool = Fals
     Args:
         path: The file to create or replace. Its directory must exist.
         start: A file whose content to begin with; None begins with nothing.
-        digest: Also write `NAME.sha256`, before the file itself: whenever the file exists, its digest does.
+        digest: Also write `NAME.sha256`, before the file itself: whenever the file exists, its digest does. A file that
+            begins with itself (`start`) is there at any moment.
 
     Yields:
         The new file, open for writing. Nothing is written when the body raises.
@@ -107,18 +108,23 @@ def replacing_file(path: Path, *, start: Path | None = None, digest: bool = Fals
     Raises:
         UlfineError: The directory cannot be written or the disk is full.
     """
-    with replacing(path) as partial:
+    former = [file_sha256(path)] if digest and start == path else []
+    with replacing(path, goes_on=True) as partial:
         mode = "r+" if start else "w"
         # Nothing is written to `start`, so no lock is needed either.
         with h5py.File(start or partial, mode, driver="core", backing_store=False, locking=False) as file:
             yield file
             file.flush()
             image = file.id.get_file_image()
+        sha256 = hashlib.sha256(image).hexdigest()
         if digest:
-            # The old file under the new digest would look damaged.
-            path.unlink(missing_ok=True)
-            write_digest(path, hashlib.sha256(image).hexdigest())
+            if not former:
+                # The old file under the new digest would look damaged.
+                path.unlink(missing_ok=True)
+            write_digest(path, sha256, *former)
         partial.write_bytes(image)
+    if former:
+        write_digest(path, sha256)
 
 
 def encode(texts: Sequence[str]) -> npt.NDArray[np.bytes_]:
@@ -148,6 +154,15 @@ def write_array(file: h5py.File, name: str, values: npt.NDArray[Any]) -> None:
 def write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
     """Write a list of strings as a dataset."""
     write_array(file, name, encode(texts))
+
+
+def write_attribute(file: h5py.File, name: str, value: Any) -> None:
+    """Write an attribute of a file; text that is a path may hold bytes that are not UTF-8, which h5py reads as such."""
+    if isinstance(value, str) and not value.isascii():
+        encoded = value.encode("utf-8", "surrogateescape")
+        file.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8"))
+    else:
+        file.attrs[name] = value
 
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset:

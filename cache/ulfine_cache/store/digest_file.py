@@ -45,18 +45,18 @@ def digest_path(path: Path) -> Path:
     return path.with_name(path.name + DIGEST)
 
 
-def write_digest(path: Path, sha256: str) -> None:
+def write_digest(path: Path, *sha256: str) -> None:
     """Write the digest file of `path` atomically.
 
     Args:
         path: The file whose digest it is; it need not exist.
-        sha256: 64 hexadecimal digits.
+        sha256: 64 hexadecimal digits; while a file is being replaced those of both, so that it fits at any moment.
 
     Raises:
         UlfineError: The directory cannot be written.
     """
-    with replacing(digest_path(path)) as partial:
-        partial.write_bytes(f"{sha256}  {path.name}\n".encode())
+    with replacing(digest_path(path), goes_on=True) as partial:
+        partial.write_bytes("".join(f"{digits}  {path.name}\n" for digits in sha256).encode())
 
 
 def digest_problem(path: Path) -> DigestProblem | None:
@@ -80,10 +80,10 @@ def digest_problem(path: Path) -> DigestProblem | None:
     except OSError as error:
         return DigestProblem(recorded, f"cannot be read: {reason(error)}")
     actual = file_sha256(path)
-    line = _line_of(path).fullmatch(text)
-    if line is None:
+    written = _digests(path, text)
+    if not written:
         return DigestProblem(recorded, "is not the line that was written")
-    differing = sum(one != other for one, other in zip(line[1].decode(), actual, strict=True))
+    differing = min(sum(one != other for one, other in zip(line, actual, strict=True)) for line in written)
     if differing == 0:
         return None
     return DigestProblem(recorded if differing < _SLIPPED else path, _DIFFERS)
@@ -99,13 +99,13 @@ def remember(path: Path) -> None:
 
 
 def recorded_sha256(path: Path) -> str | None:
-    """Return what the digest file of `path` says, or None where there is none that can be read."""
+    """Return what the digest file of `path` says, or None where there is none that can be read or it says two."""
     try:
         text = digest_path(path).read_bytes()
     except OSError:
         return None
-    line = _line_of(path).fullmatch(text)
-    return None if line is None else line[1].decode()
+    written = _digests(path, text)
+    return written[0] if len(written) == 1 else None
 
 
 def check_once(path: Path, sha256: str | None = None) -> None:
@@ -133,8 +133,10 @@ def check_once(path: Path, sha256: str | None = None) -> None:
         remember(path)
 
 
-def _line_of(path: Path) -> re.Pattern[bytes]:
-    return re.compile(rb"([0-9a-f]{64})  " + re.escape(path.name).encode() + rb"\n")
+def _digests(path: Path, text: bytes) -> list[str]:
+    """What the text of a digest file says, or nothing where it is not as `write_digest` writes it."""
+    line = rb"([0-9a-f]{64})  " + re.escape(path.name).encode() + rb"\n"
+    return [found.decode() for found in re.findall(line, text)] if re.fullmatch(rb"(" + line + rb"){1,2}", text) else []
 
 
 def _identity(path: Path) -> tuple[int, int, int]:

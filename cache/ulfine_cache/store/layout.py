@@ -27,5 +27,8 @@ LOCK_FILE = ".lock"
 FORMER = ".former"
 """Folder of shards whose images changed, as a store of features, until the new ones are complete."""
 
+SEEN = ".seen"
+"""Which files the images were in, until `cache.h5` holds it (`seen_files.py`)."""
+
 SCRATCH = ".repair"
 """Folder where a repair makes replacements; it may be deleted."""

@@ -8,7 +8,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.store.layout import FORMER, SHARDS
 from ulfine_cache.store.shards import read_header
 
-_WORDS = ("templates", "classes")
+WORDS = ("templates", "classes")
 """What is asked of the text encoder alone: other words leave the features of images as they are."""
 _NO_MATTER = ("pretrained", "batch_size")
 """The same weights from a file of another name are the same weights, and batches only differ in rounding."""
@@ -39,7 +39,7 @@ def refuse_other_request(cache: Path, request: Mapping[str, Any]) -> None:
     if old is None:
         return
     names = [name for name in dict.fromkeys([*request, *old]) if old.get(name) != request.get(name)]
-    if set(names) <= {*_WORDS, *_NO_MATTER}:
+    if set(names) <= {*WORDS, *_NO_MATTER}:
         return
     changes = ", ".join(
         f"{name.replace('_', ' ')} {_short(old.get(name))} -> {_short(request.get(name))}" for name in names
@@ -49,7 +49,7 @@ def refuse_other_request(cache: Path, request: Mapping[str, Any]) -> None:
 
 def same_words(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Say whether two requests ask the text encoder the same; a shard of another one is written again."""
-    return all(old.get(name) == new.get(name) for name in _WORDS)
+    return all(old.get(name) == new.get(name) for name in WORDS)
 
 
 def _short(value: Any) -> str:

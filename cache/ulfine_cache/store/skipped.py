@@ -1,10 +1,10 @@
 """`skipped.csv`: every input that has no row in the cache, with the reason."""
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 from ulfine_cache.atomic import replacing
+from ulfine_cache.names.csv_cells import csv_lines
 from ulfine_cache.store.layout import SKIPPED_FILE
 
 
@@ -19,13 +19,9 @@ def write_skipped(cache: Path, skipped: Iterable[tuple[str, str]]) -> int:
         UlfineError: The directory cannot be written.
     """
     count = 0
-    with (
-        replacing(cache / SKIPPED_FILE) as partial,
-        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["path", "reason"])
+    with replacing(cache / SKIPPED_FILE, goes_on=True) as partial, csv_lines(partial, end="\r\n") as write:
+        write(["path", "reason"])
         for row in skipped:
-            writer.writerow(row)
+            write(row)
             count += 1
     return count

@@ -19,6 +19,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ulfine_cache.wording.counts import amount
+
 SHORTEST = 1e-10
 LONGEST = 1e18
 """Norms between which rows are of one direction in float32, in torch as in ONNX; squares of longer ones overflow."""
@@ -71,14 +73,14 @@ def objection(rows: npt.NDArray[Floats], what: str, numbers: npt.NDArray[np.inte
 
     Example:
         >>> objection(np.zeros((1, 2)), "the features")
-        'the features have a length outside 1e-10 to 1e+18 in 1 rows, first in row 0 (length 0): compute them again'
+        'the features have a length outside 1e-10 to 1e+18 in 1 row, first in row 0 (length 0): compute them again'
     """
     refused = without_direction(rows)
     refused = refused.any(axis=tuple(range(1, refused.ndim)))
     if not refused.any():
         return ""
     place, count = int(np.argmax(refused)), int(refused.sum())
-    where = f"in {count} rows, first in row {place if numbers is None else numbers[place]}"
+    where = f"in {amount(count, 'row')}, first in row {place if numbers is None else numbers[place]}"
     if not np.isfinite(rows[refused]).all():
         return f"{what} hold NaN or infinite values {where}: compute them again"
     lengths = np.linalg.norm(rows[place].astype(np.float64), axis=-1).ravel()

@@ -6,6 +6,7 @@ Figures that need no table are shown name by name; a file in this folder is for 
 from ulfine_cli import understood
 from ulfine_cli.command import Command
 from ulfine_cli.commands import compare, evaluate, export, fit, neighbours, predict, quickstart, split, verify
+from ulfine_cli.failures import STARTS_OVER
 
 COMMANDS = (
     Command("ulfine_exports.quickstart:quickstart", "ulfine quickstart --out quickstart", show=quickstart.show),
@@ -19,6 +20,7 @@ COMMANDS = (
         "ulfine_cache.import_features:import_features",
         "ulfine import-features features.npz --out cache",
         ("file",),
+        interrupted=STARTS_OVER,
     ),
     Command("ulfine_exports.info:info", "ulfine info cache", ("target",)),
     Command(
@@ -27,19 +29,27 @@ COMMANDS = (
         ("cache",),
         show=verify.show,
         failures=verify.damaged,
+        interrupted="interrupted: the same command starts from the beginning, and --repair goes on where it was",
     ),
     Command(
         "ulfine_cache.neighbours:neighbours",
         'ulfine neighbours cache photos/new.jpg "a red car"',
         ("cache", "queries"),
         show=neighbours.show,
+        interrupted=STARTS_OVER,
     ),
-    Command("ulfine_cache.convert:convert", "ulfine convert cache --to npy --out arrays", ("cache",)),
+    Command(
+        "ulfine_cache.convert:convert",
+        "ulfine convert cache --to npy --out arrays",
+        ("cache",),
+        interrupted=STARTS_OVER,
+    ),
     Command(
         "ulfine_cache.splits:make_split",
         "ulfine split cache --name tail --labelled-max 50 --imbalance 10 --unlabelled reversed",
         ("cache",),
         show=split.show,
+        interrupted=STARTS_OVER,
     ),
     Command(
         "ulfine_fast.fitting:fit",
@@ -47,14 +57,22 @@ COMMANDS = (
         ("cache",),
         show=fit.show,
         failures=fit.failures,
+        interrupted=STARTS_OVER,
         renamed={"config": "settings"},
     ),
-    Command("ulfine_fast.evaluate:evaluate", "ulfine evaluate run --json metrics.json", ("run",), show=evaluate.show),
+    Command(
+        "ulfine_fast.evaluate:evaluate",
+        "ulfine evaluate run --json metrics.json",
+        ("run",),
+        show=evaluate.show,
+        interrupted=STARTS_OVER,
+    ),
     Command(
         "ulfine_fast.compare:compare",
         "ulfine compare cache --split tail --methods zero-shot,lp,ulfine --seeds 5",
         ("cache",),
         show=compare.show,
+        interrupted=STARTS_OVER,
     ),
     Command(
         "ulfine_exports.predict:predict",
@@ -62,12 +80,14 @@ COMMANDS = (
         ("model", "inputs"),
         show=predict.show,
         failures=predict.unreadable,
+        interrupted=STARTS_OVER,
     ),
     Command(
         "ulfine_exports.export:export_onnx",
         "ulfine export run --onnx model.onnx --input pixels --precision int8",
         ("run",),
         show=export.show,
+        interrupted=STARTS_OVER,
     ),
     Command("ulfine_exports.serve.server:serve", "ulfine serve model.onnx --port 8080", ("model",)),
 )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ulfine_cache.wording.counts import amount
 from ulfine_cli.metrics_table import ACCURACIES, mean_and_spread
 from ulfine_cli.output import Output, percent
 
@@ -15,7 +16,7 @@ def show(figures: dict[str, Any], output: Output) -> None:
     columns = [name.removesuffix("_accuracy") for name in ACCURACIES]
     output.table(["method", *columns, f"macro - {methods[0]['method']}"], rows)
     output.line(
-        f"percent over {len(figures['seeds'])} draws of {figures['split']}: mean ± standard deviation; "
+        f"percent over {amount(len(figures['seeds']), 'draw')} of {figures['split']}: mean ± standard deviation; "
         "paired difference ± standard error"
     )
     _show_pseudo_labels(methods, output)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ulfine_cache.wording.counts import amount
 from ulfine_cli.metrics_table import ACCURACIES
 from ulfine_cli.output import Output, percent
 
@@ -13,12 +14,12 @@ def show(figures: dict[str, Any], output: Output) -> None:
     rows = [[method["method"], *(percent(method[name]) for name in ACCURACIES)] for method in figures["methods"]]
     counts = split["labelled_counts"]
     output.line(
-        f"{split['labelled']} labelled images (from {max(counts)} down to {min(counts)} a class), "
+        f"{amount(split['labelled'], 'labelled image')} (from {max(counts)} down to {min(counts)} a class), "
         f"{split['unlabelled']} unlabelled, {split['test']} to test; accuracy in percent:"
     )
     output.table(["method", *(name.removesuffix("_accuracy") for name in ACCURACIES)], rows)
     output.line(
-        f"onnxruntime and torch agree on {parity['rows']} images: "
+        f"onnxruntime and torch agree on {amount(parity['rows'], 'image')}: "
         f"largest difference in probability {parity['largest_difference']:.1e}"
     )
     output.line(

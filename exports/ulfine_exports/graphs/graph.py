@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ulfine_cache.errors import UlfineError
 from ulfine_exports.graphs.exporters import with_dynamo, with_torchscript
+from ulfine_exports.graphs.plain_norms import plain_norms
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -129,7 +130,7 @@ def build_graph(
 
 
 def canonical(model: "ModelProto") -> "ModelProto":
-    """Strip all that says where and when a graph was made: stack traces, doc strings, scopes.
+    """Strip all that says where and when a graph was made: stack traces, doc strings, scopes. Spell lengths plainly.
 
     torch's exporter keeps the Python stack of every node in the node's metadata, machine paths included. Nothing that
     runs reads it, and with it the same run would export to different bytes on another machine.
@@ -139,6 +140,7 @@ def canonical(model: "ModelProto") -> "ModelProto":
     for function in model.functions:
         _strip(function)
     _strip(model.graph)
+    plain_norms(model)
     return model
 
 

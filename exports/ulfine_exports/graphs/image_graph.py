@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_exports.graphs.affine_graph import IR_VERSION
+from ulfine_exports.graphs.tidy import import_once
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -83,14 +84,27 @@ def prepend(preparation: "ModelProto", model: "ModelProto") -> "ModelProto":
     first.ir_version = second.ir_version = max(first.ir_version, second.ir_version)
     joined = compose.merge_models(first, second, io_map=[("prepared", model.graph.input[0].name)])
     joined.graph.name = model.graph.name
+    import_once(joined)
     joined.producer_name, joined.producer_version = model.producer_name, model.producer_version
     return joined
 
 
+# The detour by doubles and Round changes nothing. It hides the sides from shape inference that calculates with symbols:
+# onnxruntime's follows them to the slices and ends there with an AssertionError, over halves it can prove nothing of.
+_OPAQUE_SIDES = tuple(
+    line
+    for side, axis in (("rows", 1), ("columns", 2))
+    for line in (
+        f"given_{side} = Shape <start = {axis}, end = {axis + 1}> (image)",
+        f"double_given_{side} = Cast <to = {_DOUBLE}> (given_{side})",
+        f"round_given_{side} = Round (double_given_{side})",
+        f"{side} = Cast <to = {_INT64}> (round_given_{side})",
+    )
+)
+
 _RECEIVE = (
     "batch = Shape <start = 0, end = 1> (image)",
-    "rows = Shape <start = 1, end = 2> (image)",
-    "columns = Shape <start = 2, end = 3> (image)",
+    *_OPAQUE_SIDES,
     "planes = Transpose <perm = [0, 3, 1, 2]> (image)",
 )
 
@@ -118,6 +132,7 @@ def _constants(preprocess: "Preprocess", *, five_crops: bool) -> "dict[str, NDAr
         "white": np.array(255, np.float32),
         "mean": np.array(preprocess.mean, np.float32).reshape(3, 1, 1),
         "std": np.array(preprocess.std, np.float32).reshape(3, 1, 1),
+        "view": np.array([0, 1, 3, height, width], np.int64),
         "shape": np.array([0, *([5] if five_crops else []), 3, height, width], np.int64),
     }
 
@@ -230,7 +245,8 @@ def _crops(*, five_crops: bool) -> list[str]:
     centre, corners = ("middle_top", "middle_left"), product(("zero", "bottom"), ("zero", "right"))
     for number, (top, left) in enumerate((centre, *corners)):
         lines += _cut("fitted", top, left, "height", "width", f"crop_{number}")
-        lines += [f"view_{number} = Unsqueeze (crop_{number}, one)"]
+        # Says the sizes of the crop as well, without which shape inference joins no two of them.
+        lines += [f"view_{number} = Reshape (crop_{number}, view)"]
     views = ", ".join(f"view_{number}" for number in range(5))
     return [*lines, f"cut = Concat <axis = 1> ({views})"]
 

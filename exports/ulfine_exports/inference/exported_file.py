@@ -1,5 +1,6 @@
 """A file written by `ulfine export`, opened: what the public reader, `predict` and the server all start from."""
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ class ExportedFile:
         device: As for `open_session`.
         threads: As for `open_session`.
         spinning: As for `open_session`.
+        timeout: Seconds that a batch may take; None for no bound.
 
     Attributes:
         path: The file.
@@ -40,7 +42,13 @@ class ExportedFile:
     """
 
     def __init__(
-        self, path: Path, device: Device = "auto", *, threads: int | None = None, spinning: bool = True
+        self,
+        path: Path,
+        device: Device = "auto",
+        *,
+        threads: int | None = None,
+        spinning: bool = True,
+        timeout: float | None = None,
     ) -> None:
         self.path = path
         model = read_model(path)
@@ -48,7 +56,7 @@ class ExportedFile:
         data = model.SerializeToString()
         # Hundreds of megabytes less while onnxruntime makes its own copy.
         del model
-        self.opened = open_session(data, device, threads=threads, spinning=spinning)
+        self.opened = replace(open_session(data, device, threads=threads, spinning=spinning), timeout=timeout)
         names = [item.name for item in self.opened.session.get_inputs()]
         if names != [self.metadata.input]:
             raise UlfineError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ulfine_cache.sources.trees.regular_file import read_regular
 from ulfine_cache.sources.words.image_names import EXTENSIONS
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _encoded(picture: Picture) -> bytes:
         return picture
     if isinstance(picture, (str, Path)):
         try:
-            return Path(picture).read_bytes()
+            return read_regular(str(picture))
         except OSError as error:
             from ulfine_cache.pictures.pixels import UndecodableImage
 

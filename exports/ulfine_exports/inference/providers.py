@@ -10,6 +10,8 @@ import io
 import math
 import os
 import sys
+import threading
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_exports.inference.runtime import onnxruntime_without_telemetry
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -39,18 +42,55 @@ class OpenSession:
         device: ``"cpu"`` or ``"cuda"``: what it really uses.
         providers: The execution providers that the session holds, first choice first.
         reason: Why ``auto`` chose this device; ``"asked for"`` otherwise.
+        timeout: Seconds that a batch may take; None for no bound.
     """
 
     session: "InferenceSession"
     device: Literal["cpu", "cuda"]
     providers: tuple[str, ...]
     reason: str
+    timeout: float | None = None
 
     def run(self, batch: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Feed the one input; probabilities and logits, float32 (n, C) each."""
+        """Feed the one input; probabilities and logits, float32 (n, C) each.
+
+        Raises:
+            UlfineError: It takes longer than `timeout`.
+        """
         name = self.session.get_inputs()[0].name
-        probabilities, logits = self.session.run(["probabilities", "logits"], {name: batch})
+        options = onnxruntime_without_telemetry().RunOptions()
+        with _terminated_after(self.timeout, options) as late:
+            try:
+                probabilities, logits = self.session.run(["probabilities", "logits"], {name: batch}, options)
+            except Exception as error:  # onnxruntime's errors share no class of their own
+                if not late.is_set():
+                    raise
+                raise UlfineError(
+                    f"a batch of {len(batch)} takes longer than {self.timeout:g} seconds: the file may never end, or "
+                    "give --timeout more"
+                ) from error
         return cast("NDArray[np.float32]", probabilities), cast("NDArray[np.float32]", logits)
+
+
+@contextlib.contextmanager
+def _terminated_after(seconds: float | None, options: Any) -> Generator[threading.Event]:
+    """Let onnxruntime give up after some seconds: it looks at `terminate` before every operator, in loops as well."""
+    late = threading.Event()
+    if seconds is None:
+        yield late
+        return
+
+    def give_up() -> None:
+        late.set()
+        options.terminate = True
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
 
 
 def open_session(
@@ -96,8 +136,7 @@ def usable_cpus() -> int:
 
 
 def _create(model: bytes, providers: list[str], threads: int | None, spinning: bool) -> "InferenceSession":
-    import onnxruntime
-
+    onnxruntime = onnxruntime_without_telemetry()
     options = onnxruntime.SessionOptions()
     # One pool as wide as the CPUs this process may use: by default onnxruntime counts the machine's cores.
     options.intra_op_num_threads = threads or usable_cpus()
@@ -115,8 +154,7 @@ def _create(model: bytes, providers: list[str], threads: int | None, spinning: b
 
 def _cuda_obstacle() -> str:
     """Say why CUDA cannot work here, or ``""``. Asking a session for it would fill stderr instead."""
-    import onnxruntime
-
+    onnxruntime = onnxruntime_without_telemetry()
     if _CUDA not in onnxruntime.get_available_providers():
         return "this onnxruntime was built without it"
     driver = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"

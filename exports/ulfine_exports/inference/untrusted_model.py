@@ -1,6 +1,7 @@
 """Reads ONNX files from anywhere without letting them reach beyond themselves."""
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.sources.trees.regular_file import open_regular
+from ulfine_exports.inference.content_digest import check_digest
+from ulfine_exports.inference.large_constants import refuse_large_constants
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
@@ -20,14 +24,16 @@ def read_model(path: Path) -> "ModelProto":
     """Read an ONNX file without letting it reach beyond itself.
 
     Raises:
-        UlfineError: The file is missing, too large, no ONNX model, refers to external data, or uses operators of a
-            domain that is not ONNX's own (custom operators are code from elsewhere).
+        UlfineError: The file is missing, too large, no ONNX model, refers to external data, uses operators of a domain
+            that is not ONNX's own (custom operators are code from elsewhere), or differs from the digest it carries.
     """
     try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise UlfineError(f"{path} has {size / 1e9:.1f} GB, over the 2 GB that one ONNX file can hold")
-        data = path.read_bytes()
+        # A named pipe of that name would be waited for.
+        with open_regular(str(path)) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _MAX_BYTES:
+                raise UlfineError(f"{path} has {size / 1e9:.1f} GB, over the 2 GB that one ONNX file can hold")
+            data = file.read()
     except OSError as error:
         raise UlfineError(f"cannot read {path}: {error.strerror or error}") from error
     model = _model_proto()()
@@ -35,6 +41,7 @@ def read_model(path: Path) -> "ModelProto":
         model.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError lives in different places in different versions
         raise UlfineError(f"{path} is no ONNX model: give a file written by `ulfine export`") from error
+    del data  # the digest needs as much again
     if not model.graph.node:
         raise UlfineError(f"{path} is no ONNX model: give a file written by `ulfine export`")
     domains = {item.domain for item in model.opset_import} | {function.domain for function in model.functions}
@@ -48,6 +55,8 @@ def read_model(path: Path) -> "ModelProto":
     foreign = sorted(domains - set(_STANDARD_DOMAINS))
     if foreign:
         raise UlfineError(f"{path} uses operators of the domain {foreign[0]!r}: only standard ONNX operators are run")
+    refuse_large_constants(path, _graphs(model))
+    check_digest(model, str(path))
     return model
 
 

@@ -1,32 +1,37 @@
 """Half-precision graphs: the encoder's products in fp16, whatever decides the answer in fp32.
 
-As in torch's autocast, matrix products and convolutions are fp16 and what lies between them is fp32: sums over many
-terms, whose rounding errors add up, and powers, which leave fp16's range. Moving more nodes to fp16 was tried and saves
-nothing on CPUs, which have no fp16 kernels; onnxruntime 1.31 even crashes when it loads such a graph if Gelu, Mul and
-Transpose are all among them.
+As in torch's autocast, matrix products are fp16 and what lies between them is fp32: sums over many terms, whose
+rounding errors add up, and powers, which leave fp16's range. Moving more nodes to fp16 was tried and saves nothing on
+CPUs, which have no fp16 kernels; onnxruntime 1.31 even crashes when it loads such a graph if Gelu, Mul and Transpose
+are all among them. Convolutions store fp16 and compute fp32: what onnxruntime's `quantize_dynamic` makes of one that
+reads fp16 cannot be loaded.
 
 `onnxruntime.transformers.float16` does nearly this, but sends inputs and outputs through fp16 even where the nodes next
 to them are to stay in fp32, which costs the logits the digits that were kept for them.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ulfine_exports.lower_precision.encoder_part import HEAVY_OPERATORS, encoder_nodes, large_weights
+from ulfine_exports.lower_precision.encoder_part import encoder_nodes, large_weights
+from ulfine_exports.lower_precision.product_layers import drop_unread
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto
+
+_PRODUCTS = ("Gemm", "MatMul")
 
 _ROOM = 65504.0
 """The largest number that fp16 holds."""
 
 
 def to_half(model: "ModelProto") -> "ModelProto":
-    """Convert the encoder to fp16 and store the other large weights as fp16.
+    """Convert the encoder's products to fp16 and store the other large weights as fp16.
 
-    Weights outside the encoder are cast back as they are read, which onnxruntime does once, when it loads the file: all
-    arithmetic there stays fp32. Input and outputs stay what they are.
+    Weights of convolutions and outside the encoder are cast back as they are read, which onnxruntime does once, when
+    it loads the file: all arithmetic there stays fp32. Input and outputs stay what they are.
 
     Args:
         model: An fp32 graph as `ulfine_exports.graphs.graph.build_graph` gives it; not changed.
@@ -36,7 +41,7 @@ def to_half(model: "ModelProto") -> "ModelProto":
     """
     import onnx
 
-    encoder = [node for node in encoder_nodes(model) if node.op_type in HEAVY_OPERATORS]
+    encoder = [node for node in encoder_nodes(model) if node.op_type in _PRODUCTS]
     outputs = {item.name for item in model.graph.output}
     half = _HalfGraph(model, {node.name for node in encoder if not outputs & set(node.output)})
     converted = onnx.ModelProto()
@@ -115,7 +120,53 @@ def _store_half(model: "ModelProto", halved: set[str]) -> None:
             casts.append(
                 helper.make_node("Cast", [stored], [tensor.name], name=f"{tensor.name}_to_fp32", to=TensorProto.FLOAT)
             )
-    nodes = [*casts, *model.graph.node]
+    cast = {node.output[0] for node in casts}
+    nodes = [part for node in model.graph.node for part in _without_bias(node, cast, kept)]
+    nodes = [*_as_constants(model, kept), *casts, *nodes]
     del model.graph.node[:], model.graph.initializer[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(kept)
+    drop_unread(model)
+
+
+def _without_bias(node: "NodeProto", cast: set[str], weights: "list[TensorProto]") -> "Iterator[NodeProto]":
+    """A convolution whose weight is cast, and the Add of its bias; any other node as it is.
+
+    onnxruntime joins the two again as it loads the file. Its `quantize_dynamic` ends with a ValueError at a convolution
+    with a bias whose weight comes from another node.
+    """
+    from onnx import NodeProto, helper, numpy_helper
+
+    named = {tensor.name: tensor for tensor in weights}
+    if node.op_type != "Conv" or node.input[1] not in cast or len(node.input) < 3 or node.input[2] not in named:
+        yield node
+        return
+    out, shaped = node.output[0], f"{node.output[0]}_bias"
+    sides = len(named[f"{node.input[1]}_fp16"].dims) - 2
+    values = numpy_helper.to_array(named[node.input[2]])
+    weights.append(numpy_helper.from_array(values.reshape(-1, *[1] * sides), shaped))
+    product = NodeProto()
+    product.CopyFrom(node)
+    del product.input[2:]
+    product.output[0] = f"{out}_product"
+    yield product
+    yield helper.make_node("Add", [product.output[0], shaped], [out], name=f"{node.name}_bias")
+
+
+def _as_constants(model: "ModelProto", weights: "list[TensorProto]") -> "list[NodeProto]":
+    """Take the fp16 matrices that products read out of the weights, and give them as nodes.
+
+    Runtimes treat both alike. onnxruntime's `quantize_dynamic` converts products by weights and would feed fp16 to its
+    DynamicQuantizeLinear, which takes fp32 alone: the file it writes could not be loaded. Products by the result of
+    another node it leaves as they are.
+    """
+    from onnx import TensorProto, helper
+
+    products = {name for node in model.graph.node if node.op_type in _PRODUCTS for name in node.input[:2]}
+    moved = [item for item in weights if item.data_type == TensorProto.FLOAT16 and item.name in products]
+    for tensor in moved:
+        weights.remove(tensor)
+    return [
+        helper.make_node("Constant", [], [tensor.name], name=f"{tensor.name}_constant", value=tensor)
+        for tensor in moved
+    ]

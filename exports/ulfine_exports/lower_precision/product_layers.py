@@ -41,10 +41,6 @@ def plain_products(model: "ModelProto") -> "ModelProto":
     prepared.graph.node.extend(nodes)
     prepared.graph.initializer.extend(weights.values())
     _join_biases(prepared)
-    # A graph that was merged from two may import the same operator set twice, which the quantiser does not expect.
-    imports = {item.domain: item.version for item in model.opset_import}
-    del prepared.opset_import[:]
-    prepared.opset_import.extend(helper.make_opsetid(*item) for item in imports.items())
     helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})
     return prepared
 

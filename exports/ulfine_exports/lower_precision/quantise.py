@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from ulfine_exports.inference.runtime import onnxruntime_without_telemetry
 from ulfine_exports.lower_precision.encoder_part import encoder_nodes, heavy_weight, large_weights
 from ulfine_exports.lower_precision.product_layers import drop_unread, plain_products, separate_biases
 from ulfine_exports.lower_precision.smoothing import smooth
@@ -51,6 +52,8 @@ def quantise(model: "ModelProto", variants: Sequence[str], calibration: Calibrat
 
 def _quantised(prepared: "ModelProto", variant: str, layers: list[str], calibration: Calibration) -> "ModelProto":
     import onnx
+
+    onnxruntime_without_telemetry()
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,

@@ -1,6 +1,5 @@
 """Features to classify, in blocks: from a cache directory or an `.npz` file. No torch."""
 
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.sources.arrays.npz_headers import UNREADABLE, loaded_array, told
+from ulfine_cache.sources.trees.regular_file import open_regular
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.judging.five_crops import FIVE_CROPS
 
 BLOCK = 8192
@@ -81,14 +83,15 @@ def _open_cache(path: Path, weights_hash: str) -> _Opened:
 def _open_npz(path: Path) -> _Opened:
     try:
         # Opened here: numpy leaves a damaged archive open.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with open_regular(str(path)) as opened, np.load(opened, allow_pickle=False) as file:
             if "features" not in file.files:
                 raise UlfineError(f"{path} has no array 'features': save features as (N, D) under that name")
-            features = file["features"]
-            names = [str(name) for name in file["paths"]] if "paths" in file.files else None
-            recipe = str(file["views"]) if "views" in file.files else ""
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UlfineError(f"{path} cannot be read as an .npz file: {str(error).splitlines()[0]}") from error
+            features = loaded_array(file, "features")
+            paths = np.atleast_1d(loaded_array(file, "paths")) if "paths" in file.files else None
+            names = None if paths is None else [str(name) for name in paths]
+            recipe = str(loaded_array(file, "views")) if "views" in file.files else ""
+    except UNREADABLE as error:
+        raise UlfineError(f"{path} cannot be read as an .npz file: {told(error)}") from error
     if features.ndim == 2:
         features = features[:, None]
     if features.ndim != 3 or not features.shape[1] or features.dtype.kind != "f":
@@ -97,5 +100,5 @@ def _open_npz(path: Path) -> _Opened:
         )
     names = [f"row {row}" for row in range(len(features))] if names is None else names
     if len(names) != len(features):
-        raise UlfineError(f"{path}: {len(names)} paths for {len(features)} rows of features")
+        raise UlfineError(f"{path}: {amount(len(names), 'path')} for {amount(len(features), 'row')} of features")
     return _Opened(names, lambda rows, view: features[rows, view].astype(np.float32), features.shape[1], recipe)

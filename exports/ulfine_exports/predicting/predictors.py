@@ -66,12 +66,13 @@ class Predictor(Protocol):
         ...
 
 
-def open_predictor(model: Path, views: Views = "auto") -> Predictor:
+def open_predictor(model: Path, views: Views = "auto", timeout: float | None = None) -> Predictor:
     """Open a run directory or an exported file.
 
     Args:
         model: The directory or file.
         views: What a run looks at in an image, one of `Views`; ``"auto"``: what it was judged by when it was fitted.
+        timeout: Seconds that an exported file may take for a batch; None for no bound.
 
     Raises:
         UsageError: An exported file was to look at other views than it does.
@@ -80,7 +81,7 @@ def open_predictor(model: Path, views: Views = "auto") -> Predictor:
     if model.is_dir():
         return RunPredictor(model, views)
     if model.suffix.lower() == ".onnx" or model.is_file():
-        exported = OnnxPredictor(model)
+        exported = OnnxPredictor(model, timeout)
         if views not in ("auto", exported.views):
             raise UsageError(
                 f"--views {views} is for runs: what {model} looks at ({exported.views}) is inside it; export it with "
@@ -93,10 +94,10 @@ def open_predictor(model: Path, views: Views = "auto") -> Predictor:
 class OnnxPredictor:
     """An exported file; see `Predictor`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timeout: float | None = None) -> None:
         from ulfine_exports.inference.exported_file import ExportedFile
 
-        self._file = ExportedFile(path)
+        self._file = ExportedFile(path, timeout=timeout)
         metadata, opened = self._file.metadata, self._file.opened
         self.class_names = metadata.class_names
         self.device = f"{opened.device} (onnxruntime, {opened.reason})"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.errors import UlfineError
 from ulfine_exports.metadata import FORMAT, ExportMetadata
+from ulfine_exports.publishing.written_together import is_ours, write_files
 
 if TYPE_CHECKING:
     from ulfine_exports.lower_precision.comparison import Comparison
@@ -36,12 +37,16 @@ def check_hub(folder: Path) -> None:
     present = [name for name in (CARD, CONFIG, PREPROCESSOR, MODEL) if (folder / name).exists()]
     if not present:
         return
-    try:
-        ours = "ulfine_format" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        ours = False
-    if not ours:
+    if not is_ours(folder, CONFIG, _says_so):
         raise UlfineError(f"{folder} holds a {present[0]} that `ulfine export` did not write: choose another --to-hub")
+
+
+def _says_so(config: str) -> bool:
+    try:
+        content = json.loads(config)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and "ulfine_format" in content
 
 
 def write_hub(
@@ -62,7 +67,6 @@ def write_hub(
     Raises:
         UlfineError: See `check_hub`, or the folder cannot be written.
     """
-    from ulfine_cache.atomic import make_directory, replacing
     from ulfine_exports.publishing.model_card import model_card
 
     check_hub(folder)
@@ -72,22 +76,10 @@ def write_hub(
         **({PREPROCESSOR: _as_json(preprocessor)} if preprocessor else {}),
         CARD: model_card(metadata, run, len(content), comparison),
     }
-    # The configuration first: should the rest be interrupted, the next export knows the folder as its own.
-    files = {
-        CONFIG: texts.pop(CONFIG).encode(),
-        MODEL: content,
-        **{name: text.encode() for name, text in texts.items()},
-    }
     if not preprocessor:
         (folder / PREPROCESSOR).unlink(missing_ok=True)
-    written = []
-    for name, data in files.items():
-        path = folder / name
-        make_directory(path.parent)
-        with replacing(path) as partial:
-            partial.write_bytes(data)
-        written.append(path)
-    return written
+    files = {MODEL: content, **{name: text.encode() for name, text in texts.items()}}
+    return write_files(folder, files, last=CONFIG)
 
 
 def hub_config(metadata: ExportMetadata) -> dict[str, Any]:

@@ -1,9 +1,13 @@
 """The model card of an export: what the Hub shows and searches, written from the run's own figures."""
 
+import html
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ulfine_cache.names.written import one_line
+from ulfine_cache.wording.counts import amount
 from ulfine_exports.metadata import ExportMetadata
 
 if TYPE_CHECKING:
@@ -42,19 +46,19 @@ def model_card(metadata: ExportMetadata, run: "Run", size: int, comparison: "Com
         size: Bytes of the exported file.
         comparison: What its precision cost, where it is below fp32.
     """
-    name = run.path.resolve().name
+    name = one_line(run.path.resolve().name)
     measured = {key: run.metrics[key] for key in _METRICS if run.metrics.get(key) is not None}
     front = yaml.safe_dump(_front(name, metadata, measured), sort_keys=False, allow_unicode=True)
     encoder = f"{metadata.model}, {metadata.pretrained}" if metadata.model and metadata.pretrained else metadata.model
-    made_of = encoder or "features made elsewhere"
+    made_of = _plain(encoder) if encoder else "features made elsewhere"
     takes = {
         "features": f"CLIP image features, float32 (batch, {metadata.n_features})",
         "pixels": "normalised pixels, float32 (batch, 3, height, width), prepared as `preprocessor_config.json` says",
     }.get(metadata.input, "RGB images, uint8 (batch, height, width, 3), of any size")
     rows = "\n".join(f"| {_METRICS[key]} | {value:.4f} |" for key, value in measured.items())
     figures = (
-        f"On {run.metrics.get('test_rows')} test images, fractions of 1, before any change of precision:\n\n"
-        f"| figure | value |\n|---|---|\n{rows}"
+        f"On {amount(run.metrics.get('test_rows', 0), 'test image')}, fractions of 1, before any change of "
+        f"precision:\n\n| figure | value |\n|---|---|\n{rows}"
         if measured
         else "There were no test images."
     )
@@ -64,14 +68,14 @@ def model_card(metadata: ExportMetadata, run: "Run", size: int, comparison: "Com
             f"{metadata.test_prior}; its metadata hold it."
         )
     classes = "\n".join(
-        f"| {_cell(label)} | {count} |" for label, count in zip(run.class_names, run.labelled_counts, strict=True)
+        f"| {_plain(label)} | {count} |" for label, count in zip(metadata.class_names, run.labelled_counts, strict=True)
     )
     return f"""---
 {front}---
 
-# {name}
+# {_plain(name)}
 
-An image classifier of {len(metadata.class_names)} classes, fitted with ulfine-fast
+An image classifier of {amount(len(metadata.class_names), "class")}, fitted with ulfine-fast
 (method `{metadata.method}`) on frozen features: {made_of}.
 
 ## Use
@@ -90,7 +94,7 @@ preprocessing.
 {_precision_section(comparison)}
 ## Training
 
-{sum(run.labelled_counts)} labelled images:
+{amount(sum(run.labelled_counts), "labelled image")}:
 
 | class | labelled images |
 |---|---|
@@ -126,7 +130,7 @@ def _front(name: str, metadata: ExportMetadata, measured: dict[str, Any]) -> dic
     if measured:
         metrics = [{"type": key, "value": value, "name": _METRICS[key]} for key, value in measured.items()]
         task = {"type": "image-classification", "name": "Image classification"}
-        split = metadata.split or "test"
+        split = one_line(metadata.split or "test")
         dataset = {"name": f"the run's own images, split {split}", "type": "private", "split": "test"}
         front["model-index"] = [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}]
     return front
@@ -136,5 +140,10 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+def _plain(text: str) -> str:
+    """A name as Markdown and HTML show it, on one line: nothing in it is a mark, a link, a mention or a tag."""
+    line = _MARKS.sub(r"\\\g<0>", one_line(text))
+    return html.escape(line, quote=False)
+
+
+_MARKS = re.compile(r"[\\`*_\[\]|~!$@#]|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)

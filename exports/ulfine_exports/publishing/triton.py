@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.written import one_line
+from ulfine_exports.publishing.written_together import is_ours, write_files
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -49,10 +51,7 @@ def check_triton(folder: Path, name: str) -> None:
     for path in (folder, place):
         if path.exists() and not path.is_dir():
             raise UlfineError(f"{path} is a file: choose another --triton")
-    if not place.is_dir() or not any(place.iterdir()):
-        return
-    config = place / CONFIG
-    if not config.is_file() or _MARK not in config.read_text(encoding="utf-8", errors="replace"):
+    if not is_ours(place, CONFIG, lambda text: _MARK in text):
         raise UlfineError(f"{place} holds a model that `ulfine export` did not write: choose another --triton")
 
 
@@ -73,22 +72,13 @@ def write_triton(folder: Path, name: str, content: bytes, class_names: Sequence[
     """
     from onnx import ModelProto
 
-    from ulfine_cache.atomic import make_directory, replacing
-
     check_triton(folder, name)
     model = ModelProto()
     model.ParseFromString(content)
-    # A name with a line break would shift all names after it.
-    labels = "".join(f"{' '.join(label.split())}\n" for label in class_names)
+    # A name with a line break would shift all names after it, and Triton cuts off the blanks around a name.
+    labels = "".join(f"{one_line(label)}\n" for label in class_names)
     texts = {LABELS: labels.encode(), CONFIG: triton_config(model, name).encode()}
-    written = []
-    for file, data in {MODEL: content, **texts}.items():
-        path = folder / name / file
-        make_directory(path.parent)
-        with replacing(path) as partial:
-            partial.write_bytes(data)
-        written.append(path)
-    return written
+    return write_files(folder / name, {MODEL: content, **texts}, last=CONFIG)
 
 
 def triton_config(model: "ModelProto", name: str) -> str:

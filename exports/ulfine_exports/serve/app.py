@@ -9,9 +9,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ulfine_exports.serve.access.guard import Access, Keys, Names
+from ulfine_exports.serve.json_response import JSONResponse
 from ulfine_exports.serve.metrics import CONTENT_TYPE
 from ulfine_exports.serve.routes.answering import answered
 from ulfine_exports.serve.routes.classify_route import classify_route

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ulfine_cache.wording.counts import subject
 from ulfine_exports.serve.refusal import Refusal
 
 Outputs = Mapping[str, NDArray[np.float32]]
@@ -108,7 +109,10 @@ class Batcher:
             Refusal: Too many rows are waiting; 503.
         """
         if self.waiting + len(rows) > self._max_queue:
-            raise Refusal(503, f"{self.waiting} rows are waiting and at most {self._max_queue} may: try again later")
+            raise Refusal(
+                503,
+                f"{subject(self.waiting, 'row', 'is/are')} waiting and at most {self._max_queue} may: try again later",
+            )
         loop = asyncio.get_running_loop()
         pieces = [rows[first : first + self._max_batch] for first in range(0, len(rows), self._max_batch)]
         jobs = [_Job(piece, loop.create_future(), time.monotonic()) for piece in pieces]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse
+from ulfine_exports.serve.json_response import JSONResponse
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from ulfine_exports.serve.bounds.byte_budget import ByteBudget
 
+_PIECE = 2**20
+"""Bytes that are decompressed at a time."""
+
 
 @contextlib.asynccontextmanager
 async def body_of(request: "Request", *, limit: int, seconds: float, budget: "ByteBudget") -> AsyncGenerator[bytearray]:
@@ -69,15 +72,24 @@ async def body_of(request: "Request", *, limit: int, seconds: float, budget: "By
 def _decompressed(body: bytearray, limit: int) -> bytearray:
     # 32 lets zlib tell gzip and zlib apart; HTTP's deflate is zlib.
     stream = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    plain = bytearray()
     try:
-        plain = stream.decompress(body, limit + 1)
+        # In pieces: at once, all of it would be in memory twice.
+        for start in range(0, len(body), _PIECE):
+            piece = bytes(body[start : start + _PIECE])
+            while piece and not stream.eof:
+                plain += stream.decompress(piece, _PIECE)
+                piece = stream.unconsumed_tail
+                if len(plain) > limit:
+                    raise _too_large(limit, unread=False)
+        plain += stream.flush()
     except zlib.error as error:
         raise Refusal(400, f"the body cannot be decompressed: {error}") from None
     if len(plain) > limit:
         raise _too_large(limit, unread=False)
     if not stream.eof:
         raise Refusal(400, "the body cannot be decompressed: it is cut off")
-    return bytearray(plain)
+    return plain
 
 
 def _too_large(limit: int, *, unread: bool = True) -> Refusal:

@@ -13,6 +13,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_exports.inference.acceptable import input_objection
 from ulfine_exports.inference.exported_file import ExportedFile
 from ulfine_exports.inference.providers import Device
+from ulfine_exports.inference.runtime import onnxruntime_without_telemetry
 from ulfine_exports.serve.refusal import Refusal
 
 MAX_PIXELS = 50_000_000
@@ -73,8 +74,6 @@ class ServedModel:
     """
 
     def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
-        import onnxruntime
-
         self.name = path.stem
         # Decoding and HTTP need the CPUs, too: on two busy cores 3.9 pictures a second instead of 2.5 (ViT-B/32).
         file = ExportedFile(path, cast(Device, device), threads=threads, spinning=False)
@@ -88,7 +87,7 @@ class ServedModel:
         self.outputs = tuple(found[name] for name in wanted if name in found)
         if [tensor.name for tensor in self.outputs[:2]] != wanted[:2]:
             raise UlfineError(f"{path} has no outputs 'probabilities' and 'logits': export it again")
-        self._shrinking = onnxruntime.RunOptions()
+        self._shrinking = onnxruntime_without_telemetry().RunOptions()
         # onnxruntime keeps what it once took, unless it is told to give it back after a run.
         places = "cpu:0" if self.device == "cpu" else "cpu:0;gpu:0"
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", places)

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le
 from ulfine_cache.command import arguments_of, command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.wording.counts import amount
 from ulfine_exports.serve.bounds.allocation import give_large_memory_back
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _opened(asked: Mapping[str, Any], progress: Progress) -> "Generator[tuple[Se
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         reason = "" if served.device_reason == "asked for" else f" ({served.device_reason})"
         progress.note(
-            f"{asked['model']}: {served.metadata.input}, {len(served.class_names)} classes, "
+            f"{asked['model']}: {served.metadata.input}, {amount(len(served.class_names), 'class')}, "
             f"on {served.device}{reason}, at {url} until Ctrl+C"
         )
         yield StoppingServer(config, service, asked["drain_seconds"]), listener, service, url

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 
 import numpy as np
@@ -79,6 +80,50 @@ def test_growing__only_what_is_new_is_encoded(run, photos, tmp_path, recorder, e
     assert run()["shards_encoded"] == 0
 
 
+def changes(notes):
+    """What the line about shards that are out of date says of the kinds of changes."""
+    return re.search(r"out of date \((.*)\): what is new", "\n".join(notes))[1]
+
+
+def test_growing__the_kinds_of_changes_are_said(run, photos, recorder):
+    run()
+    grow(photos)
+    run(progress=recorder)
+    assert changes(recorder.notes) == ("6 images added, 2 images removed, 21 files changed or touched, 1 class added")
+    recorder.notes.clear()
+    (photos / "ant" / "00.png").rename(photos / "cat" / "ant.png")
+    run(progress=recorder)
+    assert changes(recorder.notes) == "1 image added, 1 image removed, 1 class removed"
+
+
+def test_growing__changes_of_labels_sets_and_words_are_said(run, tmp_path, photos, recorder):
+    table = photos / "table.csv"
+    names = [f"cat/0{number}.png" for number in range(6)] + [f"zebra/0{number}.png" for number in range(4)]
+
+    def written(labels, sets):
+        rows = zip(names, labels, sets, strict=True)
+        table.write_text("path,label,set\n" + "".join(f"{','.join(row)}\n" for row in rows))
+        recorder.notes.clear()
+        return run(source=table, progress=recorder)
+
+    labels = ["cat"] * 6 + ["zebra"] * 4
+    written(labels, ["train"] * 10)
+    assert written(["cat"] * 5 + ["zebra"] * 5, ["train"] * 10)["images_encoded"] == 0
+    assert changes(recorder.notes) == "1 label changed"
+    written(["cat"] * 4 + [""] + ["zebra"] * 5, ["test"] * 2 + ["train"] * 8)
+    assert changes(recorder.notes) == "1 label changed, 2 sets changed"
+    written(["cat"] * 4 + ["ant"] + ["zebra"] * 5, ["test"] * 2 + ["train"] * 8)
+    # The numbers of the other classes moved, their names did not.
+    assert changes(recorder.notes) == "1 label changed, 1 class added"
+    run(source=table, progress=recorder, templates="imagenet")
+    assert changes(recorder.notes[-4:]) == "other templates"
+    words = tmp_path / "classes.csv"
+    words.write_text("folder,name\ncat,tom cat\nzebra,zebra\nant,ant\n")
+    recorder.notes.clear()
+    run(source=table, progress=recorder, templates="imagenet", classes=words)
+    assert changes(recorder.notes) == "other classes"
+
+
 def test_growing__a_corrected_label_costs_nothing(run, photos, tmp_path, encoded_batches):
     rows = [[path.name, path.parent.name] for path in sorted(photos.glob("*/*.png"))]
     flat = tmp_path / "flat"
@@ -103,6 +148,21 @@ def test_growing__a_corrected_label_costs_nothing(run, photos, tmp_path, encoded
     run(source=table, out=tmp_path / "fresh")
     # The same batches were encoded, so it is the same to the last bit.
     assert cache.fingerprint == FeatureCache.open(tmp_path / "fresh").fingerprint
+
+
+def test_growing__an_image_that_has_several_classes_now_is_left_out(run, photos, tmp_path, recorder):
+    table = photos / "table.csv"
+    table.write_text("path,cat,dog\ncat/00.png,1,0\ncat/01.png,0,1\ncat/02.png,1,0\n")
+    assert run(source=table)["rows"] == 3
+    table.write_text("path,cat,dog\ncat/00.png,1,0\ncat/01.png,0,1\ncat/02.png,1,1\n")
+    figures = run(source=table, progress=recorder)
+    assert (figures["rows"], figures["unlabelled"], figures["images_encoded"]) == (2, 0, 0)
+    assert figures["skipped_reasons"] == {"has several classes": 1}
+    with (tmp_path / "cache" / "skipped.csv").open(newline="") as file:
+        assert list(csv.reader(file))[1:] == [["cat/02.png", "has several classes: cat, dog"]]
+    assert f"1 image has several classes: see {tmp_path / 'cache' / 'skipped.csv'}" in recorder.notes
+    table.write_text("path,cat,dog\ncat/00.png,1,0\ncat/01.png,0,1\ncat/02.png,0,1\n")
+    assert run(source=table)["rows"] == 3
 
 
 def test_growing__a_touch_costs_nothing(run, photos, tmp_path, encoded_batches):

@@ -59,8 +59,10 @@ def good_files():
     yield "without-extension", saved(PICTURE, "JPEG"), ""
     yield "small.avif", saved(PICTURE, "AVIF"), ""
     yield "large.tif", saved(PICTURE, "TIFF", big_tiff=True), ""
-    yield "animated.gif", animated("GIF"), ""
-    yield "animated.webp", animated("WEBP"), ""
+    frames = "of several frames, of which the first is read"
+    for ending, kind in (("gif", "GIF"), ("webp", "WEBP"), ("apng", "PNG"), ("avifs", "AVIF")):
+        yield f"animated.{ending}", animated(kind), frames
+    yield "not-animated.gif", saved(PICTURE, "GIF"), ""
     yield "print.tif", saved(PICTURE.convert("CMYK"), "TIFF"), ""
     yield "print.jpg", saved(PICTURE.convert("CMYK"), "JPEG"), ""
     yield "palette.png", saved(PICTURE.quantize(64), transparency=3), ""

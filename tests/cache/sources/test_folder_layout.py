@@ -1,5 +1,8 @@
 """Which folders are sets, classes, or neither."""
 
+import tarfile
+import zipfile
+
 import pytest
 
 from ulfine_cache.errors import UlfineError
@@ -108,6 +111,71 @@ def test_layout__flat_sets_are_never_classes(tmp_path, names):
         open_source(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(("train/1.jpg", "train/2.jpg"), ("x/Training/1.jpg",), ("val2017/1.jpg",), ("seg_train/1.jpg",)),
+        *(("dev/1.jpg", "unlabelled/2.jpg"), ("train_1/1.jpg", "train_2/2.jpg"), ("test/1.jpg", "readme.txt")),
+        ("train/1.jpg", "train/2.jpg", "train/more/3.jpg"),
+    ],
+)
+def test_layout__a_flat_set_alone_is_no_class(tmp_path, names):
+    touch(tmp_path, *names)
+    with pytest.raises(UlfineError, match=r"holds? images and no class folders, so nothing says what is on them: give"):
+        open_source(tmp_path)
+
+
+def test_layout__a_flat_set_alone_with_a_table_is_read(tmp_path):
+    touch(tmp_path, "train/1.jpg", "train/2.jpg")
+    (tmp_path / "labels.csv").write_text("id,label\n1,cat\n2,dog\n")
+    assert listed(tmp_path) == {"train/1.jpg": ("cat", ""), "train/2.jpg": ("dog", "")}
+
+
+def test_layout__a_few_images_beside_the_classes_of_the_only_set_do_not_count(tmp_path):
+    touch(tmp_path, "train/odd.jpg", "train/cat/1.jpg", "train/cat/2.jpg", "train/dog/3.jpg")
+    assert listed(tmp_path) == {
+        "train/odd.jpg": (None, ""),
+        "train/cat/1.jpg": ("cat", "train"),
+        "train/cat/2.jpg": ("cat", "train"),
+        "train/dog/3.jpg": ("dog", "train"),
+    }
+
+
+def test_layout__a_class_called_like_a_set_beside_others_stays_one(tmp_path):
+    touch(tmp_path, "train/1.jpg", "bus/2.jpg", "tram/3.jpg")
+    assert open_source(tmp_path).classes == ["bus", "train", "tram"]
+
+
+def pack_zip(folder, target):
+    with zipfile.ZipFile(target, "w") as file:
+        for path in sorted(folder.rglob("*")):
+            file.write(path, path.relative_to(folder))
+    return target
+
+
+def pack_tar(folder, target):
+    with tarfile.open(target, "w") as file:
+        for path in sorted(folder.rglob("*")):
+            file.add(path, path.relative_to(folder), recursive=False)
+    return target
+
+
+@pytest.mark.parametrize("pack", [lambda folder, _: folder, pack_zip, pack_tar], ids=["folder", "zip", "tar"])
+def test_layout__empty_folders_of_classes_and_sets_are_said(tmp_path, pack):
+    photos = tmp_path / "photos"
+    touch(photos, "x/train/cat/1.jpg", "x/train/dog/2.jpg", "x/test/cat/3.jpg")
+    touch(photos, "x/train/fox/readme.txt", content=b"text")
+    for name in ("train/owl", "test/dog", "val/cat", "extra"):
+        (photos / "x" / name).mkdir(parents=True)
+    source = open_source(pack(photos, tmp_path / f"photos.{'zip' if pack is pack_zip else 'tar'}"))
+    assert source.classes == ["cat", "dog"]
+    assert source.account.notes[-3:] == [
+        "no class, because there is no image in it: 'extra', 'train/fox', 'train/owl'",
+        "class folders without an image: 'test/dog'",
+        "sets without an image: 'val'",
+    ]
+
+
 def test_layout__a_flat_test_set_beside_classes_is_unlabelled(tmp_path):
     touch(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg", "train/odd.jpg", "test/3.jpg")
     touch(tmp_path, "test/more.jpg")
@@ -150,6 +218,20 @@ def test_layout__classes_of_folders_are_said(tmp_path):
     assert source.classes == ["animals", "plants"]
     assert source.account.warnings == [
         "all classes hold folders instead of images, such as animals/cat: these are no classes"
+    ]
+
+
+def test_layout__folds_are_said_to_be_no_classes(tmp_path):
+    touch(tmp_path, "fold1/cat/1.jpg", "fold1/dog/2.jpg", "fold2/cat/3.jpg")
+    assert open_source(tmp_path).account.warnings == [
+        "all classes hold folders instead of images, such as fold1/cat: these are no classes"
+    ]
+
+
+def test_layout__several_flat_sets_beside_one_with_classes(tmp_path):
+    touch(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg", "val/3.jpg", "Test/4.jpg")
+    assert open_source(tmp_path).account.warnings == [
+        "'Test', 'val' hold images without class folders: they are unlabelled"
     ]
 
 

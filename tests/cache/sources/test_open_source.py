@@ -130,7 +130,7 @@ def test_open_source__refusals(tmp_path):
     assert "(gunzip)" in refusal(tmp_path / "b.tgz")
     assert "is no zip file, or it is cut off: download it again" in refusal(tmp_path / "c.zip")
     assert "is no source of images" in refusal(tmp_path / "e.jpg")
-    assert "1 images lie directly in it" in refusal(tmp_path / "flat")
+    assert "1 image lies directly in it" in refusal(tmp_path / "flat")
     assert (
         refusal(tmp_path / "f.*")
         == f"{tmp_path}/f.* matches {tmp_path}/f.csv: patterns are for .tar files only, or for tables only"

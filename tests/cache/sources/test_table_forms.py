@@ -109,7 +109,7 @@ def test_one_hot__as_roboflow_writes_it(root):
 def test_one_hot__of_floats_and_with_several_classes(root):
     source = open_source(write(root / "t.csv", "image,MEL,NV", "a.jpg,1.0,0.0", "b.jpg,1.0,1.0", "c.jpg,0.0,0.0"))
     assert listed(source) == {"a.jpg": ("MEL", ""), "b.jpg": (None, ""), "c.jpg": (None, "")}
-    assert source.account.warnings == ["1 images have several classes each: they are in skipped.csv"]
+    assert source.account.warnings == ["1 image has several classes: it is in skipped.csv"]
     with pytest.raises(OSError, match="has several classes: MEL, NV"):
         source.read(source.items[1])
     # Numbers of another kind are none.
@@ -308,3 +308,12 @@ def test_account__all_files_below_the_table(root):
     assert source.account.ignored == {".csv": 1, ".txt": 1, "images that no row names": 3, "hidden": 1}
     there = sum(1 for each in root.rglob("*") if each.is_file())
     assert len(source.items) - 1 + sum(source.account.ignored.values()) == there
+
+
+def test_one_hot__a_column_for_unlabelled_is_no_class_that_is_missing(tmp_path):
+    for name in "123":
+        (tmp_path / f"{name}.jpg").touch()
+    (tmp_path / "t.csv").write_text("path,cat,dog,owl,unlabeled\n1.jpg,1,0,0,0\n2.jpg,0,1,0,0\n3.jpg,0,0,0,1\n")
+    source = open_source(tmp_path / "t.csv")
+    assert (source.classes, [item.label for item in source.items]) == (["cat", "dog"], [0, 1, -1])
+    assert "no class, because no image is of it alone: 'owl'" in source.account.notes

@@ -174,13 +174,24 @@ def test_coco__camera_traps(coco, tmp_path):
         "images/3.jpg": (None, ""),
         "images/4.jpg": (None, ""),
     }
-    assert source.account.warnings == ["1 images have several classes each: they are in skipped.csv"]
+    assert source.account.warnings == ["1 image has several classes: it is in skipped.csv"]
     with pytest.raises(OSError, match="has several classes: red fox, owl"):
         source.read(source.items[2])
     assert source.read(source.items[3]) == JPEG
     assert source.account.ignored == {".json": 1}
+    assert "no class, because no image is of it alone: 'owl'" in source.account.notes
     # The same by way of the folder, which holds nothing else of use.
     assert listed(open_source(tmp_path)) == listed(source)
+
+
+def test_coco__categories_without_images_are_said(coco):
+    categories = [
+        {"id": number, "name": name} for number, name in ((0, "empty"), (5, "red fox"), (7, "owl"), (9, "elk"))
+    ]
+    annotations = [{"id": 1, "image_id": 11, "category_id": 5}, {"id": 2, "image_id": "b", "category_id": 7}]
+    source = open_source(coco(categories=categories, annotations=annotations))
+    assert source.classes == ["owl", "red fox"]
+    assert "no class, because no image is of it alone: 'empty', 'elk'" in source.account.notes
 
 
 def test_coco__in_the_folders_of_coco_itself(coco, tmp_path):

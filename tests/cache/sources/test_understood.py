@@ -6,7 +6,7 @@ import pytest
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.open_source import open_source
 from ulfine_cache.sources.source_options import SourceOptions
-from ulfine_cache.sources.understood import understood
+from ulfine_cache.sources.understood import announce, understood
 from ulfine_cache.sources.words.suspicious_names import NO_CLASS
 
 
@@ -90,3 +90,34 @@ def test_understood__a_class_is_what_the_user_says(tmp_path):
     assert (source.classes, [item.label for item in source.items]) == (["NA", "cat"], [0, 1, -1])
     assert not [note for note in source.account.notes if "taken for unlabelled" in note]
     assert figures(["NA", "cat"], rows, source.account)["warnings"] == []
+
+
+def test_announce__images_of_several_classes_are_not_unlabelled(tmp_path, recorder):
+    lines = ["path,cat,dog", "1.jpg,1,0", "2.jpg,1,1", "3.jpg,0,0", "4.jpg,0,1", "5.jpg,1,1"]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    for name in "12345":
+        (tmp_path / f"{name}.jpg").touch()
+    announce(open_source(tmp_path / "t.csv"), ["cat", "dog"], recorder)
+    assert "found 5 images, 2 classes, 1 unlabelled, 2 of several classes; not images: 1 .csv" in recorder.notes
+    assert "warning: 2 images have several classes each: they are in skipped.csv" in recorder.notes
+
+
+def test_announce__images_that_will_have_no_row_are_not_unlabelled(tmp_path, recorder):
+    for name in ("cat/1.jpg", "cat/2.jpg", "dog/3.jpg", "dog/4.jpg", "unlabelled/5.jpg", "stray.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff")
+    announce(open_source(tmp_path), ["cat", "dog"], recorder)
+    assert recorder.notes == ["found 6 images, 2 classes, 1 unlabelled, 1 that cannot be used"]
+
+
+def test_understood__reasons_of_several_classes_are_one():
+    reasons = ["has several classes: cat, dog", "not an image", "has several classes: cat, owl"]
+    found = understood(["cat"], np.array([0]), np.array([""]), Account(), reasons)
+    assert found["skipped_reasons"] == {"has several classes": 2, "not an image": 1}
+
+
+def test_understood__unlabelled_images_to_judge_by_are_said():
+    rows = [(0, "train"), (1, "train"), (0, "test"), (-1, "test"), (-1, "val"), (-1, "train")]
+    assert figures(["cat", "dog"], rows)["warnings"] == [
+        "2 unlabelled images are of the sets val or test: nothing is learned from such, and nothing is judged by them"
+    ]

@@ -229,7 +229,7 @@ def test_list_presets__figures_of_one():
     ("clipped", "words"),
     [
         (["a"], "class 'a' has fewer images in here than"),
-        (["a", "b"], "class 'a' and 1 more classes have fewer"),
+        (["a", "b"], "class 'a' and 1 more class have fewer"),
         (["a", "b", "c"], "class 'a' and 2 more classes have fewer"),
     ],
 )

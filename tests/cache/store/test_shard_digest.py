@@ -91,7 +91,7 @@ def test_resuming__does_not_make_damage_official(run, photos, tmp_path, recorder
     (tmp_path / "cache" / "cache.h5").unlink()
     digest_file._checked.clear()
     assert run(progress=recorder)["shards_encoded"] == 1
-    assert any("1 shards are damaged" in note for note in recorder.notes)
+    assert any("1 shard is damaged" in note for note in recorder.notes)
     assert shard.read_bytes() == whole
 
 

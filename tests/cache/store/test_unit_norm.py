@@ -47,7 +47,7 @@ def test_objection__names_the_first_row_and_what_is_wrong():
     assert objection(rows, "the rows") == ""
     assert objection(rows[:0], "the rows") == ""
     rows[2, 1] = 0
-    assert "1e+18 in 1 rows, first in row 2 (length 0)" in objection(rows, "the rows")
+    assert "1e+18 in 1 row, first in row 2 (length 0)" in objection(rows, "the rows")
     rows[3, 0] = 1e30
     assert "in 2 rows, first in row 42 (length 0)" in objection(rows, "the rows", np.array([40, 41, 42, 43]))
     rows[3, 0] = np.nan

@@ -55,7 +55,7 @@ def test_features__without_a_direction_are_refused_everywhere(doors, length):
     rows = rows_of(doors, length)
     for name, answer in doors.items():
         with pytest.raises(
-            (UlfineError, ValueError), match=r"have a length outside 1e-10 to 1e\+18 in 1 rows, first in row 1"
+            (UlfineError, ValueError), match=r"have a length outside 1e-10 to 1e\+18 in 1 row, first in row 1"
         ):
             answer(rows)
             raise AssertionError(name)

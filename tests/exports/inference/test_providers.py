@@ -1,10 +1,15 @@
 """What a session really runs on is compared with what was asked for."""
 
+import ast
 import sys
+from pathlib import Path
 
 import onnxruntime
 import pytest
 
+import ulfine_cache
+import ulfine_exports
+import ulfine_fast
 from tests.exports.gate.test_parity import WEIGHTS, softmax_model
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_exports.inference import providers
@@ -87,3 +92,17 @@ def test_usable_cpus__share_of_a_container(monkeypatch, tmp_path, quota, cpus):
     assert usable_cpus() == cpus
     monkeypatch.setattr(providers, "_CPU_QUOTA", tmp_path / "missing")
     assert usable_cpus() == 8
+
+
+def test_onnxruntime__is_imported_in_one_place():
+    """Elsewhere its telemetry would be on; `quantise.py` calls that place first, and its tests would fail without."""
+    importing = set()
+    for room in (ulfine_cache, ulfine_exports, ulfine_fast):
+        for path in Path(room.__file__ or "").parent.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                if any(name.partition(".")[0] == "onnxruntime" for name in names):
+                    importing.add(path.name)
+    # providers.py imports a class for the type checker alone.
+    assert importing == {"runtime.py", "quantise.py", "providers.py"}

@@ -1,16 +1,22 @@
 """Folders for the Hugging Face Hub, read with the Hub's own parser."""
 
 import json
+import re
+from dataclasses import replace
+from html import unescape
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.written import one_line
 from ulfine_cache.preprocess import Preprocess
 from ulfine_exports.export import export_onnx
 from ulfine_exports.metadata import ExportMetadata
 from ulfine_exports.onnx_classifier import OnnxClassifier
 from ulfine_exports.publishing.hub import preprocessor_config
+from ulfine_exports.publishing.model_card import model_card
 from ulfine_fast.run import load_run
 
 
@@ -141,3 +147,27 @@ def test_export__local_checkpoint_loses_its_folder(feature_run, tmp_path):
         content = path.read_bytes()
         assert b"secret" not in content
         assert b"weights.safetensors" in content or path.name == "README.md"
+
+
+def test_model_card__nothing_in_a_name_is_a_mark_or_a_tag(pixel_run):
+    names = (
+        "<script>alert(1)</script>",
+        "a|b",
+        "[x](http://y)",
+        "**c**\n| d | 9 |",
+        " c",
+        "c",
+        "`e`",
+        "@user www.z.org",
+    )
+    run = load_run(pixel_run)
+    metadata = ExportMetadata(input="pixels", class_names=names, n_features=4, model="<i>m</i>", split="a\n---\nb")
+    renamed = replace(run, path=run.path.with_name("<b>r\n---"), labelled_counts=(1,) * len(names))
+    card = model_card(metadata, renamed, 10)
+    front, body = card.removeprefix("---\n").split("\n---\n", 1)
+    assert yaml.safe_load(front)["library_name"] == "ulfine-fast"
+    assert not re.search(r"<\w", body)
+    html = MarkdownIt("gfm-like", {"linkify": False}).render(body)
+    rows = re.findall(r"<tr>\s*<td>(.*?)</td>\s*<td>(.*?)</td>\s*</tr>", html.split("Training")[1], re.DOTALL)
+    assert [unescape(name) for name, _ in rows] == [one_line(name) for name in names]
+    assert not re.search("<(script|a|b|i|em|strong|code)\\b", html.split("Training")[1])

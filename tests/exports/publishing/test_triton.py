@@ -94,7 +94,7 @@ def test_write_triton__replaces_its_own_and_leaves_others(feature_onnx, tmp_path
     assert [path.relative_to(tmp_path).as_posix() for path in written] == [
         *("trees/1/model.onnx", "trees/labels.txt", "trees/config.pbtxt")
     ]
-    assert (tmp_path / "trees" / "labels.txt").read_text() == "a\nb\nc\ntwo lines\n"
+    assert (tmp_path / "trees" / "labels.txt").read_text() == "a\nb\nc\ntwo\\nlines\n"
     assert other.read_text() == "name: 'other'"
 
 
@@ -122,3 +122,10 @@ def test_export__nowhere_to_write(feature_run):
 )
 def test_triton_name(text, name):
     assert triton_name(text) == name
+
+
+def test_write_triton__names_that_readers_trim_stay_different(feature_onnx, tmp_path):
+    names = ["a", " a", "a ", "a\n", "\ta", "a\\n", "a\u2028"]
+    write_triton(tmp_path, "trees", feature_onnx.read_bytes(), names)
+    lines = (tmp_path / "trees" / "labels.txt").read_text("utf-8").splitlines()
+    assert len({line.strip() for line in lines}) == len(lines) == len(names)

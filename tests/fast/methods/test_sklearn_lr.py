@@ -44,6 +44,8 @@ def test_fit__c_is_the_one_of_least_balanced_cross_entropy(long_tailed):
     assert result.diagnostics["c"] == cs[int(np.argmin(losses))]
 
 
+# Releases before 1.8 do not know the parameters that later ones ask for.
+@pytest.mark.filterwarnings("ignore::FutureWarning:sklearn")
 def test_fit__agrees_with_scikit_learns_own_cross_validation_on_balanced_rows(long_tailed):
     data = long_tailed()
     # Two rows of each class: then balanced and plain cross-entropy are the same figure.
@@ -59,8 +61,7 @@ def test_fit__agrees_with_scikit_learns_own_cross_validation_on_balanced_rows(lo
         class_weight="balanced",
         scoring="neg_log_loss",
         max_iter=1000,
-        l1_ratios=(0.0,),
-        use_legacy_attributes=False,
     ).fit(data.features.double().numpy(), data.labels.numpy())
     result = METHOD.fit(data, SklearnLogisticRegressionSettings(cs=tuple(cs), folds=2), 0, Silent())
-    assert result.diagnostics["c"] == reference.C_
+    # One number, or the same one for each class: that goes by scikit-learn's release, too.
+    assert {result.diagnostics["c"]} == set(np.ravel(reference.C_))

@@ -51,7 +51,7 @@ REST = "ash,1\ndate palm,1\n"
         ("class,weight\n" + REST + "été,nan\n", "the weight of 'été' is 'nan'"),
         ("class,weight\n" + REST + "été,inf\n", "the weight of 'été' is 'inf'"),
         ("class,weight\n" + REST + "été,much\n", "the weight of 'été' is 'much'"),
-        ("class,weight\n" + REST + "été\n", "line 4: 1 values, expected a class and a weight"),
+        ("class,weight\n" + REST + "été\n", "line 4: 1 value, expected a class and a weight"),
         ("class,weight\nash,0\ndate palm,0\nété,0\n", "all weights are zero"),
         (REST + "été,1\n", "has no header class,weight: it begins with 'ash,1'"),
         ("", "is empty: write a header"),

@@ -84,3 +84,21 @@ def test_write_predictions__unwritable_target(tmp_path):
 def test_import__needs_no_torch():
     code = "import sys, ulfine_fast.records.predictions, ulfine_fast.judging.metrics; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_write_predictions__no_two_columns_of_one_name(tmp_path, suffix):
+    names = ["path", "class path", "label", "class class path", "=1", "\udce9"]
+    path = tmp_path / f"p{suffix}"
+    write_predictions(path, paths=["-a", "b\ud800"], probabilities=np.full((2, 6), 1 / 6), class_names=names)
+    if suffix == ".csv":
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            header, first, second = csv.reader(file)
+        assert header[-2:] == ["'=1", "\udce9"]
+        assert (first[0], second[0]) == ("'-a", "b\\ud800")
+    else:
+        table = parquet.read_table(path)
+        header = table.column_names
+        assert header[-2:] == ["=1", "\\xe9"]
+        assert table["path"].to_pylist() == ["-a", "b\\ud800"]
+    assert len(set(header)) == 9

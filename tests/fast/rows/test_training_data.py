@@ -57,7 +57,7 @@ def broken(row, value):
         ({"text": np.ones((3, 5))}, r"shape \(3, 5\), expected \(3, 4\)"),
         ({"text": np.ones((2, 4))}, r"shape \(2, 4\), expected \(3, 4\)"),
         ({"text": np.eye(4)[:3] * [[1], [0], [1]]}, "text feature of class 'b'"),
-        ({"features": broken(4, np.nan)}, "labelled features of .* NaN or infinite values in 1 rows, first in row 4"),
+        ({"features": broken(4, np.nan)}, "labelled features of .* NaN or infinite values in 1 row, first in row 4"),
         ({"unlabelled": broken(2, np.inf)}, "unlabelled features of .* first in row 2"),
         ({"text": broken(1, np.nan)[:3]}, "text features of .* first in row 1"),
     ],

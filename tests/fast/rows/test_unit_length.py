@@ -17,7 +17,7 @@ def test_unit_length__of_rows_of_any_length():
 @pytest.mark.parametrize("row", [[0.0, 0.0], [1e-12, 0.0], [1e19, 0.0]])
 def test_unit_length__what_has_no_direction_is_refused(row):
     with pytest.raises(
-        UlfineError, match=r"^features of here have a length outside 1e-10 to 1e\+18 in 1 rows, first in row 1 "
+        UlfineError, match=r"^features of here have a length outside 1e-10 to 1e\+18 in 1 row, first in row 1 "
     ):
         unit_length(np.array([[3.0, 4.0], row]), "features", "here")
 

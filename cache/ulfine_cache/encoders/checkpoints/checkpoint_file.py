@@ -14,6 +14,7 @@ from ulfine_cache.atomic import reason
 from ulfine_cache.encoders.model_libraries import quiet
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.foreign_file import what_it_is
+from ulfine_cache.wording.counts import amount
 
 SAVE_AGAIN: Final = "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
 """The one step that makes readable weights of a model that is open in Python."""
@@ -49,10 +50,10 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         if shard and int(shard[2]) > 1:
             beside = "" if index and index.is_file() else ", which lists them and is missing beside it"
             raise UlfineError(
-                f"{path} is one of {int(shard[2])} parts: give --pretrained {index}{beside} (all parts stay beside it)"
+                f"{path} is one of {amount(int(shard[2]), 'part')}: give --pretrained {index}{beside} (all parts stay "
+                "beside it)"
             )
-        # A JSON object begins alike, but the length before it would be that of letters.
-        if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER:
+        if _is_safetensors(head):
             return _safetensors(path)
         if head.startswith(b"PK") and zipfile.is_zipfile(path):
             return _archive(path)
@@ -67,6 +68,38 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         remedy = "" if ":" in what else ": give the weights, a .safetensors file or what torch.save wrote"
         raise UlfineError(f"{path} is {what}{remedy}")
     raise UlfineError(f"{path} is no file of weights: a .safetensors file or what torch.save wrote is needed")
+
+
+def damage(path: Path) -> str:
+    """Say in words that follow "FILE is" why a file can be no whole file of weights, "" where it may be one.
+
+    Only headers are read.
+
+    Raises:
+        OSError: It cannot be read.
+
+    Example:
+        >>> damage(Path("weights.safetensors"))  # doctest: +SKIP
+        'cut short or damaged'
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with path.open("rb") as file:
+        head = file.read(16)
+    if _is_safetensors(head):
+        try:
+            with safe_open(path, "pt"):
+                return ""
+        except SafetensorError:
+            return "cut short or damaged"
+    if head.startswith(b"PK"):
+        return "" if zipfile.is_zipfile(path) else "cut short"
+    return what_it_is(path).partition(":")[0]
+
+
+def _is_safetensors(head: bytes) -> bool:
+    # A JSON object begins alike, but the length before it would be that of letters.
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER
 
 
 def _safetensors(path: Path) -> Mapping[str, Any]:
@@ -140,7 +173,9 @@ def _parts(path: Path) -> Mapping[str, Any]:
     for name in names:
         part = path.with_name(name)
         if not part.is_file():
-            raise UlfineError(f"{path} lists {len(names)} parts, and {name} is not beside it: fetch all of them")
+            raise UlfineError(
+                f"{path} lists {amount(len(names), 'part')}, and {name} is not beside it: fetch all of them"
+            )
         with part.open("rb") as file:
             is_safe = file.read(9)[8:9] == b"{"
         tensors |= _safetensors(part) if is_safe else _pickled(part)

@@ -3,16 +3,19 @@
 import os
 import tarfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO, NamedTuple
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.foreign_file import stand_in
 from ulfine_cache.pictures.signatures import HEAD_BYTES
 from ulfine_cache.sources.trees.archive_tree import safe_path
 from ulfine_cache.sources.trees.regular_file import open_regular
 from ulfine_cache.sources.words.image_names import is_hidden, is_image_head, is_image_name
 
 _BUFFER = 1 << 16
+_NO_TAR = "not a tar file"
 _BLOCK = tarfile.BLOCKSIZE
 _COMPRESSED = ((b"\x1f\x8b", "gunzip"), (b"BZh", "bunzip2"), (b"\xfd7zXZ\0", "unxz"), (b"\x28\xb5\x2f\xfd", "unzstd"))
 _EXTENDED = (
@@ -48,18 +51,24 @@ class TarMember(NamedTuple):
 
 
 def tar_members(
-    path: str, wanted: Callable[[str], bool], max_text: int, *, stop: Callable[[TarMember], bool] | None = None
+    path: str,
+    wanted: Callable[[str], bool],
+    max_text: int,
+    *,
+    stop: Callable[[TarMember], bool] | None = None,
+    folders: list[str] | None = None,
 ) -> tuple[list[TarMember], str]:
     """List the files in a tar file by its headers, seeking over what lies between.
 
     Nothing is extracted. Names in PAX and GNU headers are followed; links, devices and sparse files are listed with a
-    problem, folders not at all. What a name does not say, whether it is an image, is looked up in its first bytes.
+    problem, folders apart from them. What a name does not say, whether it is an image, is looked up in its first bytes.
 
     Args:
         path: The tar file.
         wanted: Tells by its name whether a member's bytes are read at once.
         max_text: Largest size of such a member.
         stop: Tells after each member whether that is enough; None for all.
+        folders: Receives the names of the folders in it.
 
     Returns:
         The members in front of the first damage, in the order of the file, and what is wrong with the file, or "".
@@ -72,18 +81,25 @@ def tar_members(
         with open_regular(path, _BUFFER) as file:
             _refuse_compressed(path, file.read(8))
             end = os.fstat(file.fileno()).st_size
-            problem = _walk(file, 0, end, wanted, max_text, members, stop) if end else "empty file"
+            problem = _walk(file, 0, end, wanted, max_text, members, stop, folders) if end else "empty file"
+        if problem == _NO_TAR and (what := stand_in(Path(path))):
+            problem = f"is {what}"
     except OSError as error:
         problem = f"cannot be read: {reason(error)}"
     return members, problem
 
 
-def inner_members(path: str, offset: int, size: int) -> tuple[list[TarMember], str]:
-    """List the files of a tar file that is itself a member of a tar file; offsets are those in the outer one."""
+def inner_members(path: str, offset: int, size: int, folders: list[str]) -> tuple[list[TarMember], str]:
+    """List the files of a tar file that is itself a member of a tar file; offsets are those in the outer one.
+
+    `folders` receives the names of the folders in it.
+    """
     members: list[TarMember] = []
     try:
         with open_regular(path, _BUFFER) as file:
-            problem = _walk(file, offset, offset + size, lambda _: False, 0, members, None) if size else "empty file"
+            problem = (
+                _walk(file, offset, offset + size, lambda _: False, 0, members, None, folders) if size else "empty file"
+            )
     except OSError as error:
         problem = f"cannot be read: {reason(error)}"
     return members, problem
@@ -121,6 +137,7 @@ def _walk(
     max_text: int,
     members: list[TarMember],
     stop: Callable[[TarMember], bool] | None,
+    folders: list[str] | None,
 ) -> str:
     """Append the members between two bytes of a file and return what is wrong with them, or ""."""
     position = start
@@ -137,6 +154,8 @@ def _walk(
                     return _cut_off(position, end, members)
                 position = tar.offset
                 if info.isdir():
+                    if folders is not None:
+                        folders.append(safe_path(info.name))
                     continue
                 member = _read_now(file, _member(info, end), wanted, max_text)
                 members.append(member)
@@ -145,7 +164,7 @@ def _walk(
             return _ending(file, tar.offset, start, end)
     except _DAMAGED:
         if position == start:
-            return "not a tar file"
+            return _NO_TAR
         if position > end:
             return _cut_off(position, end, members)
         return f"damaged header at byte {position - start}: what follows is not read"

@@ -37,9 +37,10 @@ class TarTree:
         self._tars: list[str] = []
         self._offsets: list[int] = []
         self._files: list[ArchiveFile] = []
+        named: list[str] = []
         for tar, name in zip(tars, names, strict=True):
-            self._list(tar, name)
-        self._folders = ArchiveFolders(self._files, account)
+            self._list(tar, name, named)
+        self._folders = ArchiveFolders(self._files, account, named)
 
     def folder(self, path: str) -> Folder:
         """List a folder.
@@ -69,13 +70,19 @@ class TarTree:
         file = self._files[place]
         return read_part(self._tars[place], self._offsets[place], file.size, file.mtime_ns)
 
-    def _list(self, tar: str, name: str) -> None:
+    def holder(self, path: str) -> str:
+        """Return the path of the file on the disk that holds a file of the tree."""
+        return self._tars[self._folders.place[path]] if path in self._folders.place else ""
+
+    def _list(self, tar: str, name: str, named: list[str]) -> None:
         try:
             size, mtime = stamp(tar, Path(tar).stat())
         except OSError:
             size, mtime = UNKNOWN, UNKNOWN
-        members, damage = tar_members(tar, lambda _: False, 0)
-        for path, member, problem in _expanded(tar, name, members):
+        folders: list[str] = []
+        members, damage = tar_members(tar, lambda _: False, 0, folders=folders)
+        named += [joined(name, folder) for folder in folders if folder]
+        for path, member, problem in _expanded(tar, name, members, named):
             self._append(tar, path, member.offset, ArchiveFile(path, member.size, mtime, problem))
         if damage:
             self._append(tar, name, 0, ArchiveFile(name, size, mtime, damage))
@@ -86,14 +93,22 @@ class TarTree:
         self._files.append(file)
 
 
-def _expanded(tar: str, name: str, members: Sequence[TarMember]) -> Iterator[tuple[str, TarMember, str]]:
-    """Yield (path, member, problem) of all members, those of tar files within it instead of these."""
+def _expanded(
+    tar: str, name: str, members: Sequence[TarMember], named: list[str]
+) -> Iterator[tuple[str, TarMember, str]]:
+    """Yield (path, member, problem) of all members, those of tar files within it instead of these.
+
+    `named` receives the folders in these.
+    """
     for member in members:
         path = joined(name, member.name)
         if extension(member.name) != TAR or member.problem:
             yield path, member, member.problem
             continue
-        inner, damage = inner_members(tar, member.offset, member.size)
+        # A tar file of a class may be empty.
+        folders = [""]
+        inner, damage = inner_members(tar, member.offset, member.size, folders)
+        named += [joined(path[: -len(TAR)], folder).rstrip("/") for folder in folders]
         for each in inner:
             yield joined(path[: -len(TAR)], each.name), each, each.problem
         if damage:

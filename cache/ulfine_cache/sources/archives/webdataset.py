@@ -14,11 +14,11 @@ from ulfine_cache.sources.source import UNKNOWN, SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.trees.regular_file import read_part, stamp
 from ulfine_cache.sources.words.class_labels import LabelColumn, is_name
-from ulfine_cache.sources.words.ignored_names import kind_of_file
+from ulfine_cache.sources.words.ignored_names import BESIDE, kind_of_file
 from ulfine_cache.sources.words.set_names import SETS, set_in_name
+from ulfine_cache.wording.counts import amount
 
 _NO_LABEL = "its label is missing, perhaps behind the damage of its tar file"
-_BESIDE = "images beside another of the same key"
 _SET_NAMES = ("", *SETS)
 
 
@@ -75,8 +75,10 @@ class WebDataset:
         if self.classes:
             self._problems.update((listing.paths[at], _NO_LABEL) for at in listing.doubtful)
         if self._n_captions:
+            verb = "is" if self._n_captions == 1 else "are"
             self.account.note(
-                f"{self._n_captions} texts (.txt) are taken for captions, not for classes: see --captions-as-classes"
+                f"{amount(self._n_captions, 'text')} (.txt) {verb} taken for captions, not for classes: see "
+                "--captions-as-classes"
             )
         rows = zip(listing.paths, labels, listing.sets, listing.sizes, listing.times, strict=True)
         self.items: Sequence[SourceItem] = [
@@ -94,9 +96,18 @@ class WebDataset:
         problem = self._problems.get(item.path)
         if problem:
             raise OSError(problem)
-        at = self._by_path[bisect_left(self._by_path, item.path, key=lambda at: self.items[at].path)]
-        tar = self._tars[bisect_right(self._starts, at) - 1]
-        return read_part(tar, self._offsets[at], item.size, item.mtime_ns)
+        at = self._place(item)
+        return read_part(self._tar_of(at), self._offsets[at], item.size, item.mtime_ns)
+
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the tar file that holds an image."""
+        return self._tar_of(self._place(item))
+
+    def _place(self, item: SourceItem) -> int:
+        return self._by_path[bisect_left(self._by_path, item.path, key=lambda at: self.items[at].path)]
+
+    def _tar_of(self, at: int) -> str:
+        return self._tars[bisect_right(self._starts, at) - 1]
 
     def _list(self, tar: str, name: str, listing: "_Listing") -> None:
         """Append the samples of a tar file, and the file itself if it is damaged."""
@@ -135,7 +146,7 @@ class WebDataset:
             if member.name in names:
                 names.discard(member.name)
             else:
-                self.account.ignore(_BESIDE if member.is_image else kind_of_file(member.name.rpartition("/")[2]))
+                self.account.ignore(BESIDE if member.is_image else kind_of_file(member.name.rpartition("/")[2]))
 
 
 class _Listing:

@@ -10,12 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.account import Account, listed
-from ulfine_cache.sources.arrays.npz_headers import Header, ImageArray, image_arrays, npz_headers
-from ulfine_cache.sources.source import SourceItem
+from ulfine_cache.sources.account import Account
+from ulfine_cache.sources.arrays.npz_headers import (
+    UNREADABLE,
+    Header,
+    ImageArray,
+    image_arrays,
+    loaded_array,
+    npz_headers,
+)
+from ulfine_cache.sources.source import LeftOut, SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.words.class_labels import LabelColumn, single_class, warn_of_several
 from ulfine_cache.sources.words.set_names import set_in_name
+from ulfine_cache.wording.counts import listed
 
 _MOST_BYTES = 8 << 30
 """Compressed arrays are expanded into memory, together at most so much."""
@@ -75,7 +83,7 @@ class ArrayImages:
             OSError: It has several classes, or the file has vanished or changed since.
         """
         if item.path in self._problems:
-            raise OSError(self._problems[item.path])
+            raise LeftOut(self._problems[item.path])
         if self._path.stat().st_mtime_ns != self._mtime:
             raise OSError("its file has changed since it was listed")
         name, _, number = item.path.rpartition("/")
@@ -83,6 +91,10 @@ class ArrayImages:
             if name not in self._loaded:
                 self._loaded[name] = self._load(name)
         return _encoded(self._loaded[name][int(number)])
+
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the file that holds an image."""
+        return self.location
 
     def _list(self, each: ImageArray, column: LabelColumn, names: Sequence[str] | None) -> list[tuple[str, str, int]]:
         header, set_name = self._headers[each.images], set_in_name(each.images)
@@ -112,8 +124,8 @@ class ArrayImages:
         try:
             # Opened here: numpy leaves a damaged archive open.
             with self._path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return file[name]
-        except (ValueError, EOFError, KeyError) as error:
+                return loaded_array(file, name)
+        except UNREADABLE as error:
             raise OSError(f"its array {name} is damaged") from error
 
     def _tell(self, arrays: Sequence[ImageArray]) -> None:
@@ -126,7 +138,7 @@ class ArrayImages:
         unread = sorted(set(self._headers) - known)
         if unread:
             account.note(f"not read: {listed(unread)}")
-        warn_of_several(account, len(self._problems))
+        warn_of_several(account, self._problems)
 
 
 def open_arrays(path: Path, options: SourceOptions) -> ArrayImages | None:

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.account import Account, listed
+from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.arrays.column_rows import ArrowRows, ParquetRows
-from ulfine_cache.sources.source import SourceItem
+from ulfine_cache.sources.source import LeftOut, SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.tables.arrow_table import ArrowTable
 from ulfine_cache.sources.tables.columns import Columns, find_columns
 from ulfine_cache.sources.tables.parquet_table import ParquetTable, guarded
-from ulfine_cache.sources.trees.regular_file import check_size
+from ulfine_cache.sources.trees.regular_file import check_size, open_regular
 from ulfine_cache.sources.words.class_labels import LabelColumn, single_class, warn_of_several
 from ulfine_cache.sources.words.image_names import extension
 from ulfine_cache.sources.words.set_names import SETS, known_set, set_in_name
+from ulfine_cache.wording.counts import listed
 
 if TYPE_CHECKING:
     import pyarrow
@@ -77,7 +78,7 @@ class ColumnImages:
             SourceItem(path, label, _SET_NAMES[number], *self._stamps[self._file_of(place)])
             for place, (path, label, number) in enumerate(zip(self._paths, indices, sets, strict=True))
         ]
-        warn_of_several(account, len(self._problems))
+        warn_of_several(account, self._problems)
         del self._paths
 
     def read(self, item: SourceItem) -> bytes:
@@ -87,7 +88,7 @@ class ColumnImages:
             OSError: Its row holds none, or the file has vanished or changed since.
         """
         if item.path in self._problems:
-            raise OSError(self._problems[item.path])
+            raise LeftOut(self._problems[item.path])
         place = self._place[item.path]
         at = self._file_of(place)
         status = Path(self._files[at]).stat()
@@ -103,6 +104,10 @@ class ColumnImages:
             raise OSError("its row holds no bytes of an image")
         check_size(len(data))
         return bytes(data)
+
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the file that holds an image."""
+        return self._files[self._file_of(self._place[item.path])]
 
     def _file_of(self, place: int) -> int:
         return bisect_right(self._starts, place) - 1
@@ -152,7 +157,7 @@ def open_column_file(file: str) -> ParquetTable | ArrowTable:
     Raises:
         UlfineError: pyarrow is missing, or it cannot be read.
     """
-    return ArrowTable(file) if extension(file) == ".arrow" else ParquetTable(file, lambda: Path(file).open("rb"))
+    return ArrowTable(file) if extension(file) == ".arrow" else ParquetTable(file, lambda: open_regular(str(file)))
 
 
 def image_column(schema: "pyarrow.Schema", given: str | None = None) -> str | None:

@@ -1,19 +1,54 @@
 """What arrays an `.npz` file holds, without reading them, and which of them are images with labels."""
 
+import lzma
 import re
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.foreign_file import what_it_is
 
 _IMAGES = re.compile(r"(?<![a-z])(images|image|imgs|x|data)(?![a-z])")
 _LABELS = re.compile(r"(?<![a-z])(labels|label|y|targets|target)(?![a-z])")
 _CHANNELS = (1, 3, 4)
+
+
+UNREADABLE = (
+    *(OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, SyntaxError, MemoryError, OverflowError),
+    # NotImplementedError and RecursionError are among them: unknown compression, passwords, nested headers.
+    *(RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError),
+)
+"""What zipfile and numpy raise about `.npz` files that are damaged or made to be so."""
+
+
+def told(error: BaseException) -> str:
+    """What such an error says, in a line."""
+    if isinstance(error, MemoryError):
+        return "an array in it is larger than memory"
+    if isinstance(error, RecursionError | SyntaxError | tokenize.TokenError):
+        return "the header of an array in it is damaged"
+    return (reason(error) if isinstance(error, OSError) else str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+def loaded_array(file: Mapping[str, Any], name: str) -> np.ndarray:
+    """Read an array of an open `.npz` file.
+
+    Raises:
+        ValueError: The member is no array; others of `UNREADABLE` for damage.
+    """
+    array = file[name]
+    # numpy gives the bytes of members that are no arrays.
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} is no array")
+    return array
 
 
 class Header(NamedTuple):
@@ -34,20 +69,31 @@ def npz_headers(path: Path) -> dict[str, Header]:
     """Read the headers of all arrays in an `.npz` file.
 
     Raises:
-        UlfineError: It cannot be read, or holds Python objects.
+        UlfineError: It cannot be read, is another kind of file, or holds Python objects.
     """
     headers = {}
     try:
+        if what := what_it_is(path):
+            raise UlfineError(f"{path} cannot be read as an .npz file: it is {what}")
         with zipfile.ZipFile(path) as file:
             for info in file.infolist():
                 with file.open(info) as member:
+                    if not info.filename.endswith(".npy"):
+                        raise UlfineError(
+                            f"{path} holds {info.filename}, which is no array: it is a zip file of others"
+                        )
                     version = np.lib.format.read_magic(member)
                     lib = np.lib.format
                     read = lib.read_array_header_1_0 if version == (1, 0) else lib.read_array_header_2_0
                     shape, _, dtype = read(member)
                 headers[info.filename.removesuffix(".npy")] = Header(shape, dtype)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UlfineError(f"{path} cannot be read as an .npz file: {reason(error)}") from error
+    except zipfile.BadZipFile as error:
+        raise UlfineError(
+            f"{path} cannot be read as an .npz file: it is none, or damaged: fetch it again, or save it with "
+            "numpy.savez"
+        ) from error
+    except UNREADABLE as error:
+        raise UlfineError(f"{path} cannot be read as an .npz file: {told(error)}") from error
     return headers
 
 

@@ -1,7 +1,6 @@
 """Read and check an `.npz` file of features that were made elsewhere."""
 
 import contextlib
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,12 @@ import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.foreign_file import what_it_is
+from ulfine_cache.names.written import is_name, readable
+from ulfine_cache.sources.arrays.npz_headers import UNREADABLE, loaded_array, told
 from ulfine_cache.sources.features.label_array import index_labels
 from ulfine_cache.sources.words.set_names import known_set
 from ulfine_cache.store.unit_norm import unit_norm
+from ulfine_cache.wording.counts import amount
 
 TEXT_FEATURES = "text_features"
 """The array of text prototypes that is read unless another is named."""
@@ -81,7 +83,7 @@ def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> Feat
     text = _text(arrays, text_features, width, fail)
     names = _class_names(arrays, fail)
     if text is not None and names is not None and len(text) != len(names):
-        raise fail(f"{text_features} has {len(text)} rows for {len(names)} classes")
+        raise fail(f"{text_features} has {amount(len(text), 'row')} for {amount(len(names), 'class')}")
     n_classes = len(text) if text is not None else None
     labels, class_names, notes = index_labels(labels, n_rows, names, n_classes, fail)
     paths = _strings(arrays, "paths", n_rows, fail) if "paths" in arrays else [f"row {row}" for row in range(n_rows)]
@@ -103,7 +105,7 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
                 arrays = {}
                 for name in loaded.files:
                     try:
-                        arrays[name] = loaded[name]
+                        arrays[name] = loaded_array(loaded, name)
                     except ValueError as error:
                         if "pickle" not in str(error) and "Object arrays" not in str(error):
                             raise
@@ -112,7 +114,7 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
                             "save text as a string array and numbers as a numeric one"
                         ) from error
                 return arrays
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise UlfineError(f"{path} {_instead(path, error)}") from error
 
 
@@ -124,7 +126,7 @@ def _instead(path: Path, error: BaseException) -> str:
             return f"is {what}" if ":" in what else f"is {what}, not an .npz file: {_SAVE}"
         if "pickle" in str(error):
             return f"is not an .npz file: {_SAVE}"
-    return f"cannot be read as an .npz file: {str(error).splitlines()[0]}"
+    return f"cannot be read as an .npz file: {told(error)}"
 
 
 def _rows(arrays: Mapping[str, npt.NDArray[Any]], fail: Any) -> tuple[Any, Any, list[str]]:
@@ -139,6 +141,9 @@ def _rows(arrays: Mapping[str, npt.NDArray[Any]], fail: Any) -> tuple[Any, Any, 
         if name not in arrays:
             extra = " (-1 for unlabelled rows)" if name.endswith("labels") else ""
             raise fail(f"has no array {name}{extra}")
+    for name in (*names, *needed):
+        if not arrays[name].ndim:
+            raise fail(f"{name} is a single value, expected one for each row")
     if names[0] != "pool_features":
         return arrays[names[0]], arrays["labels"], [""] * len(arrays[names[0]])
     pool, judged = arrays["pool_features"], arrays["eval_features"]
@@ -160,13 +165,13 @@ def _checked_features(features: npt.NDArray[Any], name: str, fail: Any) -> npt.N
     finite = np.isfinite(features).all(axis=(1, 2))
     if not finite.all():
         raise fail(
-            f"{name} has NaN or infinity in {int((~finite).sum())} rows, first in row {int(np.argmin(finite))}: leave "
-            "such rows out, or compute them again"
+            f"{name} has NaN or infinity in {amount(int((~finite).sum()), 'row')}, first in row "
+            f"{int(np.argmin(finite))}: leave such rows out, or compute them again"
         )
     zero = ~np.all(np.any(features, axis=2), axis=1)
     if zero.any():
         raise fail(
-            f"{name} has only zeros in {int(zero.sum())} rows, first in row {int(np.argmax(zero))}: "
+            f"{name} has only zeros in {amount(int(zero.sum()), 'row')}, first in row {int(np.argmax(zero))}: "
             "a direction is needed, leave such rows out"
         )
     return features
@@ -192,7 +197,7 @@ def _views(arrays: Mapping[str, npt.NDArray[Any]], n_views: int, fail: Any) -> s
     except UsageError as error:
         raise fail(str(error)) from error
     if expected != n_views:
-        raise fail(f"views {recipe!r} makes {expected} views of an image, features hold {n_views}")
+        raise fail(f"views {recipe!r} makes {amount(expected, 'view')} of an image, features hold {n_views}")
     return recipe
 
 
@@ -231,7 +236,11 @@ def _strings(arrays: Mapping[str, npt.NDArray[Any]], name: str, length: int | No
     if values.dtype.kind not in "US" or values.ndim != 1:
         raise fail(f"{name} has type {values.dtype} and shape {values.shape}, expected a list of strings")
     if length is not None and len(values) != length:
-        raise fail(f"{name} has {len(values)} entries for {length} rows")
+        raise fail(f"{name} has {amount(len(values), 'entry')} for {amount(length, 'row')}")
     if values.dtype.kind == "S":
         return [bytes(value).decode("utf-8", "replace") for value in values]
-    return values.tolist()
+    texts: list[str] = values.tolist()
+    for row, text in enumerate(texts):
+        if not is_name(text):
+            raise fail(f"{name} of row {row} holds a lone surrogate, which is no character: {readable(text)}")
+    return texts

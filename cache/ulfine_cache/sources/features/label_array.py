@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.words.class_labels import LabelColumn
+from ulfine_cache.wording.counts import amount
 
 Fail: TypeAlias = Callable[[str], UlfineError]
 """Makes an error that names the file."""
@@ -97,11 +98,15 @@ def _from_numbers(
             hint = ""
             if present[0] == 1 and present[-1] == count:
                 hint = "; they seem to count from 1: subtract 1"
-            raise fail(f"label of row {row} is {labels[row]}, but there are {count} classes (0 to {count - 1}){hint}")
+            raise fail(
+                f"label of row {row} is {labels[row]}, but there are {amount(count, 'class')} (0 to {count - 1}){hint}"
+            )
         return labels, list(names) if names is not None else [f"class {index}" for index in range(count)], []
     notes = []
     if len(present) and present[-1] != len(present) - 1:
         shown = ", ".join(map(str, present[:6].tolist())) + (", ..." if len(present) > 6 else "")
-        notes.append(f"the labels are not 0 to C - 1: the {len(present)} numbers among them are the classes ({shown})")
+        notes.append(
+            f"the labels are not 0 to C - 1: the {amount(len(present), 'number')} among them are the classes ({shown})"
+        )
     indices = np.where(labels >= 0, np.searchsorted(present, labels), -1)
     return indices, [f"class {number}" for number in present.tolist()], notes

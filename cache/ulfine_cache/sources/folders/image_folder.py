@@ -4,18 +4,19 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.account import Account, listed
+from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.folders.found_folder import FoundFolder
 from ulfine_cache.sources.folders.layout import Group, Layout
-from ulfine_cache.sources.source import UNKNOWN, UNLABELLED, SourceItem
+from ulfine_cache.sources.source import STRAY, UNKNOWN, UNLABELLED, LeftOut, SourceItem
 from ulfine_cache.sources.tables.open_table import TABLES
 from ulfine_cache.sources.trees.tree import FileTree, FoundFile, head, joined
 from ulfine_cache.sources.words.image_names import begins_like_an_image, extension
+from ulfine_cache.wording.counts import listed, subject
 
 EXPECTED = "expected one folder per class ({root}/<class>/*.jpg) or {root}/unlabelled/"
 _ARCHIVES = (".zip", ".tar", ".npz")
 _PACKED = (*_ARCHIVES, *TABLES)
-_STRAY = "lies in no class folder: move it into one, or into unlabelled/"
+_STRAY = f"{STRAY}: move it into one, or into unlabelled/"
 
 
 class ImageFolder:
@@ -73,12 +74,17 @@ class ImageFolder:
         """Return an image's bytes.
 
         Raises:
-            OSError: It has vanished, may not be read, is something else than a file, or lies in no class folder.
+            LeftOut: It lies in no class folder.
+            OSError: It has vanished, may not be read, or is something else than a file.
         """
         problem = self._problems.get(item.path)
         if problem:
-            raise OSError(problem)
+            raise LeftOut(problem) if problem == _STRAY else OSError(problem)
         return self._tree.read(item.path)
+
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the file that holds an image."""
+        return self._tree.holder(item.path)
 
     def _problem(self, path: str, why: str) -> SourceItem:
         self._problems[path] = why
@@ -101,9 +107,17 @@ class ImageFolder:
         account = self.account
         if layout.top is not root:
             account.note(f"the folder {layout.top.path} is walked through: it is the only one with images")
-        empty = [folder.name for folder in layout.top.folders if not folder.n_images]
+        known = set(self.classes)
+        empty = [each.name for each in layout.top.folders if not each.n_images and each.name not in layout.empty_sets]
+        top = len(joined(layout.top.path, ""))
+        bare = [path[top:] for path in layout.empty_classes if path.rpartition("/")[2] in known]
+        empty += [path[top:] for path in layout.empty_classes if path.rpartition("/")[2] not in known]
         if empty:
             account.note(f"no class, because there is no image in it: {listed(empty)}")
+        if bare:
+            account.note(f"class folders without an image: {listed(bare)}")
+        if layout.empty_sets:
+            account.note(f"sets without an image: {listed(layout.empty_sets)}")
         if layout.sets:
             parts = [f"{name} is {set_name}" for name, set_name in layout.sets.items() if name != set_name]
             if parts:
@@ -111,10 +125,11 @@ class ImageFolder:
         unlabelled = [group.folder.name for group in layout.groups if group.class_name is None]
         flat = [name for name in unlabelled if name in layout.sets or name in layout.unlabelled]
         if flat:
-            account.warn(f"{listed(flat)} holds images without class folders: they are unlabelled")
+            verb = "holds" if len(flat) == 1 else "hold"
+            account.warn(f"{listed(flat)} {verb} images without class folders: they are unlabelled")
         classes = [group.folder for group in layout.groups if group.class_name is not None]
-        nested = [folder for folder in classes if not folder.images and len(folder.full()) > 1]
-        if nested and len(nested) == len(classes):
+        nested = [folder for folder in classes if not folder.images]
+        if len(nested) == len(classes) and any(len(folder.full()) > 1 for folder in nested):
             inner = f"{nested[0].path}/{nested[0].full()[0].name}"
             account.warn(f"all classes hold folders instead of images, such as {inner}: these are no classes")
         if layout.beside:
@@ -124,14 +139,15 @@ class ImageFolder:
 def flat_sets_message(location: str, layout: Layout) -> str:
     """Return the error for sets whose images have no class."""
     names = " and ".join(f"{layout.top.path}/{name}/" if layout.top.path else f"{name}/" for name in layout.flat_sets)
+    hold = "holds" if len(layout.flat_sets) == 1 else "hold"
     return (
-        f"{names} in {location} hold images and no class folders, so nothing says what is on them: give the table "
+        f"{names} in {location} {hold} images and no class folders, so nothing says what is on them: give the table "
         "with their labels instead of the folder (--root says where the images are), or move them to unlabelled/"
     )
 
 
 def _nothing(location: str, root: FoundFolder) -> str:
-    stray = f" ({len(root.images)} images lie directly in it)" if root.images else ""
+    stray = f" ({subject(len(root.images), 'image', 'lies/lie')} directly in it)" if root.images else ""
     packed = [name for name in root.others if extension(name) in _PACKED]
     # A table beside archives may be a list of names.
     packed = [name for name in packed if extension(name) in _ARCHIVES] or packed

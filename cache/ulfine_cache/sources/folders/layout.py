@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ulfine_cache.sources.folders.found_folder import FoundFolder
 from ulfine_cache.sources.words.class_labels import means_unlabelled
 from ulfine_cache.sources.words.set_names import is_called_alike, known_set, set_folders
-from ulfine_cache.sources.words.suspicious_names import suspicion
+from ulfine_cache.sources.words.suspicious_names import A_SET, suspicion
 
 
 class Group(NamedTuple):
@@ -26,9 +26,11 @@ class Layout:
         top: The folder whose folders are sets or classes: the root, or what the root only wraps.
         groups: The folders with images of one class and set.
         strays: Folders with images of their own, directly in them, that belong to no class.
-        flat_sets: Names of folders that are called like sets and hold images directly, although there are several such
-            and nothing says which class these images are of.
+        flat_sets: Names of folders that are called like sets and hold images directly, although there is nothing but
+            such folders, or there are several, and nothing says which class these images are of.
         sets: Folder to set, for those that are sets.
+        empty_classes: Class folders without an image in the sets, as paths.
+        empty_sets: Names of sets without an image.
         beside: Class folders that lie beside the sets.
         unlabelled: Folders beside the sets whose images have no class, because they are called like them.
     """
@@ -38,6 +40,8 @@ class Layout:
     strays: list[FoundFolder] = field(default_factory=list)
     flat_sets: list[str] = field(default_factory=list)
     sets: dict[str, str] = field(default_factory=dict)
+    empty_classes: list[str] = field(default_factory=list)
+    empty_sets: list[str] = field(default_factory=list)
     beside: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
 
@@ -48,8 +52,9 @@ def find_layout(root: FoundFolder) -> Layout:
     - A single folder with images that holds nothing but folders of images is walked through, as often as there is one;
       a few images beside it do not count.
     - Folders called like sets (`words.set_names.set_folders`) are sets if at least one of them holds folders of images
-      and no images of its own; where there are several sets, a few of its own do not count. The others of these names
-      are sets without classes then.
+      and no images of its own; where there are several sets, or nothing but sets, a few of its own do not count. The
+      others of these names are sets without classes then.
+    - A folder called like a set is never the only class: without folders of images in it, nobody knows what is on them.
     - Every other folder with images is a class, unless its name means that there is none, or is like those of the sets
       ("seg_pred" beside "seg_train" and "seg_test").
     """
@@ -58,11 +63,19 @@ def find_layout(root: FoundFolder) -> Layout:
     full = layout.top.full()
     sets = set_folders(folder.name for folder in full)
     several = len(set(sets.values())) > 1
-    deep = [folder for folder in full if folder.name in sets and _holds_classes(folder, strays=several)]
+    lonely = [folder.name for folder in full if not means_unlabelled(folder.name)]
+    alone = bool(lonely) and all(name in sets or suspicion(name) == A_SET for name in lonely)
+    deep = [folder for folder in full if folder.name in sets and _holds_classes(folder, strays=several or alone)]
     if not deep and several:
         layout.flat_sets = [folder.name for folder in full if folder.name in sets]
         return layout
+    if not deep and alone and not any(map(_holds_folders_only, full)):
+        layout.flat_sets = lonely
+        return layout
     layout.sets = sets if deep else {}
+    if deep:
+        named = set_folders(folder.name for folder in layout.top.folders)
+        layout.empty_sets = [each.name for each in layout.top.folders if each.name in named and not each.n_images]
     for folder in full:
         if folder.name in layout.sets:
             _add_set(layout, folder, layout.sets[folder.name])
@@ -116,10 +129,13 @@ def _add_set(layout: Layout, folder: FoundFolder, set_name: str) -> None:
         layout.groups.append(Group(folder, set_name, None))
         return
     # Between a set and its classes some put one more folder, such as train/images/ or train/train/.
+    around = folder
     if len(inner) == 1 and _holds_folders_only(inner[0]) and suspicion(inner[0].name):
-        inner = inner[0].full()
+        around = inner[0]
+        inner = around.full()
     if folder.images:
         layout.strays.append(folder)
+    layout.empty_classes += [each.path for each in around.folders if not each.n_images]
     layout.groups += [_group(each, set_name) for each in inner]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import IO, NamedTuple
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.account import Account, listed
+from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.folders.found_folder import FoundFolder
 from ulfine_cache.sources.folders.layout import Layout
 from ulfine_cache.sources.source_options import SourceOptions
@@ -16,6 +16,7 @@ from ulfine_cache.sources.tables.table_source import TablePart
 from ulfine_cache.sources.trees.tree import FileTree, joined
 from ulfine_cache.sources.words.image_names import extension, is_hidden
 from ulfine_cache.sources.words.set_names import set_folders, set_in_name
+from ulfine_cache.wording.counts import listed
 
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 

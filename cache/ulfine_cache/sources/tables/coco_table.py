@@ -30,13 +30,13 @@ class CocoTable:
         name: The file's path, for messages.
         images: Their entries.
         labels: For each image the numbers of its categories.
-        categories: Names of the categories.
+        categories: Names of the categories, also of those that no image has.
     """
 
     def __init__(
         self, name: str, images: Sequence[_Image], labels: Sequence[Sequence[int]], categories: Sequence[str]
     ) -> None:
-        self.name, self._images, self._labels, self._categories = name, images, labels, categories
+        self.name, self._images, self._labels, self.categories = name, images, labels, categories
         has_sets = any(image.set_name is not None for image in images)
         self.columns: Sequence[str] = ("path", "label", "set") if has_sets else ("path", "label")
 
@@ -44,7 +44,7 @@ class CocoTable:
         """Yield the images."""
         at = [self.columns.index(column) for column in columns]
         for number, (image, labels) in enumerate(zip(self._images, self._labels, strict=True), 1):
-            cells = (image.file_name, [self._categories[label] for label in labels], image.set_name)
+            cells = (image.file_name, [self.categories[label] for label in labels], image.set_name)
             yield Row(f"image {number}", [cells[place] for place in at])
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.account import listed
 from ulfine_cache.sources.source_options import NO_COLUMN, SourceOptions
 from ulfine_cache.sources.tables.table import Table
 from ulfine_cache.sources.words.class_labels import means_unlabelled
 from ulfine_cache.sources.words.image_names import is_image_name
+from ulfine_cache.wording.counts import listed
 
 _PATHS = (
     *("path", "file_name", "filename", "filepath", "file_path", "image_path", "img_path", "image_file", "image_name"),

@@ -9,7 +9,9 @@ from typing import Any, TextIO
 
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.csv_cells import from_cell
 from ulfine_cache.sources.tables.table import Opener, Row
+from ulfine_cache.wording.counts import amount
 
 _SEPARATORS = ",;\t|"
 _SAMPLE = 4096
@@ -20,7 +22,7 @@ class CsvTable:
 
     The separator is the one that the first line has most of. UTF-16 is found by its byte order mark or its zero bytes;
     all else is UTF-8, and bytes that are not are kept, because file names may hold such. Blanks around cells do not
-    count.
+    count, nor the apostrophe before what a spreadsheet would run (`ulfine_cache.names.csv_cells`).
 
     Args:
         name: The file's path, for messages.
@@ -45,7 +47,7 @@ class CsvTable:
             self._separator = said[1] if said else max(_SEPARATORS, key=first.count)
             # Opened again, because what lies in an archive cannot be wound back.
             with self._text() as text:
-                self.columns: Sequence[str] = [cell.strip() for cell in next(self._reader(text), [])]
+                self.columns: Sequence[str] = [from_cell(cell.strip()) for cell in next(self._reader(text), [])]
         except OSError as error:
             raise UlfineError(f"cannot read {name}: {reason(error)}") from error
         except UnicodeError as error:
@@ -71,11 +73,11 @@ class CsvTable:
                         continue
                     if len(cells) > len(self.columns) and any(cells[len(self.columns) :]):
                         raise UlfineError(
-                            f"{self.name}, line {number}: {len(cells)} fields under {len(self.columns)} columns: put "
-                            f"text with {self._separator!r} in quotes"
+                            f"{self.name}, line {number}: {amount(len(cells), 'field')} under "
+                            f"{amount(len(self.columns), 'column')}: put text with {self._separator!r} in quotes"
                         )
                     cells += [""] * (len(self.columns) - len(cells))
-                    yield Row(f"line {number}", [cells[place].strip() for place in at])
+                    yield Row(f"line {number}", [from_cell(cells[place].strip()) for place in at])
         except OSError as error:
             raise UlfineError(f"cannot read {self.name}: {reason(error)}") from error
         except UnicodeError as error:

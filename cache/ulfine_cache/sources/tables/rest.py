@@ -4,10 +4,9 @@ from collections.abc import Set
 
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.trees.tree import FileTree, joined, looks_like_an_image
-from ulfine_cache.sources.words.ignored_names import HIDDEN, kind_of_file, kind_of_folder
+from ulfine_cache.sources.words.ignored_names import HIDDEN, UNNAMED, kind_of_file, kind_of_folder
 from ulfine_cache.sources.words.image_names import is_hidden, is_image_name
 
-UNNAMED = "images that no row names"
 _MOST = 100_000
 """A table may lie in a folder with much else: that many files more than rows are counted, then it is given up."""
 

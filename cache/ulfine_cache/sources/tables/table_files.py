@@ -13,6 +13,7 @@ from ulfine_cache.sources.tables.open_table import open_table
 from ulfine_cache.sources.tables.table import Table
 from ulfine_cache.sources.tables.table_source import TablePart, TableSource
 from ulfine_cache.sources.trees.disk_tree import DiskTree
+from ulfine_cache.sources.trees.regular_file import open_regular
 from ulfine_cache.sources.words.set_names import set_in_name
 
 
@@ -39,7 +40,7 @@ def open_tables(files: Sequence[Path], options: SourceOptions, location: str) ->
     account = Account()
     parts = []
     for file in files:
-        table = open_table(str(file), lambda file=file: file.open("rb"))
+        table = open_table(str(file), lambda file=file: open_regular(str(file)))
         own = "" if root is not None else file.absolute().parent.relative_to(top).as_posix().removeprefix(".")
         base = _base(tree, table, own, options, account)
         parts.append(TablePart(table, base, set_in_name(file.name) if len(files) > 1 else ""))

@@ -8,6 +8,7 @@ from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.source import UNKNOWN
 from ulfine_cache.sources.trees.tree import LEAVES, FileTree, Folder, FoundFile, joined
 from ulfine_cache.sources.words.image_names import EXTENSIONS, is_image_name
+from ulfine_cache.wording.counts import subject
 
 
 class TablePaths:
@@ -52,7 +53,7 @@ class TablePaths:
     def tell(self, account: Account) -> None:
         """Say what the paths needed to be found."""
         for help_, count in self._helped.items():
-            account.note(f"{count} paths were found {help_}")
+            account.note(f"{subject(count, 'path', 'was/were')} found {help_}")
 
     def _exact(self, path: str) -> tuple[str, int, int] | None:
         folder, _, name = path.rpartition("/")

@@ -6,16 +6,23 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.account import Account, listed
-from ulfine_cache.sources.source import UNKNOWN, SourceItem
+from ulfine_cache.sources.account import Account
+from ulfine_cache.sources.source import UNKNOWN, LeftOut, SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.tables.columns import Columns, find_columns
 from ulfine_cache.sources.tables.rest import count_rest
 from ulfine_cache.sources.tables.table import Table
 from ulfine_cache.sources.tables.table_paths import TablePaths
 from ulfine_cache.sources.trees.tree import FileTree
-from ulfine_cache.sources.words.class_labels import LabelColumn, single_class, warn_of_several
+from ulfine_cache.sources.words.class_labels import (
+    LabelColumn,
+    is_name,
+    means_unlabelled,
+    single_class,
+    warn_of_several,
+)
 from ulfine_cache.sources.words.set_names import SETS, known_set, set_folders
+from ulfine_cache.wording.counts import amount, listed
 
 _SET_NAMES = ("", *SETS)
 
@@ -77,9 +84,10 @@ class TableSource:
         # Columns until all classes are known: tuples of a million rows would be most of the memory.
         self._names: list[str] = []
         self._sets, self._sizes, self._times = array("b"), array("q"), array("q")
-        parts, seen = list(parts), set[str]()
+        parts, seen, promised = list(parts), set[str](), dict[str, None]()
         for part in parts:
             columns = find_columns(part.table, options)
+            promised.update(dict.fromkeys((*columns.one_hot, *getattr(part.table, "categories", ()))))
             self._tell_columns(part, columns)
             self._read(part, columns, seen)
         self.classes: Sequence[str]
@@ -87,35 +95,49 @@ class TableSource:
         if not self._names:
             raise UlfineError(f"{tables} names no image: expected rows of path,label,set below the header")
         if max(self._sizes) == UNKNOWN and not self._any_there():
+            count = len(self._names)
+            none = f"none of the {amount(count, 'file')}" if count > 1 else "not one file"
             raise UlfineError(
-                f"none of the {len(self._names)} files that {tables} names is there (first: {self._names[0]}, below "
-                f"{tree.location}): say where they lie with --root, what their names end in with --extension, or which "
+                f"{none} that {tables} names is there (first: {self._names[0]}, below {tree.location}): say where "
+                "they lie with --root, what their names end in with --extension, or which "
                 "column names them with --path-column"
             )
         self._sets_by_folder()
         self._paths.tell(account)
-        warn_of_several(account, len(self._problems))
+        # What the paths needed takes as much as the items, which are made next.
+        del self._paths
+        warn_of_several(account, self._problems)
         try:
             self.classes, labels = self._labels.finish(account)
         except ValueError as error:
             raise UlfineError(f"{tables}, {error}") from None
+        unused = [
+            name for name in promised if is_name(name) and not (self._labels.holds(name) or means_unlabelled(name))
+        ]
+        if unused:
+            account.note(f"no class, because no image is of it alone: {listed(unused)}")
         rows = zip(self._names, labels, self._sets, self._sizes, self._times, strict=True)
         self.items: Sequence[SourceItem] = [
             SourceItem(name, label, _SET_NAMES[number], size, mtime) for name, label, number, size, mtime in rows
         ]
-        del self._names, self._labels, self._sets, self._sizes, self._times, self._paths
+        del self._names, self._labels, self._sets, self._sizes, self._times
         count_rest(tree, seen, account)
 
     def read(self, item: SourceItem) -> bytes:
         """Return an image's bytes.
 
         Raises:
-            OSError: It is missing, may not be read, is something else than a file, or has several classes.
+            LeftOut: It has several classes.
+            OSError: It is missing, may not be read, or is something else than a file.
         """
         problem = self._problems.get(item.path)
         if problem:
-            raise OSError(problem)
+            raise LeftOut(problem)
         return self._tree.read(item.path)
+
+    def holder(self, item: SourceItem) -> str:
+        """Return the path of the file that holds an image."""
+        return self._tree.holder(item.path)
 
     def _read(self, part: TablePart, columns: Columns, seen: set[str]) -> None:
         default = _SET_NAMES.index(part.set_name)
@@ -129,6 +151,8 @@ class TableSource:
                 self._labels.append(label, where)
                 if problem:
                     self._problems[name] = problem
+                    # So that it is not found again among the rows of before.
+                    size, mtime = UNKNOWN, UNKNOWN
                 self._sets.append(_set_number(set_name) or default)
             except ValueError as error:
                 raise UlfineError(f"{part.table.name}, {where}: {error}") from None

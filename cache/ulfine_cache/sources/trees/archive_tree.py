@@ -1,10 +1,11 @@
 """The folders of an archive, made from a list of its files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.trees.tree import Folder, FoundFile
+from ulfine_cache.sources.words.ignored_names import TWICE
 
 _TWICE = "its name comes more than once in the archive"
 
@@ -24,9 +25,10 @@ class ArchiveFolders:
     Args:
         files: All files; folders are made of their paths.
         account: Receives how many names come again.
+        folders: Safe paths of folders that the archive names itself; of empty ones nothing else is there.
     """
 
-    def __init__(self, files: Iterable[ArchiveFile], account: Account) -> None:
+    def __init__(self, files: Iterable[ArchiveFile], account: Account, folders: Sequence[str] = ()) -> None:
         self._folders: dict[str, Folder] = {"": Folder([], [], [])}
         self.place: dict[str, int] = {}
         """Where each path stands among the files."""
@@ -34,7 +36,7 @@ class ArchiveFolders:
         for place, file in enumerate(files):
             folder, _, name = file.path.rpartition("/")
             if file.path in self.place:
-                account.ignore("names that come again")
+                account.ignore(TWICE)
                 twice.add(file.path)
                 continue
             self.place[file.path] = place
@@ -43,6 +45,10 @@ class ArchiveFolders:
                 found.problems.append((name, file.problem))
             else:
                 found.files.append(FoundFile(name, file.size, file.mtime_ns))
+        for path in folders:
+            # A name that is a file as well stays a file.
+            if path not in self.place:
+                self._made(path)
         for path in twice:
             folder, _, name = path.rpartition("/")
             found = self._folders[folder]
@@ -81,4 +87,6 @@ def safe_path(name: str) -> str:
     parts = [part for part in name.replace("\0", "").split("/") if part not in ("", ".")]
     if ".." in parts:
         parts = parts[len(parts) - parts[::-1].index("..") :]
-    return "/".join(parts)
+    path = "/".join(parts)
+    # A million names are kept once, not twice.
+    return name if path == name else path

@@ -69,6 +69,10 @@ class DiskTree:
         """
         return read_regular(self.place(path))
 
+    def holder(self, path: str) -> str:
+        """Return the path of the file on the disk that holds a file of the tree."""
+        return self.place(path)
+
     def place(self, path: str) -> str:
         """Return where a file of the tree lies."""
         return f"{self._root}{os.sep}{path}" if path else self._root

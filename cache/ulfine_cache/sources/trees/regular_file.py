@@ -74,6 +74,25 @@ def read_regular(path: str) -> bytes:
         return file.read()
 
 
+def read_text(path: Path, encoding: str = "utf-8", *, most: int = 1 << 24) -> str:
+    """Return the text of a file that people write by hand, such as settings.
+
+    Args:
+        path: Where it is.
+        encoding: How it is encoded.
+        most: Bytes it may have.
+
+    Raises:
+        OSError: It cannot be read, is no file, or is larger.
+        UnicodeDecodeError: It is no such text.
+    """
+    with open_regular(str(path)) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(f"larger than {most >> 20} MiB, which no such file is")
+    return data.decode(encoding)
+
+
 def read_part(path: str, offset: int, size: int, mtime_ns: int) -> bytes:
     """Return a part of a tar file that was listed before.
 

@@ -63,6 +63,10 @@ class FileTree(Protocol):
         """
         ...
 
+    def holder(self, path: str) -> str:
+        """Return the path of the file on the disk that holds a file of the tree."""
+        ...
+
 
 def looks_like_an_image(tree: FileTree, path: str) -> bool:
     """Tell whether a file whose name does not say so is an image, by its first bytes."""

@@ -40,13 +40,16 @@ class ZipTree:
             raise UlfineError(f"{path} is no zip file, or it is cut off: download it again") from error
         except (OSError, ValueError, NotImplementedError) as error:
             raise UlfineError(f"cannot read {path}: {reason(error)}") from error
-        infos = [info for info in self._zip.infolist() if not info.is_dir() and safe_path(_name(info))]
+        named = [info for info in self._zip.infolist() if safe_path(_name(info))]
+        folders = [safe_path(_name(info)) for info in named if info.is_dir()]
+        infos = [info for info in named if not info.is_dir()]
+        del named
         # A million members take a gigabyte otherwise; they are opened by what is in `infos`.
         self._zip.NameToInfo.clear()
         self._zip.filelist.clear()
         for info in infos:
             info.date_time = _NO_TIME
-        self._folders = ArchiveFolders((self._file(info) for info in infos), account)
+        self._folders = ArchiveFolders((self._file(info) for info in infos), account, folders)
         self._infos = infos
 
     def folder(self, path: str) -> Folder:
@@ -80,6 +83,10 @@ class ZipTree:
             raise OSError("its zip file has changed since it was listed")
         with self.open(path) as file:
             return file.read()
+
+    def holder(self, path: str) -> str:
+        """Return the path of the file on the disk that holds a file of the tree."""
+        return self.location
 
     def _info(self, path: str) -> zipfile.ZipInfo:
         place = self._folders.place.get(path)

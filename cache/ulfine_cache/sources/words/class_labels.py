@@ -6,11 +6,15 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ulfine_cache.sources.account import Account, counted
+from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.source import UNLABELLED
+from ulfine_cache.wording.counts import amount, counted
 
 MAX_LENGTH = 256
 """Characters of a class name; longer texts are no names."""
+
+SEVERAL = "has several classes"
+"""How the reason begins why an image of several classes has no row."""
 
 MISSING = ("nan", "NaN", "NAN", "null", "NULL", "Null", "None", "N/A", "n/a", "NA", "<NA>", "#N/A", "NaT")
 """What pandas, NumPy, R, SQL and spreadsheets write for a value that is not there, letter by letter."""
@@ -105,6 +109,10 @@ class LabelColumn:
             self._first.append(where)
         self._rows.append(number)
 
+    def holds(self, name: str) -> bool:
+        """Tell whether an image has this label, as it is written."""
+        return class_text(name) in self._numbers
+
     def finish(self, account: Account) -> tuple[list[str], list[int]]:
         """Return the sorted classes, and each image's index among them or -1; tell `account` which words are missing.
 
@@ -155,14 +163,18 @@ def single_class(label: object) -> tuple[object, str]:
     if not isinstance(label, list | tuple):
         return label, ""
     if len(label) > 1:
-        return None, f"has several classes: {', '.join(map(str, label))}"
+        return None, f"{SEVERAL}: {', '.join(map(str, label))}"
     return (label[0] if label else None), ""
 
 
-def warn_of_several(account: Account, count: int) -> None:
-    """Say how many images have several classes."""
-    if count:
-        account.warn(f"{count} images have several classes each: they are in skipped.csv")
+def warn_of_several(account: Account, paths: Iterable[str]) -> None:
+    """Keep which images have several classes, and say how many these are."""
+    account.several.update(paths)
+    count = len(account.several)
+    if count == 1:
+        account.warn("1 image has several classes: it is in skipped.csv")
+    elif count:
+        account.warn(f"{amount(count, 'image')} have several classes each: they are in skipped.csv")
 
 
 def class_order(names: Iterable[str]) -> list[str]:

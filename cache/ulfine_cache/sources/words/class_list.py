@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.account import listed
+from ulfine_cache.wording.counts import listed
 
 LISTS = (".json", ".txt", ".names", ".lst")
 """Endings of such files."""

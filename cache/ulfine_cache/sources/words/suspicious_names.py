@@ -13,6 +13,7 @@ _MACHINERY = frozenset(
         *("misc", "all", "new folder", "untitled folder", "sets", "splits"),
     )
 )
+A_SET = "a set"
 NO_CLASS = "images without a class, which belong into unlabelled/ or to an empty label"
 _NO_CLASS_NAMES = frozenset(
     (
@@ -45,7 +46,7 @@ def suspicion(name: str) -> str:
     words = words_of(name)
     beside = [word for word in words if not known_set(word)]
     if len(beside) < len(words) and all(word in _BESIDE_SETS or is_machinery(word) for word in beside):
-        return "a set"
+        return A_SET
     if is_machinery(name):
         return "a folder of files"
     if name.strip().lower() in _NO_CLASS_NAMES:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.sources.trees.regular_file import open_regular
 
 _KEY = re.compile(rb"[\x21-\x7e]+")
 _MOST = 2**16
@@ -28,7 +29,7 @@ class ApiKeys:
 
     def __init__(self, path: Path) -> None:
         try:
-            with path.open("rb") as file:
+            with open_regular(str(path)) as file:
                 data = file.read(_MOST + 1)
         except OSError as error:
             raise UlfineError(f"cannot read the keys in {path}: {(error.strerror or str(error)).lower()}") from error

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ulfine_exports.serve.access.api_keys import ApiKeys
 from ulfine_exports.serve.access.hosts import AllowedHosts
 from ulfine_exports.serve.access.origins import checked_origins, from_another_page
+from ulfine_exports.serve.json_response import JSONResponse
 from ulfine_exports.serve.refusal import Refusal
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import numpy as np
-from pydantic_core import to_json
 from starlette.datastructures import Headers, UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from ulfine_cache.errors import UlfineError
 from ulfine_exports.serve.batcher import Outputs
+from ulfine_exports.serve.json_response import to_json
 from ulfine_exports.serve.pieces_response import Holding, PiecesResponse
 from ulfine_exports.serve.refusal import Refusal
 from ulfine_exports.serve.request_body import body_of

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
+from ulfine_cache.wording.counts import amount, subject
 from ulfine_exports.serve.refusal import Refusal
 from ulfine_exports.serve.served_model import ServedModel, Tensor
 
@@ -67,7 +68,9 @@ def parts_of(body: bytearray, json_length: int | None) -> tuple[bytearray, memor
     if json_length is None:
         return body, memoryview(b"")
     if json_length > len(body):
-        raise Refusal(400, f"Inference-Header-Content-Length is {json_length}, the body has {len(body)} bytes")
+        raise Refusal(
+            400, f"Inference-Header-Content-Length is {json_length}, the body has {amount(len(body), 'byte')}"
+        )
     return body[:json_length], memoryview(body)[json_length:]
 
 
@@ -131,7 +134,9 @@ def _rows(item: dict[str, Any], binary: "bytes | memoryview", model: ServedModel
     length = _field(item, "parameters", dict, name, {}).get("binary_data_size")
     if length is None:
         if len(binary):
-            raise Refusal(400, f"{len(binary)} bytes follow the JSON, and {name} has no binary_data_size")
+            raise Refusal(
+                400, f"{subject(len(binary), 'byte', 'follows/follow')} the JSON, and {name} has no binary_data_size"
+            )
         values = _values(item, tensor, shape, count)
     else:
         if item.get("data") is not None:
@@ -139,8 +144,9 @@ def _rows(item: dict[str, Any], binary: "bytes | memoryview", model: ServedModel
         if type(length) is not int or length != len(binary) or length != count * tensor.dtype.itemsize:
             raise Refusal(
                 400,
-                f"{name} has binary_data_size {_quoted(length)}, {len(binary)} bytes follow the JSON, "
-                f"and shape {shape} of {tensor.datatype} takes {count * tensor.dtype.itemsize}",
+                f"{name} has binary_data_size {_quoted(length)}, "
+                f"{subject(len(binary), 'byte', 'follows/follow')} the JSON, and shape {shape} of {tensor.datatype} "
+                f"takes {count * tensor.dtype.itemsize}",
             )
         values = np.frombuffer(binary, tensor.dtype.newbyteorder("<"))
     rows = values.reshape(shape)

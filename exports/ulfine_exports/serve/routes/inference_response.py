@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic_core import to_json
 
+from ulfine_exports.serve.json_response import to_json
 from ulfine_exports.serve.routes.inference_request import InferenceRequest, WantedOutput
 from ulfine_exports.serve.served_model import ServedModel
 

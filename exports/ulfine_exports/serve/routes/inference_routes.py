@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ulfine_exports.serve.bounds.json_cost import check_json_cost
+from ulfine_exports.serve.json_response import JSONResponse
 from ulfine_exports.serve.pieces_response import Holding, PiecesResponse
 from ulfine_exports.serve.refusal import Refusal
 from ulfine_exports.serve.request_body import body_of

@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from ulfine_exports.serve.json_response import JSONResponse
 from ulfine_exports.serve.routes.answering import answered
 from ulfine_exports.serve.service import Service
 

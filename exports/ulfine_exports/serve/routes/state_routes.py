@@ -6,9 +6,10 @@ The model's configuration, its statistics, and the index of the repository, whic
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from ulfine_exports.serve.json_response import JSONResponse
 from ulfine_exports.serve.request_body import body_of
 from ulfine_exports.serve.routes.answering import answered
 from ulfine_exports.serve.routes.inference_response import VERSION
