@@ -61,7 +61,17 @@ SOURCES = (
     Source("dtd_vit-b-32.npz", 16, (8, 16), 24, None),
     Source("ucf101_vit-b-32.npz", 12, (6, 12), 24, None),
 )
-UNLABELLED = ("fixmatch", "label-spreading", "ulfine", "ulfine-paper")
+UNLABELLED = (
+    "ecalp",
+    "fixmatch",
+    "label-spreading",
+    "self-training",
+    "simpro",
+    "ss-text-u",
+    "transclip",
+    "ulfine",
+    "ulfine-paper",
+)
 """Methods that look at unlabelled rows. The others give the same for every shape, whose labelled and test rows are the
 same, and are fitted for the first shape alone."""
 SHAPES: tuple[Shape, ...] = ("consistent", "uniform", "reversed", "middle", "head-tail")

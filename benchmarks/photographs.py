@@ -31,7 +31,17 @@ from ulfine_fast.registry import METHODS
 
 LABELLED_MAX, IMBALANCE, TEST_PER_CLASS = 16, 8, 14
 SHAPES: tuple[Shape, ...] = ("consistent", "uniform", "reversed")
-UNLABELLED = ("fixmatch", "label-spreading", "ulfine", "ulfine-paper")
+UNLABELLED = (
+    "ecalp",
+    "fixmatch",
+    "label-spreading",
+    "self-training",
+    "simpro",
+    "ss-text-u",
+    "transclip",
+    "ulfine",
+    "ulfine-paper",
+)
 """Methods that look at unlabelled rows."""
 WITHOUT_TEXT = tuple(name for name in METHODS if name != "zero-shot")
 SHOWN = ("macro_accuracy", "tail_accuracy")
