@@ -17,6 +17,7 @@ from ulfine_cache.store.datasets import UNREADABLE, dataset, decode, open_for_re
 from ulfine_cache.store.layout import CACHE_FILE
 from ulfine_cache.store.shards import damaged, read_features, read_labels, read_paths
 from ulfine_cache.store.unit_norm import unit_norm
+from ulfine_cache.wording.counts import amount
 
 _Rows = npt.NDArray[np.int64]
 
@@ -85,12 +86,13 @@ class FeatureCache:
     _table: ShardTable
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path | str) -> Self:
         """Open a cache directory (or its `cache.h5`).
 
         Raises:
             UlfineError: It is missing, unfinished, damaged, or written by another version of the format.
         """
+        path = Path(path)
         path = path.parent if path.name == CACHE_FILE else path
         cache = cls()
         cache.path = path
@@ -108,6 +110,11 @@ class FeatureCache:
         except UNREADABLE as error:
             raise UlfineError(f"{path} is damaged: `ulfine verify {path}` names the file") from error
         return cache
+
+    def __repr__(self) -> str:
+        """The directory and what it holds, in one line."""
+        sizes = f"{amount(self.n_rows, 'row')}, {amount(self.n_features, 'feature')}, {amount(self.n_classes, 'class')}"
+        return f"<FeatureCache {str(self.path)!r}: {sizes}>"
 
     @property
     def n_classes(self) -> int:
