@@ -107,6 +107,7 @@ class FeatureCache:
             with open_for_reading(path / CACHE_FILE) as file:
                 cache._load_own(file)
                 cache._load_rows(file)
+                cache._check_sizes()
         except UNREADABLE as error:
             raise UlfineError(f"{path} is damaged: `ulfine verify {path}` names the file") from error
         return cache
@@ -280,6 +281,16 @@ class FeatureCache:
         # HDF5's view over many shards takes half as long again and holds on to several times as much memory.
         for shard, end, count in zip(self._table.paths, self._ends, self._table.rows, strict=True):
             self.labels[end - count : end], self.set_names[end - count : end] = read_labels(shard)
+
+    def _check_sizes(self) -> None:
+        """Refuse a cache whose parts are of different numbers of classes or rows."""
+        known = self.labels.min(initial=0) >= -1 and self.labels.max(initial=-1) < self.n_classes
+        texts = [
+            part for part in (self.text_features, self.text_features_pre, self.prompt_features) if part is not None
+        ]
+        rows = len(self.labels) == len(self.set_names) == self.n_rows == sum(self._table.rows)
+        if not (known and rows and all(len(part) == self.n_classes for part in texts)):
+            raise ValueError("labels, class names and text prototypes are of different sizes")
 
 
 def own_counts(cache: FeatureCache) -> dict[str, int]:

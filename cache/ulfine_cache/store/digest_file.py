@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulfine_cache.atomic import reason, replacing
+from ulfine_cache.sources.trees.regular_file import open_regular, read_regular
 
 DIGEST = ".sha256"
 """Suffix of digest files."""
@@ -24,7 +25,7 @@ def file_sha256(path: Path) -> str:
     Raises:
         OSError: The file cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(str(path)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -74,7 +75,7 @@ def digest_problem(path: Path) -> DigestProblem | None:
     """
     recorded = digest_path(path)
     try:
-        text = recorded.read_bytes()
+        text = read_regular(str(recorded))
     except FileNotFoundError:
         return DigestProblem(recorded, f"is missing: without it {path.name} cannot be checked as a whole")
     except OSError as error:
@@ -101,7 +102,7 @@ def remember(path: Path) -> None:
 def recorded_sha256(path: Path) -> str | None:
     """Return what the digest file of `path` says, or None where there is none that can be read or it says two."""
     try:
-        text = digest_path(path).read_bytes()
+        text = read_regular(str(digest_path(path)))
     except OSError:
         return None
     written = _digests(path, text)

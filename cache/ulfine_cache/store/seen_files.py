@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.sources.trees.regular_file import read_regular
 from ulfine_cache.store.datasets import (
     UNREADABLE,
     open_for_reading,
@@ -39,6 +40,8 @@ def note_seen(cache: Path, shard: Path, identities: Sequence[int] | Identities) 
         shard: A file in it.
         identities: Of its images; none where nobody knows.
     """
+    if (cache / SEEN).is_fifo():
+        return  # would be waited for
     digits = np.array(identities, ">u8").tobytes().hex()
     with contextlib.suppress(OSError), (cache / SEEN).open("a", encoding="ascii") as file:
         # A killed process may have left the beginning of a line.
@@ -94,7 +97,7 @@ def _recorded(cache: Path) -> dict[Path, Identities]:
 
 def _noted(cache: Path) -> dict[Path, Identities]:
     try:
-        lines = (cache / SEEN).read_text("ascii", errors="replace").splitlines()
+        lines = read_regular(str(cache / SEEN)).decode("ascii", errors="replace").splitlines()
     except OSError:
         return {}
     found = (_LINE.fullmatch(line) for line in lines)

@@ -52,7 +52,7 @@ def open_regular(path: str, buffering: int = -1) -> IO[bytes]:
     Raises:
         OSError: There is no file, or it may not be read.
     """
-    _check(Path(path).stat())
+    check_regular(Path(path))
     handle = os.open(path, _FLAGS)
     try:
         # Again, because something else may have taken the name; O_NONBLOCK has kept us from waiting for it.
@@ -61,6 +61,15 @@ def open_regular(path: str, buffering: int = -1) -> IO[bytes]:
     except OSError:
         os.close(handle)
         raise
+
+
+def check_regular(path: Path) -> None:
+    """Refuse a pipe, socket, device or directory, for those that open a file themselves.
+
+    Raises:
+        OSError: There is no such file, or it is no file.
+    """
+    _check(path.stat())
 
 
 def read_regular(path: str) -> bytes:
