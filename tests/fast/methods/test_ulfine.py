@@ -310,7 +310,7 @@ def test_fit__with_many_rows_samples_them_and_leaves_out_fewer_folds():
     sampled = result(few, unlabelled)
     assert sampled.diagnostics["unlabelled_used"]
     assert macro(sampled.model, new, new_labels) > macro(result(few, unlabelled[:60]).model, new, new_labels) + 0.02
-    prior = np.array(sampled.diagnostics["unlabelled_prior"])
+    prior = np.array(list(sampled.diagnostics["unlabelled_prior"].values()))
     assert prior.sum() == pytest.approx(1.0)
     assert np.abs(prior - (0.05, 0.1, 0.15, 0.2, 0.2, 0.3)).max() < 0.12
     assert sampled.diagnostics["left_out_rows"] == len(few)
