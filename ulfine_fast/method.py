@@ -49,6 +49,11 @@ def unadjusted_prior(settings: Any) -> float:
     return 1.0 - settings.tau
 
 
+def no_matrices(data: TrainingData) -> int:
+    """Of methods that need no matrix of D x D."""
+    return 0
+
+
 def square_matrices(number: int) -> Callable[[TrainingData], int]:
     """Of methods that hold so many float32 matrices of D x D at the most; a float64 one counts as two."""
     return lambda data: 4 * number * data.n_features**2
@@ -85,7 +90,7 @@ class Method:
     build: Callable[[dict[str, Any]], LogitModel]
     prior_power: Callable[[Any], float] = uniform_prior
     seeded: bool = True
-    memory: Callable[[TrainingData], int] = square_matrices(0)
+    memory: Callable[[TrainingData], int] = no_matrices
     switches: tuple[str, ...] = ()
 
     def fit(self, data: TrainingData, settings: Any, seed: int, progress: Progress) -> FitResult:

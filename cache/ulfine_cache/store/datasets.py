@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from ulfine_cache.atomic import reason, replacing
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.trees.regular_file import check_regular
 from ulfine_cache.store.digest_file import file_sha256, write_digest
+from ulfine_cache.store.regular import check_regular
 
 CHUNK_ROWS = 256
 """Rows in one HDF5 chunk: the size with the fastest sequential reads that random reads can still afford."""

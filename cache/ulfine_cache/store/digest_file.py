@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulfine_cache.atomic import reason, replacing
-from ulfine_cache.sources.trees.regular_file import open_regular, read_regular
+from ulfine_cache.store.regular import check_regular
 
 DIGEST = ".sha256"
 """Suffix of digest files."""
@@ -25,7 +25,8 @@ def file_sha256(path: Path) -> str:
     Raises:
         OSError: The file cannot be read.
     """
-    with open_regular(str(path)) as file:
+    check_regular(path)
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -75,7 +76,8 @@ def digest_problem(path: Path) -> DigestProblem | None:
     """
     recorded = digest_path(path)
     try:
-        text = read_regular(str(recorded))
+        check_regular(recorded)
+        text = recorded.read_bytes()
     except FileNotFoundError:
         return DigestProblem(recorded, f"is missing: without it {path.name} cannot be checked as a whole")
     except OSError as error:
@@ -102,7 +104,8 @@ def remember(path: Path) -> None:
 def recorded_sha256(path: Path) -> str | None:
     """Return what the digest file of `path` says, or None where there is none that can be read or it says two."""
     try:
-        text = read_regular(str(digest_path(path)))
+        check_regular(digest_path(path))
+        text = digest_path(path).read_bytes()
     except OSError:
         return None
     written = _digests(path, text)

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.sources.trees.regular_file import read_regular
 from ulfine_cache.store.datasets import (
     UNREADABLE,
     open_for_reading,
@@ -26,6 +25,7 @@ from ulfine_cache.store.datasets import (
     write_array,
 )
 from ulfine_cache.store.layout import CACHE_FILE, SEEN
+from ulfine_cache.store.regular import check_regular
 
 Identities = npt.NDArray[np.uint64]
 
@@ -97,7 +97,8 @@ def _recorded(cache: Path) -> dict[Path, Identities]:
 
 def _noted(cache: Path) -> dict[Path, Identities]:
     try:
-        lines = read_regular(str(cache / SEEN)).decode("ascii", errors="replace").splitlines()
+        check_regular(cache / SEEN)
+        lines = (cache / SEEN).read_text("ascii", errors="replace").splitlines()
     except OSError:
         return {}
     found = (_LINE.fullmatch(line) for line in lines)
