@@ -52,6 +52,16 @@ def unadjusted_prior(settings: Any) -> float:
     return max(0.0, 1.0 - settings.tau)
 
 
+def no_matrices(data: TrainingData) -> int:
+    """Of methods that need no matrix of D x D."""
+    return 0
+
+
+def square_matrices(number: int) -> Callable[[TrainingData], int]:
+    """Of methods that hold so many float32 matrices of D x D at the most; a float64 one counts as two."""
+    return lambda data: 4 * number * data.n_features**2
+
+
 @dataclass(frozen=True)
 class Method:
     """A way to get from labelled and unlabelled features to a classifier.
@@ -71,6 +81,8 @@ class Method:
         prior_power: From settings to the power of the labelled class frequencies that the logits answer for
             (`ulfine_fast.priors.class_prior.answered_prior`): `uniform_prior`, `labelled_prior` or `unadjusted_prior`.
         seeded: Whether anything in the fit depends on the seed.
+        memory: From the training data to the bytes of what grows with the square of the feature width, an estimate from
+            above: what decides whether a fit of wide features can begin at all.
         switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `settings`
             that are on by default.
     """
@@ -81,6 +93,7 @@ class Method:
     build: Callable[[dict[str, Any]], LogitModel]
     prior_power: Callable[[Any], float] = uniform_prior
     seeded: bool = True
+    memory: Callable[[TrainingData], int] = no_matrices
     switches: tuple[str, ...] = ()
 
     def fit(self, data: TrainingData, settings: Any, seed: int, progress: Progress) -> FitResult:

@@ -15,8 +15,11 @@ import yaml
 
 from ulfine_cache.atomic import new_directory
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.sources.trees.regular_file import read_text
 from ulfine_cache.store.digest_file import file_sha256
 from ulfine_cache.store.unit_norm import objection
+from ulfine_cache.wording.counts import amount
+from ulfine_fast.version import __version__
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +33,7 @@ _DIGESTS = "sha256"
 """Of `PROVENANCE`: file name to digest, its own over what answers depend on; runs of earlier versions have none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A fitted model with its history.
 
@@ -58,6 +61,11 @@ class Run:
     n_features: int
     metrics: dict[str, Any]
     provenance: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """The directory and what it holds, in one line."""
+        sizes = f"{amount(self.n_features, 'feature')}, {amount(len(self.class_names), 'class')}"
+        return f"<Run {str(self.path)!r}: {self.method}, {sizes}>"
 
     @property
     def cache(self) -> dict[str, Any] | None:
@@ -216,7 +224,7 @@ def _as_plain(value: Any) -> Any:
     return value.tolist()
 
 
-def load_run(path: Path) -> Run:
+def load_run(path: Path | str) -> Run:
     """Open a run directory. Nothing in it is executed or unpickled, and its files are compared with their digests.
 
     Args:
@@ -246,13 +254,17 @@ def load_run(path: Path) -> Run:
             raise UlfineError(f"the run {path} was written by a newer ulfine-fast: upgrade this one")
         method = description["method"]
         if method not in METHODS:
-            raise UlfineError(f"the run {path} is of method {method!r}, which this version lacks: upgrade ulfine-fast")
-        provenance = json.loads((path / PROVENANCE).read_text(encoding="utf-8"))
+            raise UlfineError(
+                f"the run {path} is of method {method!r}, which ulfine-fast {__version__} does not have: use the "
+                f"version that wrote it{_version_of(path)}, or fit it again with one of {', '.join(METHODS)}"
+            )
+        provenance = json.loads(_text(path / PROVENANCE))
         _check_digests(path, provenance, provenance.pop(_DIGESTS, {}))
         model = get_method(method).build(description["architecture"])
         model.load_state_dict(tensors)
-        config = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
-        metrics = json.loads((path / METRICS).read_text(encoding="utf-8"))
+        _check_sizes(description, model)
+        config = yaml.safe_load(_text(path / CONFIG))
+        metrics = json.loads(_text(path / METRICS))
         if not all(isinstance(content, dict) for content in (config, metrics, provenance)):
             raise ValueError("a file is no mapping")
         return Run(
@@ -270,6 +282,34 @@ def load_run(path: Path) -> Run:
         words = " ".join(str(error).split())
         detail = words if len(words) <= 160 else words[:157] + "..."
         raise UlfineError(f"the run {path} is damaged ({type(error).__name__}: {detail}): fit it again") from error
+
+
+def _text(path: Path) -> str:
+    # A named pipe of that name would be waited for.
+    return read_text(path, most=1 << 30)
+
+
+def _check_sizes(description: dict[str, Any], model: LogitModel) -> None:
+    """Refuse a run whose parts are of different numbers of classes."""
+    import torch
+
+    n_classes = len(description["class_names"])
+    sizes = {
+        "labelled_counts": len(description["labelled_counts"]),
+        "the model": model(torch.ones(1, int(description["n_features"]))).shape[1],
+    }
+    for part, size in sizes.items():
+        if size != n_classes:
+            raise ValueError(f"{part} is for {amount(size, 'class')}, class_names for {n_classes}")
+
+
+def _version_of(path: Path) -> str:
+    """The version that wrote a run, in brackets, where the run says it."""
+    try:
+        version = json.loads(_text(path / PROVENANCE))["versions"]["ulfine-fast"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return f" ({version})"
 
 
 def _check_digests(path: Path, provenance: dict[str, Any], digests: Any) -> None:

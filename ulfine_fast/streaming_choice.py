@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.wording.counts import amount
 from ulfine_fast.closed_form.em_rounds import sample_size
+from ulfine_fast.closed_form.fold_problems import PROBLEMS
 from ulfine_fast.judging.judge import BLOCK_ROWS
 from ulfine_fast.rows.memory_bound import MemoryBound, readable, resident_bytes
 from ulfine_fast.rows.streamed_rows import READ_ROWS
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 LOADING = 2.1
 """Rows as they come from the cache and at unit length, in units of float32 rows; a little for the norms."""
-
-PROBLEMS = 6
-"""The whole fit and five folds, side by side."""
 
 LIBRARIES = 10**8
 """What libraries take when they are first used, in bytes."""

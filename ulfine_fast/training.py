@@ -13,11 +13,16 @@ import torch
 from ulfine_cache.encoders.device import choose_device as choose_any_device
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_fast.method import FitResult, Method
+from ulfine_fast.rows.memory_bound import free_bytes, readable
 
 if TYPE_CHECKING:
     from ulfine_cache.config import StrictConfig
     from ulfine_cache.progress import Progress
     from ulfine_fast.rows.training_data import TrainingData
+
+
+_WORTH_TELLING = 10**9
+"""Bytes."""
 
 
 def choose_device(device: str) -> str:
@@ -94,9 +99,10 @@ def train_seeds(
         fitted once.
 
     Raises:
-        UlfineError: A fit ended with NaN or infinite weights.
+        UlfineError: Memory is not enough, or a fit ended with NaN or infinite weights.
         KeyboardInterrupt: As in `train`.
     """
+    _check_memory(method, data, progress)
     with _deterministic(data.features.device.type):
         if not method.seeded and len(seeds) > 1:
             progress.note(f"nothing in {method.name} is random: every seed gives the same")
@@ -106,6 +112,22 @@ def train_seeds(
     if any(result.interrupted_at is not None for result in results) and not keep_interrupted:
         raise KeyboardInterrupt
     return [_finished(method, result) for result in results]
+
+
+def _check_memory(method: Method, data: TrainingData, progress: Progress) -> None:
+    """Say what a fit of wide features takes, and refuse one that cannot end well before it begins."""
+    needed = method.memory(data)
+    if needed < _WORTH_TELLING:
+        return
+    device = data.features.device
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_bytes()
+    takes = f"{method.name} on features that are {data.n_features} wide takes up to {readable(needed)} of memory"
+    if needed > free:
+        raise UlfineError(
+            f"{takes}, and {readable(free)} are free: choose a method that needs no matrices of that width, such as "
+            "lp, or features of fewer numbers"
+        )
+    progress.note(takes)
 
 
 def _finished(method: Method, result: FitResult) -> FitResult:

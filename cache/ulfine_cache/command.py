@@ -5,9 +5,11 @@ Nothing here imports pydantic before the first call, so that the command line re
 
 import functools
 import inspect
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from ulfine_cache.config import StrictConfig
@@ -31,7 +33,7 @@ class Written:
 
 
 def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Hold every call of a function to its signature, strictly: nothing is converted silently.
+    """Hold every call of a function to its signature, strictly: nothing but a path as text is converted silently.
 
     The function has keyword-only parameters with types (bounds as in `annotated_types`, closed sets of words as
     `Literal`), one of them `progress`, and a Google-style docstring that says what each means. From the two the command
@@ -82,10 +84,24 @@ def config_of(function: Callable[..., Any]) -> "type[StrictConfig]":
         model_config = ConfigDict(allow_inf_nan=False)
 
     fields: dict[str, Any] = {
-        name: (item.annotation, ... if item.default is inspect.Parameter.empty else item.default)
+        name: (_with_text_as_path(item.annotation), ... if item.default is inspect.Parameter.empty else item.default)
         for name, item in parameters_of(function).items()
     }
     return create_model(function.__name__, __base__=Finite, **fields)
+
+
+def _with_text_as_path(hint: Any) -> Any:
+    """A type hint in which a path may also be given as text."""
+    from pydantic import Strict
+
+    if hint is Path:
+        return Annotated[Path, Strict(False)]
+    origin, members = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return Annotated[_with_text_as_path(members[0]), *members[1:]]
+    if origin in (Union, types.UnionType):
+        return Union[tuple(map(_with_text_as_path, members))]  # noqa: UP007 (the members are known only here)
+    return Sequence[_with_text_as_path(members[0])] if origin is Sequence else hint
 
 
 def arguments_of(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:

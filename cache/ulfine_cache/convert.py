@@ -89,8 +89,10 @@ def convert(
 
 
 def _is_there(out: Path, about: str) -> bool:
+    from ulfine_cache.sources.trees.regular_file import read_text
+
     try:
-        if (out / ABOUT_FILE).read_text("utf-8") == about:
+        if read_text(out / ABOUT_FILE) == about:
             return True
     except (OSError, ValueError):
         pass

@@ -17,6 +17,7 @@ from ulfine_cache.store.datasets import UNREADABLE, dataset, decode, open_for_re
 from ulfine_cache.store.layout import CACHE_FILE
 from ulfine_cache.store.shards import damaged, read_features, read_labels, read_paths
 from ulfine_cache.store.unit_norm import unit_norm
+from ulfine_cache.wording.counts import amount
 
 _Rows = npt.NDArray[np.int64]
 
@@ -85,12 +86,13 @@ class FeatureCache:
     _table: ShardTable
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path | str) -> Self:
         """Open a cache directory (or its `cache.h5`).
 
         Raises:
             UlfineError: It is missing, unfinished, damaged, or written by another version of the format.
         """
+        path = Path(path)
         path = path.parent if path.name == CACHE_FILE else path
         cache = cls()
         cache.path = path
@@ -105,9 +107,15 @@ class FeatureCache:
             with open_for_reading(path / CACHE_FILE) as file:
                 cache._load_own(file)
                 cache._load_rows(file)
+                cache._check_sizes()
         except UNREADABLE as error:
             raise UlfineError(f"{path} is damaged: `ulfine verify {path}` names the file") from error
         return cache
+
+    def __repr__(self) -> str:
+        """The directory and what it holds, in one line."""
+        sizes = f"{amount(self.n_rows, 'row')}, {amount(self.n_features, 'feature')}, {amount(self.n_classes, 'class')}"
+        return f"<FeatureCache {str(self.path)!r}: {sizes}>"
 
     @property
     def n_classes(self) -> int:
@@ -273,6 +281,16 @@ class FeatureCache:
         # HDF5's view over many shards takes half as long again and holds on to several times as much memory.
         for shard, end, count in zip(self._table.paths, self._ends, self._table.rows, strict=True):
             self.labels[end - count : end], self.set_names[end - count : end] = read_labels(shard)
+
+    def _check_sizes(self) -> None:
+        """Refuse a cache whose parts are of different numbers of classes or rows."""
+        known = self.labels.min(initial=0) >= -1 and self.labels.max(initial=-1) < self.n_classes
+        texts = [
+            part for part in (self.text_features, self.text_features_pre, self.prompt_features) if part is not None
+        ]
+        rows = len(self.labels) == len(self.set_names) == self.n_rows == sum(self._table.rows)
+        if not (known and rows and all(len(part) == self.n_classes for part in texts)):
+            raise ValueError("labels, class names and text prototypes are of different sizes")
 
 
 def own_counts(cache: FeatureCache) -> dict[str, int]:

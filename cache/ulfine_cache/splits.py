@@ -119,7 +119,7 @@ def make_split(
         raise UsageError("the split needs a name: give --name")
     opened = FeatureCache.open(cache)
     if chosen is not None:
-        check_preset(chosen, len(opened.class_names), opened.set_names, str(cache))
+        check_preset(chosen, len(opened.class_names), opened.read_split(None), str(cache))
     split = draw_split(opened.labels, opened.set_names, parameters, name=name, class_names=opened.class_names)
     if chosen is not None:
         check_drawn(chosen, split, str(cache))

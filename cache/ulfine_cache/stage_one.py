@@ -108,11 +108,8 @@ def cache_features(
         80
     """
     arguments = {**locals()}  # as the signature names them
-    from ulfine_cache.encoders.encoder import ClipEncoder
     from ulfine_cache.encoders.picture_choice import PictureOptions
     from ulfine_cache.encoders.prompts import load_classes, load_templates
-    from ulfine_cache.encoding.cache_writer import CacheWriter
-    from ulfine_cache.encoding.request import Request
     from ulfine_cache.feature_cache import FeatureCache, own_counts
     from ulfine_cache.pictures.pixel_range import parse_pixel_range
     from ulfine_cache.pictures.views import check_views
@@ -131,6 +128,11 @@ def cache_features(
     images = open_source(source, SourceOptions.from_request(arguments))
     texts = load_classes(classes, images.classes)
     announce(images, [text.name for text in texts], progress)
+    # With torch, which takes seconds.
+    from ulfine_cache.encoders.encoder import ClipEncoder
+    from ulfine_cache.encoding.cache_writer import CacheWriter
+    from ulfine_cache.encoding.request import Request
+
     with writing(out):
         encoder = ClipEncoder.load(model, pretrained, device, precision, pictures=pictures, progress=progress)
         request = Request(arguments, encoder, lines, texts)

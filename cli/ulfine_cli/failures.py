@@ -49,6 +49,9 @@ def describe(error: BaseException, interrupted: str = INTERRUPTED) -> tuple[str,
         return _line(str(error)), error.exit_code
     if isinstance(error, OSError):
         return _line(_os_error(error)), 1
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("ulfine_"):
+        package = (error.name or str(error)).partition(".")[0]
+        return _line(f"{package} is not installed, which this needs: pip install ulfine-fast brings it"), 1
     if isinstance(error, RecursionError):
         return _line("an input is nested too deeply to be read: give another file"), 1
     if isinstance(error, MemoryError):

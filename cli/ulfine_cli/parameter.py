@@ -71,6 +71,8 @@ class Parameter:
             hidden: Whether the help leaves it out.
         """
         info: dict[str, Any] = {"help": help, "hidden": hidden, "show_default": bool(self.shown_default)}
+        if words := [] if self.hint.flag else [word for word in self.hint.choices if word != word.upper()]:
+            info["autocompletion"] = lambda incomplete: [word for word in words if word.startswith(incomplete)]
         if self.positional:
             declared = typer.Argument(metavar=self.spelled, **info)
         else:

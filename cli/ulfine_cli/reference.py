@@ -23,6 +23,9 @@ Every command takes `--json FILE` (write the figures to this file), `--quiet` (p
 traceback of an error, and library warnings) and `-h`. Results go to standard output; progress and errors, each one line
 that names the thing and the remedy, to standard error.
 
+`ulfine --install-completion` teaches your shell (bash, zsh, fish, PowerShell) to complete commands, options and their
+words with the tab key; `ulfine --show-completion` prints what it would install.
+
 | exit code | meaning |
 |---|---|
 | 0 | done |

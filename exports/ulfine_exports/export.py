@@ -105,7 +105,7 @@ def export_onnx(
     under = under_test_prior(rows, test_prior, looks_at, progress)
     judged = None if precision == "fp32" else _judged(rows, input, precision, progress)
     progress.update("exporting", 0, _STEPS)
-    built = build_run_graph(under.run, rows, input, opset, looks_at)
+    built = build_run_graph(under.run, rows, input, opset, looks_at, progress)
     model = built.model
     progress.update("exporting", 1, _STEPS)
     if built.obstacle:

@@ -13,6 +13,7 @@ from annotated_types import Gt, Le
 from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.judging.five_crops import Views
 from ulfine_fast.priors.test_prior import TestPriorOption
 
@@ -37,7 +38,7 @@ class Predictions:
         paths: n inputs that could be read: paths of images, or the names of rows of features.
         probabilities: float32 (n, C).
         unreadable: The other inputs, each ``{"path", "reason"}``.
-        out: The file that was written, if any.
+        out: The file that was written; None where none was asked for, or no input could be read.
         seconds: Time from start to end.
         test_prior: Name of the prior that the answers are for, see `TestPrior`; None: as the model is.
         class_prior: float64 (C,), that prior.
@@ -138,13 +139,13 @@ def predict(
     started = time.perf_counter()
     if out is not None:
         check_predictions_path(out)
-    if not inputs:
-        raise UlfineError("nothing to predict: name images, folders of images, or features")
+    _check_there(inputs)
     features = [path for path in inputs if is_features(path)]
     if features and len(features) < len(inputs):
         other = next(path for path in inputs if path not in features)
         raise UlfineError(f"{features[0]} holds features and {other} images: predict them one after the other")
-    predictor = open_predictor(model, views, timeout)
+    progress.note(f"loading {model}")
+    predictor = open_predictor(model, views, timeout, progress)
     wanted = answered = prior = None
     if test_prior is not None:
         from ulfine_fast.priors.test_prior import read_test_prior
@@ -171,6 +172,8 @@ def predict(
 
         prior = wanted.settled(lambda: values, answered, "inputs", progress)
         probabilities = probabilities_under(values, prior_shift(prior, answered))
+    if not found.paths:
+        out = None
     if out is not None:
         write_predictions(out, paths=found.paths, probabilities=probabilities, class_names=predictor.class_names)
     return Predictions(
@@ -185,6 +188,16 @@ def predict(
         test_prior=None if wanted is None else wanted.name,
         class_prior=prior,
     )
+
+
+def _check_there(inputs: Sequence[Path]) -> None:
+    """Find out that there is nothing to do before a model is loaded for it."""
+    if not inputs:
+        raise UlfineError("nothing to predict: name images, folders of images, or features")
+    # A link that leads nowhere is there, and named with the others that cannot be read.
+    if not any(path.exists() or path.is_symlink() for path in inputs):
+        more = f" (nor {amount(len(inputs) - 1, 'other input')})" if len(inputs) > 1 else ""
+        raise UlfineError(f"{inputs[0]}{more} does not exist: check the path")
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,21 @@
 from typing import TYPE_CHECKING
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from ulfine_cache.encoders.encoder import ClipEncoder
     from ulfine_fast.run import Run
 
 
-def encoder_of(run: "Run", remedy: str, *, device: str = "auto", precision: str | None = None) -> "ClipEncoder":
+def encoder_of(
+    run: "Run",
+    remedy: str,
+    *,
+    device: str = "auto",
+    precision: str | None = None,
+    progress: Progress = Silent(),  # noqa: B008
+) -> "ClipEncoder":
     """Load the encoder of a run's cache and check that its weights are the same.
 
     Args:
@@ -17,6 +25,7 @@ def encoder_of(run: "Run", remedy: str, *, device: str = "auto", precision: str 
         remedy: What to do instead where there is no encoder; ends the error message.
         device: Where to run it.
         precision: None takes that of the cache.
+        progress: Told what is loaded.
 
     Raises:
         UlfineError: The run was fitted on features made elsewhere, or the encoder cannot be loaded or has changed.
@@ -25,4 +34,4 @@ def encoder_of(run: "Run", remedy: str, *, device: str = "auto", precision: str 
         raise UlfineError(f"the run {run.path} was fitted on features made elsewhere, its encoder is unknown: {remedy}")
     from ulfine_cache.encoders.encoder import load_encoder
 
-    return load_encoder(run.cache, device, precision)
+    return load_encoder(run.cache, device, precision, progress=progress)

@@ -50,10 +50,19 @@ def folder(tmp_path_factory, feature_file):
     return folder
 
 
+STARTED = """
+import sys
+from ulfine_cli.main import main
+sys.stderr.write("started\\n"); sys.stderr.flush()
+sys.exit(main())
+"""
+"""What the installed command does; before its first line Python itself is starting, which nobody can make quiet."""
+
+
 def start(folder, name):
     # The parent of a test may ignore SIGINT, as shells do for what they start in the background.
     return subprocess.Popen(
-        [sys.executable, "-c", "import sys; from ulfine_cli.main import main; sys.exit(main())", name, *COMMANDS[name]],
+        [sys.executable, "-c", STARTED, name, *COMMANDS[name]],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -69,16 +78,17 @@ def clean(folder):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_interrupt__one_line_and_1(folder, name):
-    began = time.monotonic()
     with start(folder, name) as whole:
+        whole.stderr.readline()
+        began = time.monotonic()
         _, err = whole.communicate()
     assert whole.returncode == 0, err
     took = time.monotonic() - began
     clean(folder)
     for moment in range(MOMENTS):
         with start(folder, name) as process:
-            # Later than Python's own start, and than the first import of ours.
-            time.sleep(0.3 + max(0.0, took - 0.3) * (moment + 0.5) / MOMENTS)
+            process.stderr.readline()
+            time.sleep(took * moment / MOMENTS)
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=120)
         assert process.returncode in (0, 1), (moment, process.returncode, err)
@@ -90,3 +100,33 @@ def test_interrupt__one_line_and_1(folder, name):
         else:
             assert out, (moment, err)
         clean(folder)
+
+
+@pytest.mark.parametrize("module", ["typing", "typer", "ulfine_cache.command", "ulfine_cli.app"])
+def test_interrupt__while_the_command_line_is_imported(module):
+    imported_by_then = f"""
+import sys
+from ulfine_cli.main import main
+class Tell:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            sys.stderr.write("started\\n"); sys.stderr.flush()
+            sys.stdin.read()
+sys.modules.pop({module!r}, None)
+sys.meta_path.insert(0, Tell())
+sys.argv = ["ulfine", "--version"]
+sys.exit(main())
+"""
+    command = [sys.executable, "-c", imported_by_then]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(
+        command, **pipes, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    ) as process:
+        assert process.stderr.readline() == "started\n"
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+        assert (process.stdout.read(), process.stderr.read()) == (
+            "",
+            "interrupted: run the same command again to go on\n",
+        )
+        assert process.returncode == 1

@@ -65,7 +65,7 @@ def test_broken_pipe__is_quiet(feature_file):
 # where Python drops exceptions.
 WAITING = """
 import signal, sys, time
-from ulfine_cli import command, main
+from ulfine_cli import app, command, main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def wait():
     sys.stdout.write("ready\\n"); sys.stdout.flush()

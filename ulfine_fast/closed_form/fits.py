@@ -135,7 +135,8 @@ class Fits:
         if refined is not None:
             history += [{"round": float(i)} | figures for i, figures in enumerate(refined.history, start=1)]
             use = not self.clearly_lower(begin, end)
-            diagnostics |= {"unlabelled_used": use, "unlabelled_prior": refined.prior.tolist()}
+            prior = dict(zip(self.problems.data.class_names, refined.prior.tolist(), strict=True))
+            diagnostics |= {"unlabelled_used": use, "unlabelled_prior": prior}
             figures = {name: float(value) for name, value in prior_range(refined.prior).items()}
             history.append({"round": float(len(refined.history)), "loss": self.loss(end), **figures})
             fitted = end if use else begin

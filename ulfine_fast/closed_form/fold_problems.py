@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LEFT_OUT_ROWS = 1000
 """Left-out rows that are enough to weigh three parts by: with more labelled rows, not every fold is left out."""
 
+PROBLEMS = 6
+"""The whole fit and five folds, side by side."""
+
 
 @dataclass(frozen=True)
 class FoldProblems:

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_cache.config import StrictConfig
-from ulfine_fast.method import FitResult, Method, uniform_prior
+from ulfine_fast.method import FitResult, Method, square_matrices, uniform_prior
 from ulfine_fast.models.affine_model import AffineModel
 from ulfine_fast.rows.cross_validation import choose_setting, kept
 from ulfine_fast.seeds import one_by_one
@@ -123,4 +123,6 @@ METHOD = Method(
     fit_seeds=one_by_one(fit),
     build=lambda architecture: AffineModel(**architecture),
     prior_power=uniform_prior,
+    # Scatter, identity, ridge, their sum and its factors, in float64.
+    memory=square_matrices(10),
 )

@@ -26,11 +26,12 @@ import torch
 
 from ulfine_fast.closed_form.em_rounds import EveryRow, sample_rows
 from ulfine_fast.closed_form.fits import Fits, in_row_space
-from ulfine_fast.closed_form.fold_problems import fold_problems
+from ulfine_fast.closed_form.fold_problems import PROBLEMS, fold_problems
 from ulfine_fast.closed_form.ulfine_settings import UlfineSettings
 from ulfine_fast.interruption import first_interrupt_noted
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.fused_model import FusedModel
+from ulfine_fast.rows.streamed_rows import StreamedRows
 from ulfine_fast.seeds import in_turns
 
 if TYPE_CHECKING:
@@ -68,11 +69,20 @@ def fit_seeds(
     return in_turns(lambda turn, told: [fit(turn[0], told)], seeds, progress)
 
 
+def memory(data: TrainingData) -> int:
+    """Bytes of the matrices: eight of each problem in the space that the rows span, five of the model beyond it."""
+    rows = len(data.features) + len(data.unlabelled) + (0 if data.text is None else data.n_classes)
+    spans_all = isinstance(data.unlabelled, StreamedRows) or rows >= data.n_features
+    spanned = data.n_features if spans_all else rows
+    return 4 * (8 * PROBLEMS * spanned**2 + (0 if spans_all else 5 * data.n_features**2))
+
+
 METHOD = Method(
     name="ulfine",
     settings=UlfineSettings,
     fit_seeds=fit_seeds,
     build=lambda architecture: FusedModel(**architecture),
     prior_power=uniform_prior,
+    memory=memory,
     switches=("adapter", "paf", "dlf", "logit_adjustment", "unlabelled"),
 )

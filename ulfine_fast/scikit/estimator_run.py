@@ -44,7 +44,7 @@ class RunMixin:
             device: str,
         ) -> None: ...
 
-    def save(self, path: Path, *, overwrite: bool = False) -> Run:
+    def save(self, path: Path | str, *, overwrite: bool = False) -> Run:
         """Write a run directory, which `ulfine export`, `ulfine predict` and `ulfine_fast.load_run` read.
 
         It is what `ulfine fit` writes, less what only a cache knows: figures on test rows and predictions.
@@ -90,7 +90,7 @@ class RunMixin:
         return run
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path | str) -> Self:
         """Open a run directory as a fitted estimator, whoever wrote it. Of `ulfine fit`'s runs the classes are names.
 
         Args:

@@ -116,6 +116,7 @@ class ClipEncoder:
             UsageError: Model, tag, device or precision are unknown, or nothing says how pictures are made.
             UlfineError: Weights cannot be had or do not fit, or the device is not there.
         """
+        progress.note(f"loading the encoder {model}")
         chosen = choose_device(device)
         number_format = choose_precision(precision, chosen)
         loaded, origin = load_model(model, pretrained, pictures=pictures, progress=progress)

@@ -151,7 +151,10 @@ def _labelled_counts(protocol: SplitProtocol, pool: list[int]) -> list[int]:
 def _own_unlabelled(labels: npt.NDArray[np.int64], set_names: npt.NDArray[np.str_]) -> Rows:
     rows = own_sets(labels, set_names).unlabelled
     if not len(rows):
-        raise UlfineError("the cache has no rows without a label, which unlabelled own takes: choose another shape")
+        raise UlfineError(
+            "the cache has no rows without a label, which unlabelled own takes: cache the unlabelled images too, or "
+            "choose another shape"
+        )
     return rows
 
 
@@ -179,12 +182,14 @@ def _test_rows(
         return own
     if len(own):
         raise UsageError(f"the cache has a test set of its own ({amount(len(own), 'row')}): leave out test-per-class")
-    for k, rows in enumerate(pool):
-        if len(rows) <= held_out:
-            raise UlfineError(
-                f"class {names[k]!r} has {amount(len(rows), 'row')}, too few to hold out {held_out} for the test: "
-                "use a smaller test-per-class"
-            )
+    smallest = min(range(len(pool)), key=lambda k: len(pool[k]))
+    most = len(pool[smallest]) - 1
+    if held_out > most:
+        remedy = f"use a test-per-class of at most {most}" if most > 0 else "add images of it or take it out"
+        raise UlfineError(
+            f"class {names[smallest]!r} has {amount(most + 1, 'row')}, too few to hold out {held_out} for the test and "
+            f"keep one to label: {remedy}"
+        )
     test = _sorted([rows[:held_out] for rows in pool])
     pool[:] = [rows[held_out:] for rows in pool]
     return test

@@ -9,9 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.splitting.split_draw import Split
 from ulfine_cache.wording.counts import amount
@@ -157,27 +154,33 @@ def list_presets() -> list[dict[str, Any]]:
     ]
 
 
-def check_preset(preset: Preset, n_classes: int, set_names: npt.NDArray[np.str_], where: str) -> None:
+def check_preset(preset: Preset, n_classes: int, own: Split, where: str) -> None:
     """Refuse a cache that cannot hold what the preset is drawn from, before anything is drawn.
 
     Args:
         preset: What is to be drawn.
         n_classes: Classes of the cache.
-        set_names: (n,) set of each row.
+        own: The sets that the cache came with.
         where: The cache, for the message.
 
     Raises:
-        UlfineError: The number of classes differs, or there is no test set.
+        UlfineError: The number of classes differs, there is no test set, or there are no unlabelled images where the
+            preset takes them.
     """
     if n_classes != preset.n_classes:
         raise UlfineError(
             f"{preset.name} is a protocol of {preset.data_set}, which has {amount(preset.n_classes, 'class')}; "
             f"{where} has {n_classes}: take the cache of {preset.data_set}"
         )
-    if not (set_names == "test").any():
+    if not len(own.test):
         raise UlfineError(
             f"{preset.name} is judged on the test set of {preset.data_set}, and {where} has none: cache its test "
             "images too, in test/"
+        )
+    if preset.protocol.get("unlabelled") == "own" and not len(own.unlabelled):
+        raise UlfineError(
+            f"{preset.name} takes the unlabelled images of {preset.data_set}, and {where} has none: cache them too, in "
+            "unlabelled/"
         )
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ulfine_cache.atomic import reason, replacing
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.store.digest_file import file_sha256, write_digest
+from ulfine_cache.store.regular import check_regular
 
 CHUNK_ROWS = 256
 """Rows in one HDF5 chunk: the size with the fastest sequential reads that random reads can still afford."""
@@ -53,8 +54,9 @@ def open_for_reading(path: Path) -> h5py.File:
 
     Raises:
         UlfineError: The system refuses it, whatever is inside.
-        OSError, RuntimeError: There is no such file, or it is not HDF5.
+        OSError, RuntimeError: There is no such file, it is a pipe or a folder, or it is not HDF5.
     """
+    check_regular(path)
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulfine_cache.atomic import reason, replacing
+from ulfine_cache.store.regular import check_regular
 
 DIGEST = ".sha256"
 """Suffix of digest files."""
@@ -24,6 +25,7 @@ def file_sha256(path: Path) -> str:
     Raises:
         OSError: The file cannot be read.
     """
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -74,6 +76,7 @@ def digest_problem(path: Path) -> DigestProblem | None:
     """
     recorded = digest_path(path)
     try:
+        check_regular(recorded)
         text = recorded.read_bytes()
     except FileNotFoundError:
         return DigestProblem(recorded, f"is missing: without it {path.name} cannot be checked as a whole")
@@ -101,6 +104,7 @@ def remember(path: Path) -> None:
 def recorded_sha256(path: Path) -> str | None:
     """Return what the digest file of `path` says, or None where there is none that can be read or it says two."""
     try:
+        check_regular(digest_path(path))
         text = digest_path(path).read_bytes()
     except OSError:
         return None

@@ -25,6 +25,7 @@ from ulfine_cache.store.datasets import (
     write_array,
 )
 from ulfine_cache.store.layout import CACHE_FILE, SEEN
+from ulfine_cache.store.regular import check_regular
 
 Identities = npt.NDArray[np.uint64]
 
@@ -39,6 +40,8 @@ def note_seen(cache: Path, shard: Path, identities: Sequence[int] | Identities) 
         shard: A file in it.
         identities: Of its images; none where nobody knows.
     """
+    if (cache / SEEN).is_fifo():
+        return  # would be waited for
     digits = np.array(identities, ">u8").tobytes().hex()
     with contextlib.suppress(OSError), (cache / SEEN).open("a", encoding="ascii") as file:
         # A killed process may have left the beginning of a line.
@@ -94,6 +97,7 @@ def _recorded(cache: Path) -> dict[Path, Identities]:
 
 def _noted(cache: Path) -> dict[Path, Identities]:
     try:
+        check_regular(cache / SEEN)
         lines = (cache / SEEN).read_text("ascii", errors="replace").splitlines()
     except OSError:
         return {}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ulfine_cache.wording.counts import amount
 from ulfine_cli.output import Output, percent
 from ulfine_cli.prior_line import show_test_prior
 
@@ -18,7 +19,9 @@ def show(figures: dict[str, Any], output: Output) -> None:
         output.line(f"... and {len(predictions) - _ROWS_SHOWN} more")
     show_test_prior(figures, output)
     if figures["out"]:
-        output.line(f"all probabilities written to {figures['out']}")
+        unread = len(figures["unreadable"])
+        of = f"all probabilities of {amount(len(predictions), 'input')}" if unread else "all probabilities"
+        output.line(f"{of} written to {figures['out']}")
 
 
 def unreadable(figures: dict[str, Any]) -> list[str]:

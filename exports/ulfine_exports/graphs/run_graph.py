@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ulfine_cache.progress import Progress, Silent
 from ulfine_exports.gate.parity import Outputs, Parity, compare
 from ulfine_exports.metadata import InputKind
 
@@ -64,7 +65,14 @@ class RunGraph:
         return compare(model.SerializeToString(), self.pairs, rows=self.rows, tolerance=tolerance, source=self.source)
 
 
-def build_run_graph(run: "Run", rows: "RunRows", input: InputKind, opset: int, views: str = "center") -> RunGraph:
+def build_run_graph(
+    run: "Run",
+    rows: "RunRows",
+    input: InputKind,
+    opset: int,
+    views: str = "center",
+    progress: Progress = Silent(),  # noqa: B008
+) -> RunGraph:
     """Write a run as an fp32 graph and let torch answer for it.
 
     Args:
@@ -73,6 +81,7 @@ def build_run_graph(run: "Run", rows: "RunRows", input: InputKind, opset: int, v
         input: What the graph takes.
         opset: Version of the ONNX operator set.
         views: ``"center"`` or, for images, ``"five-crop"``: the mean of the logits of five crops.
+        progress: Told that the encoder is loaded.
 
     Raises:
         UlfineError: The run's encoder cannot be made again or is another one, the graph cannot be written, or
@@ -82,7 +91,7 @@ def build_run_graph(run: "Run", rows: "RunRows", input: InputKind, opset: int, v
         return _features(run, rows, opset)
     from ulfine_exports.run_encoder import encoder_of
 
-    encoder = encoder_of(run, "export it with --input features", device="cpu", precision="fp32")
+    encoder = encoder_of(run, "export it with --input features", device="cpu", precision="fp32", progress=progress)
     if input == "pixels":
         return _pixels(run, rows, encoder.image_tower, encoder.preprocess, opset)
     return _image(run, rows, encoder.image_tower, encoder.preprocess, opset, views)

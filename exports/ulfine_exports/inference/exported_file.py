@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.wording.counts import amount
 from ulfine_exports.inference.acceptable import answer_objection, input_objection
 from ulfine_exports.inference.providers import Device, open_session
 from ulfine_exports.inference.untrusted_model import read_model
@@ -62,6 +63,19 @@ class ExportedFile:
             raise UlfineError(
                 f"{path} takes {', '.join(map(repr, names))}, its metadata say {self.metadata.input!r}: export again"
             )
+        self._check_outputs()
+
+    def _check_outputs(self) -> None:
+        n_classes = len(self.metadata.class_names)
+        for output in self.opened.session.get_outputs():
+            # A size may be unknown until the graph runs: then it has a name.
+            if len(output.shape) == 2 and not isinstance(output.shape[1], int):
+                continue
+            if len(output.shape) != 2 or output.shape[1] != n_classes:
+                raise UlfineError(
+                    f"{self.path} gives {output.name} of shape {tuple(output.shape)}, and names "
+                    f"{amount(n_classes, 'class')}: export the run again"
+                )
 
     @cached_property
     def preprocess(self) -> "Preprocess":
@@ -112,6 +126,12 @@ class ExportedFile:
             UlfineError: The answers are not finite.
         """
         probabilities, logits = self.opened.run(np.ascontiguousarray(rows))
+        expected = (len(rows), len(self.metadata.class_names))
+        if not probabilities.shape == logits.shape == expected:
+            raise UlfineError(
+                f"{self.path} answers {len(rows)} rows with probabilities {probabilities.shape} and logits "
+                f"{logits.shape}, and names {amount(expected[1], 'class')}: export the run again"
+            )
         if reason := answer_objection({"probabilities": probabilities, "logits": logits}):
             raise UlfineError(f"{self.path}: {reason}")
         return probabilities, logits

@@ -27,6 +27,15 @@ def read_model(path: Path) -> "ModelProto":
         UlfineError: The file is missing, too large, no ONNX model, refers to external data, uses operators of a domain
             that is not ONNX's own (custom operators are code from elsewhere), or differs from the digest it carries.
     """
+    if path.is_dir():
+        # The names in a run and in a cache, written out so that a server needs no more than ONNX.
+        if (path / "model.safetensors").is_file():
+            raise UlfineError(f"{path} is a run: export it first, `ulfine export {path} --onnx {path.name}.onnx`")
+        if (path / "cache.h5").is_file():
+            raise UlfineError(f"{path} is a cache: fit a run on it with `ulfine fit`, then export that")
+        raise UlfineError(f"{path} is a directory: give an .onnx file written by `ulfine export`")
+    if not path.exists():
+        raise UlfineError(f"{path} does not exist: give an .onnx file written by `ulfine export`")
     try:
         # A named pipe of that name would be waited for.
         with open_regular(str(path)) as file:

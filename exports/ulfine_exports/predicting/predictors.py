@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.progress import Progress, Silent
 from ulfine_exports.inference.pictures import Picture, by_size, to_array, to_picture, to_pixels
 from ulfine_fast.judging.five_crops import Views
 
@@ -66,20 +67,26 @@ class Predictor(Protocol):
         ...
 
 
-def open_predictor(model: Path, views: Views = "auto", timeout: float | None = None) -> Predictor:
+def open_predictor(
+    model: Path,
+    views: Views = "auto",
+    timeout: float | None = None,
+    progress: Progress = Silent(),  # noqa: B008
+) -> Predictor:
     """Open a run directory or an exported file.
 
     Args:
         model: The directory or file.
         views: What a run looks at in an image, one of `Views`; ``"auto"``: what it was judged by when it was fitted.
         timeout: Seconds that an exported file may take for a batch; None for no bound.
+        progress: Told what is loaded.
 
     Raises:
         UsageError: An exported file was to look at other views than it does.
         UlfineError: It is neither, or cannot be used.
     """
     if model.is_dir():
-        return RunPredictor(model, views)
+        return RunPredictor(model, views, progress)
     if model.suffix.lower() == ".onnx" or model.is_file():
         exported = OnnxPredictor(model, timeout)
         if views not in ("auto", exported.views):
@@ -142,9 +149,10 @@ class OnnxPredictor:
 class RunPredictor:
     """A run directory; see `Predictor`. The encoder is loaded when the first image comes."""
 
-    def __init__(self, path: Path, views: str = "auto") -> None:
+    def __init__(self, path: Path, views: str = "auto", progress: Progress = Silent()) -> None:  # noqa: B008
         from ulfine_fast.run import load_run
 
+        self._progress = progress
         self._run = load_run(path)
         self.views = self._run.views if views == "auto" else views
         self._encoder: ClipEncoder | None = None
@@ -178,5 +186,5 @@ class RunPredictor:
         if self._encoder is None:
             from ulfine_exports.run_encoder import encoder_of
 
-            self._encoder = encoder_of(self._run, "give features instead of images")
+            self._encoder = encoder_of(self._run, "give features instead of images", progress=self._progress)
         return self._encoder

@@ -120,7 +120,7 @@ def test_make_split__preset_takes_its_own_name(cifar10):
         ({"preset": "cifar10-lt-500-4000-100", "labelled_max": 9}, UsageError, "leave out labelled-max"),
         ({"preset": "cifar10-lt-500-4000-100", "unlabelled": "uniform"}, UsageError, "leave out unlabelled,"),
         ({"preset": "cifar100-lt-50-400-10"}, UlfineError, "CIFAR-100, which has 100 classes; .* has 10: take"),
-        ({"preset": "stl10-lt-150-10"}, UlfineError, "no rows without a label"),
+        ({"preset": "stl10-lt-150-10"}, UlfineError, "takes the unlabelled images of STL-10"),
         ({"labelled_max": 9, "imbalance": 3}, UsageError, "needs a name: give --name"),
         ({"name": "x"}, UsageError, "labelled-max and imbalance, or labelled-fraction"),
         ({"name": "x", "labelled_max": 9, "imbalance": 3, "labelled_fraction": 0.1}, UsageError, "own imbalance"),

@@ -191,7 +191,9 @@ def test_fit__unlabelled_rows_of_another_world_do_no_harm():
 
 def test_fit__finds_the_class_prior_of_the_unlabelled_rows():
     true_prior = COUNTS[::-1] / COUNTS.sum()
-    found = np.mean([fit(world(seed)[0]).diagnostics["unlabelled_prior"] for seed in range(4)], axis=0)
+    priors = [fit(world(seed)[0]).diagnostics["unlabelled_prior"] for seed in range(4)]
+    assert all(tuple(prior) == world()[0].class_names for prior in priors)
+    found = np.mean([list(prior.values()) for prior in priors], axis=0)
     assert found.sum() == pytest.approx(1.0)
     assert np.abs(found - true_prior).sum() < 0.5 * np.abs(1 / N_CLASSES - true_prior).sum()
 
@@ -308,7 +310,7 @@ def test_fit__with_many_rows_samples_them_and_leaves_out_fewer_folds():
     sampled = result(few, unlabelled)
     assert sampled.diagnostics["unlabelled_used"]
     assert macro(sampled.model, new, new_labels) > macro(result(few, unlabelled[:60]).model, new, new_labels) + 0.02
-    prior = np.array(sampled.diagnostics["unlabelled_prior"])
+    prior = np.array(list(sampled.diagnostics["unlabelled_prior"].values()))
     assert prior.sum() == pytest.approx(1.0)
     assert np.abs(prior - (0.05, 0.1, 0.15, 0.2, 0.2, 0.3)).max() < 0.12
     assert sampled.diagnostics["left_out_rows"] == len(few)

@@ -1,12 +1,12 @@
 """Read files of a source, and nothing that only looks like one: opening a named pipe would wait for ever."""
 
-import errno
 import os
 import stat
 from pathlib import Path
 from typing import IO
 
 from ulfine_cache.sources.source import UNKNOWN
+from ulfine_cache.store.regular import check_regular, refuse_other_kinds
 
 MAX_BYTES = 1 << 30
 """Larger files are not read: 100 megapixels of 16-bit RGB have 600 MB without any compression."""
@@ -14,13 +14,6 @@ MAX_BYTES = 1 << 30
 # Windows knows no O_NONBLOCK, and its own O_BINARY is needed there.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _EFFECTIVE = os.access in os.supports_effective_ids
-_KINDS = (
-    (stat.S_ISDIR, os.strerror(errno.EISDIR).lower()),
-    (stat.S_ISFIFO, "is a named pipe"),
-    (stat.S_ISSOCK, "is a socket"),
-    (stat.S_ISBLK, "is a device"),
-    (stat.S_ISCHR, "is a device"),
-)
 
 
 def stamp(path: str, status: os.stat_result) -> tuple[int, int]:
@@ -52,11 +45,11 @@ def open_regular(path: str, buffering: int = -1) -> IO[bytes]:
     Raises:
         OSError: There is no file, or it may not be read.
     """
-    _check(Path(path).stat())
+    check_regular(Path(path))
     handle = os.open(path, _FLAGS)
     try:
         # Again, because something else may have taken the name; O_NONBLOCK has kept us from waiting for it.
-        _check(os.fstat(handle))
+        refuse_other_kinds(os.fstat(handle))
         return os.fdopen(handle, "rb", buffering)
     except OSError:
         os.close(handle)
@@ -127,8 +120,3 @@ def check_size(size: int) -> None:
     """
     if size > MAX_BYTES:
         raise OSError(f"larger than {MAX_BYTES >> 30} GiB: {size} bytes")
-
-
-def _check(status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "is no file"))
