@@ -86,7 +86,7 @@ def onnx_files(victims: Path, place: Path, effort: float) -> Iterator[Attempt]:
     for name in ("m.onnx", "pixels.onnx"):
         path = Path(shutil.copy(victims / name, place / name))
         generator = np.random.default_rng(0)
-        pictures = [generator.integers(0, 255, (32, 32, 3), np.uint8)]
+        pictures = [Image.fromarray(generator.integers(0, 255, (32, 32, 3), np.uint8))]
         inputs: Any = features_of(victims) if name == "m.onnx" else pictures
 
         def answer(path: Path = path, inputs: Any = inputs) -> Any:
@@ -177,7 +177,7 @@ def feature_files(victims: Path, place: Path, effort: float) -> Iterator[Attempt
     path = Path(shutil.copy(victims / "features.npz", place / "features.npz"))
     for at in flips(path, int(150 * effort)):
         out = place / f"cache-{at}"
-        yield f"byte {at}", asked(lambda out=out: import_features(file=path, out=out, index="none")["n_images"])
+        yield f"byte {at}", asked(lambda out=out: import_features(file=path, out=out, index="none")["rows"])
         shutil.rmtree(out, ignore_errors=True)
 
 
