@@ -14,17 +14,17 @@ with told_at_once():
     from ulfine_cli.commands import COMMANDS
     from ulfine_cli.failures import usage_line
 
-app = typer.Typer(
-    name="ulfine",
-    help="From photographs with few, long-tailed labels to a classifier that is good on the rare classes too.",
-    epilog="\b\nExample:\n  ulfine quickstart",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for _command in COMMANDS:
-    _command.add_to(app)
+    app = typer.Typer(
+        name="ulfine",
+        help="From photographs with few, long-tailed labels to a classifier that is good on the rare classes too.",
+        epilog="\b\nExample:\n  ulfine quickstart",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for _command in COMMANDS:
+        _command.add_to(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -21,8 +21,9 @@ from tests.attacks.attempts import Attempt, Kind
 
 SILENCE = 120
 """Seconds that one attempt may take."""
+ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), *(path for path in sys.path if path)]),
+    "PYTHONPATH": os.pathsep.join([str(ROOT), *(path for path in sys.path if path)]),
     "OMP_NUM_THREADS": "1",
 }
 
@@ -40,7 +41,7 @@ def attack(name: str, victims: Path, effort: float, silence: float = SILENCE) ->
     attempts: list[Attempt] = []
     with (
         tempfile.TemporaryFile() as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT, bufsize=0) as process,
     ):
         assert process.stdout is not None
         while True:

@@ -54,6 +54,8 @@ def typed(*arguments: object) -> Ended:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         for number, file in ((1, out), (2, err)):
             os.dup2(file.fileno(), number)
+        streams = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         sys.argv = ["ulfine", *map(str, arguments)]
         try:
             exit_code = main()
@@ -61,8 +63,9 @@ def typed(*arguments: object) -> Ended:
             exit_code = 70
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            sys.stdout.close()
+            sys.stderr.close()
+            sys.stdout, sys.stderr = streams
             for number, copy in zip((1, 2), kept, strict=True):
                 os.dup2(copy, number)
                 os.close(copy)

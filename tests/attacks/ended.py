@@ -106,17 +106,19 @@ def interrupts(victims: Path, place: Path, effort: float) -> Iterator[Attempt]:
         "fit": ("cache", "--out", "new", "--split", "lt"),
         "export": ("run", "--onnx", "new.onnx"),
         "predict": ("pixels.onnx", "photos", "--out", "new.csv"),
-        "compare": ("cache", "--methods", "lp,knn", "--seeds", "2"),
+        "compare": ("cache", "--split", "lt", "--methods", "lp,knn", "--seeds", "2"),
         "verify": ("cache",),
     }
     for name in ("photos", "cache", "run", "pixels.onnx"):
         (place / name).symlink_to(victims / name)
     generator = np.random.default_rng(0)
     for name, words in list(commands.items())[: max(1, round(len(commands) * effort))]:
-        took, _ = started((name, *words), place)
+        took, ended = started((name, *words), place)
+        assert ended.exit_code == 0, ended.err
         for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
             clean(place)
-            after = 0.2 + float(generator.uniform()) * max(0.1, took - 0.2)
+            # Later than Python's own start.
+            after = 0.3 + float(generator.uniform()) * max(0.1, took - 0.3)
             _, ended = started((name, *words), place, number, after)
             yield f"{name}, {number.name} after {after:.2f} s", interrupted(ended)
         clean(place)

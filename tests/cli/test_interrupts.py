@@ -90,3 +90,24 @@ def test_interrupt__one_line_and_1(folder, name):
         else:
             assert out, (moment, err)
         clean(folder)
+
+
+@pytest.mark.parametrize("file", ["ulfine_cli/failures.py", "ulfine_cache/stage_one.py", "ulfine_exports/export.py"])
+def test_interrupt__while_the_commands_are_imported(file):
+    code = f"""
+import os, signal, sys
+def interrupt(event, found):
+    if event == "exec" and found[0].co_filename.endswith({file!r}):
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(interrupt)
+from ulfine_cli.main import main
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "interrupted: run the same command again to go on\n"
