@@ -6,6 +6,8 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.store.shards import read_hashes
 from ulfine_cache.wording.counts import amount, subject
 
+_ODD = 0x9E3779B97F4A7C15
+
 
 def contradiction(cache: FeatureCache) -> str:
     """Say in words how many pictures have several classes, "" where none has.
@@ -26,9 +28,9 @@ def contradiction(cache: FeatureCache) -> str:
     if not len(rows):
         return ""
     contents = np.concatenate([read_hashes(shard)[0] for shard in cache.shard_paths])[rows]
-    # Sorting numbers takes a tenth of the time of sorting texts.
-    halves = contents.astype("S32").view("<u8").reshape(-1, 4)
-    numbers = halves[:, 0] * np.uint64(0x9E3779B97F4A7C15) + halves[:, 1]
+    # Sorting numbers takes a tenth of the time of sorting texts; 64 bits of a digest tell a million pictures apart.
+    words = contents.astype("S32").view("<u8").reshape(-1, 4)
+    numbers = words @ np.full(4, _ODD, "<u8") ** np.arange(4, dtype="<u8")
     order = np.argsort(numbers, kind="stable")
     starts = np.flatnonzero(np.diff(numbers[order], prepend=~numbers[order[:1]]))
     labels = cache.labels[rows][order]
