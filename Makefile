@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= quickstart
 
-.PHONY: help quickstart test coverage lint format bench clean hooks mutants packages release
+.PHONY: help quickstart test coverage lint format bench clean hooks mutants attacks packages release
 
 help:
 	@echo "make quickstart   install into $(VENV) and go the whole way once, offline"
@@ -16,6 +16,7 @@ help:
 	@echo "make format       ruff format and the fixes ruff is sure of"
 	@echo "make bench        run every benchmark in its quick mode and print its figures"
 	@echo "make mutants      put small faults into the numeric code and see whether the tests notice (long)"
+	@echo "make attacks      hostile files, requests, kills and interrupts: how many of each kind survive (five to ten minutes)"
 	@echo "make hooks        let every commit pass the quick checks first (pre-commit)"
 	@echo "make release      lint, test, build and check dist/ twice over; uploads nothing"
 	@echo "make clean        remove $(VENV) and $(OUT)/"
@@ -52,6 +53,10 @@ bench: $(VENV)/installed-test
 # Small faults in the numeric code, one at a time: do the tests notice? Takes long; not part of the CI.
 mutants: $(VENV)/installed-test
 	$(BIN)/python -m tests.mutation $(ARGS)
+
+# Fails where anything is lost: a traceback, another answer, lost work, or no end. Not part of the CI.
+attacks: $(VENV)/installed-test
+	$(BIN)/python -m tests.attacks $(ARGS)
 
 hooks: $(VENV)/installed-dev
 	$(BIN)/pre-commit install

@@ -39,13 +39,25 @@ def what_it_is(path: Path) -> str:
     if found := _stand_in(head):
         return found
     if head.startswith(b"PK"):
-        return "" if zipfile.is_zipfile(path) else "a ZIP archive cut short: fetch it again"
+        return "" if is_zip(path) else "a ZIP archive cut short: fetch it again"
     for magic, words in _BINARY.items():
         if head.startswith(magic):
             return words
     if _is_text(head):
         return "text"
     return "nothing but zeros: a download has failed, fetch it again" if not any(head) else ""
+
+
+def is_zip(path: Path) -> bool:
+    """Say whether a file ends as a ZIP archive does; `zipfile.is_zipfile` raises about some damaged ones.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
 
 
 def stand_in(path: Path) -> str:

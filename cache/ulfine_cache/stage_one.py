@@ -110,6 +110,7 @@ def cache_features(
     arguments = {**locals()}  # as the signature names them
     from ulfine_cache.encoders.picture_choice import PictureOptions
     from ulfine_cache.encoders.prompts import load_classes, load_templates
+    from ulfine_cache.encoding.contradictions import contradiction
     from ulfine_cache.feature_cache import FeatureCache, own_counts
     from ulfine_cache.pictures.pixel_range import parse_pixel_range
     from ulfine_cache.pictures.views import check_views
@@ -139,6 +140,8 @@ def cache_features(
         encoded = CacheWriter(request, images, texts, lines, encoder, progress).run()
     cache = FeatureCache.open(out)
     reasons = (why for path in cache.shard_paths for _, why in read_skipped(path))
+    if line := contradiction(cache):
+        images.account.warn(line)
     seconds = time.perf_counter() - started
     return {
         "cache": str(out),

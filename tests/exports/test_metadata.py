@@ -60,6 +60,7 @@ def test_from_props__missing(key):
         ("class_names", '{"a": 1}', "damaged"),
         ("class_names", "[1, 2]", "damaged"),
         ("class_names", "not json", "damaged"),
+        ("class_names", '["a", "b", "a"]', "2 classes are called 'a'"),
         ("temperature", "warm", "damaged"),
         ("input", "sound", "cannot feed"),
     ],

@@ -13,7 +13,7 @@ import torch
 from ulfine_cache.atomic import reason
 from ulfine_cache.encoders.model_libraries import quiet
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.foreign_file import what_it_is
+from ulfine_cache.foreign_file import is_zip, what_it_is
 from ulfine_cache.wording.counts import amount
 
 SAVE_AGAIN: Final = "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
@@ -55,7 +55,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             )
         if _is_safetensors(head):
             return _safetensors(path)
-        if head.startswith(b"PK") and zipfile.is_zipfile(path):
+        if head.startswith(b"PK") and is_zip(path):
             return _archive(path)
         if head.startswith(b"\x80"):
             return _pickled(path)
@@ -93,7 +93,7 @@ def damage(path: Path) -> str:
         except SafetensorError:
             return "cut short or damaged"
     if head.startswith(b"PK"):
-        return "" if zipfile.is_zipfile(path) else "cut short"
+        return "" if is_zip(path) else "cut short"
     return what_it_is(path).partition(":")[0]
 
 
@@ -115,8 +115,11 @@ def _safetensors(path: Path) -> Mapping[str, Any]:
 
 
 def _archive(path: Path) -> Mapping[str, Any]:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise UlfineError(f"{path} was cut short or damaged ({_first(error)}): fetch or copy it again") from error
     if any(name.endswith("constants.pkl") or "/code/" in name for name in names):
         raise UlfineError(
             f"{path} is a TorchScript archive (OpenAI's own .pt files are), which holds code and is not run: fetch the "
@@ -152,7 +155,8 @@ def _objects(path: Path) -> str:
     try:
         with quiet(), path.open("rb") as file:
             names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-    except (ValueError, RuntimeError):
+    # It reads what is damaged or made to be so, as above.
+    except Exception:
         return ""
     names = [name for name in names if name != "argparse.Namespace"]
     shown = f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}"

@@ -111,6 +111,28 @@ def test_read_checkpoint__cut_short(tmp_path, kind, part):
     assert line.endswith(("fetch or copy it again", "fetch it again"))
 
 
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
+def test_read_checkpoint__flipped_bits_are_one_line_or_weights(tmp_path, kind):
+    """Of the archive's own bookkeeping, and of the pickle."""
+    path = tmp_path / "w.pt"
+    if kind == "safetensors":
+        save_file(TENSORS, path)
+    else:
+        torch.save(TENSORS, path, _use_new_zipfile_serialization=kind == "zip")
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 3):
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        path.write_bytes(data)
+        try:
+            read_checkpoint(path)
+        except UlfineError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 10
+
+
 def test_read_checkpoint__other_archives(tmp_path):
     np.savez(tmp_path / "w.npz", x=np.ones(2))
     with zipfile.ZipFile(tmp_path / "w.zip", "w") as archive:

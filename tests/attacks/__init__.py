@@ -1,0 +1,1 @@
+"""Makers of hostile files and requests, and `make attacks`, which tries them."""
