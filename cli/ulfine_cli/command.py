@@ -165,7 +165,7 @@ class Command:
             raise typer.Exit(exit_code) from error
         if failures := self.failures(figures):
             sys.stderr.writelines(f"{failed_line(failure)}\n" for failure in failures)
-            raise typer.Exit(1 if "interrupted_at" not in figures else 130)
+            raise typer.Exit(1)
 
 
 def _hush_libraries() -> None:
