@@ -86,8 +86,12 @@ class FeatureCache:
     _table: ShardTable
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
+    def open(cls, path: Path | str, *, checked: bool = True) -> Self:
         """Open a cache directory (or its `cache.h5`).
+
+        Args:
+            path: Where it is.
+            checked: Refuse parts of different sizes; False is for who looks for them.
 
         Raises:
             UlfineError: It is missing, unfinished, damaged, or written by another version of the format.
@@ -107,7 +111,8 @@ class FeatureCache:
             with open_for_reading(path / CACHE_FILE) as file:
                 cache._load_own(file)
                 cache._load_rows(file)
-                cache._check_sizes()
+                if checked:
+                    cache._check_sizes()
         except UNREADABLE as error:
             raise UlfineError(f"{path} is damaged: `ulfine verify {path}` names the file") from error
         return cache

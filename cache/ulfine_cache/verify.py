@@ -75,7 +75,7 @@ def verify(
         progress.note("--repair makes damaged files anew where that is possible")
     stale = None
     if source and all(problem.part in ("split", "digest") for problem in problems):
-        opened = FeatureCache.open(cache)
+        opened = FeatureCache.open(cache, checked=False)
         stale = [{"path": path, "reason": why} for path, why in stale_images(opened, progress=progress)]
     figures: dict[str, Any] = {"cache": str(cache)}
     if not any(problem.part == "cache file" for problem in problems):

@@ -65,7 +65,9 @@ def test_predict__unreadable_inputs_are_named(pixel_onnx, photographs, tmp_path)
 
 
 def test_predict__nothing_readable(pixel_onnx, tmp_path):
-    found = predict(model=pixel_onnx, inputs=[tmp_path / "none.jpg"])
+    (tmp_path / "none.jpg").write_bytes(b"")
+    found = predict(model=pixel_onnx, inputs=[tmp_path / "none.jpg"], out=tmp_path / "p.csv")
+    assert (found.out, (tmp_path / "p.csv").exists()) == (None, False)
     assert found.probabilities.shape == (0, 3)
     assert found.labels == []
     assert found.figures()["predictions"] == []
@@ -108,7 +110,7 @@ def test_predict__what_does_not_fit(feature_run, feature_onnx, pixel_onnx, featu
         (feature_onnx, [feature_file, image], "one after the other"),
         (feature_onnx, [], "nothing to predict"),
         (tmp_path / "none", [image], "no model at"),
-        (tmp_path / "none.onnx", [image], "cannot read"),
+        (tmp_path / "none.onnx", [image], "does not exist"),
         (tmp_path, [image], "holds no run"),
         (image, [image], "no ONNX model"),
     ]:

@@ -80,7 +80,7 @@ def find_problems(cache: Path, *, progress: Progress) -> list[Problem]:
     splits = [split_path(cache, name) for name in split_names(cache)]
     problems += [found for split in splits if (found := _digest_problem("split", split))]
     if all(problem.part in ("digest", "skipped") for problem in problems):
-        problems += _meaning_problems(FeatureCache.open(cache))
+        problems += _meaning_problems(FeatureCache.open(cache, checked=False))
     return problems
 
 
