@@ -162,7 +162,6 @@ def _opened(asked: Mapping[str, Any], progress: Progress) -> "Generator[tuple[Se
     )
     # The address first: to find it taken after a large file has been read would be a pity.
     with contextlib.closing(_listen(asked["host"], asked["port"])) as listener:
-        progress.note(f"loading {asked['model']}")
         served = ServedModel(asked["model"], asked["device"], asked["threads"])
         limits = Limits(
             max_batch=asked["max_batch"] or _batch(served),
