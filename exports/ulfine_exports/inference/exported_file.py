@@ -68,8 +68,8 @@ class ExportedFile:
     def _check_outputs(self) -> None:
         n_classes = len(self.metadata.class_names)
         for output in self.opened.session.get_outputs():
-            # A size may be unknown until the graph runs: then it has a name.
-            if len(output.shape) == 2 and not isinstance(output.shape[1], int):
+            # The shape may be unknown until the graph runs, or a size of it: then that has a name.
+            if not output.shape or (len(output.shape) == 2 and not isinstance(output.shape[1], int)):
                 continue
             if len(output.shape) != 2 or output.shape[1] != n_classes:
                 raise UlfineError(

@@ -157,7 +157,7 @@ def test_start__address_that_is_taken(colours_onnx):
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["missing.onnx"], 1, "cannot read missing.onnx"),
+        (["missing.onnx"], 1, "missing.onnx does not exist"),
         (["--port", "99999", "FILE"], 2, "port=99999 cannot be used"),
         (["--max-batch", "0", "FILE"], 2, "max_batch=0"),
         (["--timeout", "0", "FILE"], 2, "timeout=0"),
