@@ -164,7 +164,8 @@ def test_result__takes_the_refined_prototypes_unless_left_out_rows_clearly_speak
     end = with_losses(end, begin.losses + (0.0 if used else 1.0))
     result = fits.result(begin, end, refined, None, 7)
     assert result.diagnostics["unlabelled_used"] is used
-    assert result.diagnostics["unlabelled_prior"] == refined.prior.tolist()
+    prior = dict(zip(data.class_names, refined.prior.tolist(), strict=True))
+    assert result.diagnostics["unlabelled_prior"] == prior
     taken = end if used else begin
     assert result.diagnostics["shrinkage"] == float(taken.prototypes.shrinkage[0])
     assert result.diagnostics["fusion_weights"]["probe"] == float(taken.weights[1])

@@ -83,7 +83,7 @@ def fit(data: TrainingData, settings: SimProSettings, seed: int, progress: Progr
         history=history,
         diagnostics={
             "penalty": penalty,
-            "unlabelled_prior": prior.tolist(),
+            "unlabelled_prior": dict(zip(data.class_names, prior.tolist(), strict=True)),
             "left_out_macro_accuracy": choice.macro_accuracy,
         },
     )

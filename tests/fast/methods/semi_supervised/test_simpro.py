@@ -31,7 +31,7 @@ def test_fit__rounds_by_hand(long_tailed):
         prior = (shares[used].sum(0) + 1) / (used.sum() + 6)
         rows, guessed = np.concatenate([x, q[used]]), shares[used].argmax(1)
         weight = regression(rows, np.concatenate([labels, guessed]), data.text)
-    np.testing.assert_allclose(result.diagnostics["unlabelled_prior"], prior, atol=1e-4)
+    np.testing.assert_allclose(list(result.diagnostics["unlabelled_prior"].values()), prior, atol=1e-4)
     np.testing.assert_allclose(result.model.state_dict()["weight"], weight, atol=2e-2)
     np.testing.assert_allclose(result.history[-1]["pseudo_label_rate"], used.mean())
 
@@ -48,7 +48,7 @@ def test_fit__finds_the_prior_of_the_unlabelled_rows(long_tailed):
     data = long_tailed(unlabelled=600)
     rare = replace(data, unlabelled=data.unlabelled[torch.arange(600) % 6 >= 4])
     first, last = (
-        METHOD.fit(rare, SimProSettings(rounds=rounds), 0, Silent()).diagnostics["unlabelled_prior"]
+        list(METHOD.fit(rare, SimProSettings(rounds=rounds), 0, Silent()).diagnostics["unlabelled_prior"].values())
         for rounds in (1, 10)
     )
     assert sum(last[4:]) > sum(first[4:]) > 2 / 6
