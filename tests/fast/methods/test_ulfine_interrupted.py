@@ -110,6 +110,6 @@ def test_history__is_what_the_live_line_says():
     assert set(last) == {"loss", "prior_min", "prior_max"}
     assert [{k: v for k, v in entry.items() if k != "round"} for entry in result.history] == watcher.figures
     assert [entry["round"] for entry in result.history[:-1]] == list(range(len(rounds)))
-    prior = result.diagnostics["unlabelled_prior"]
+    prior = result.diagnostics["unlabelled_prior"].values()
     assert (last["prior_min"], last["prior_max"]) == pytest.approx((min(prior), max(prior)))
     assert sum(prior) == pytest.approx(1, abs=1e-5)
