@@ -44,6 +44,7 @@ def _line(error: ValidationError, config: type[BaseModel]) -> str:
         remedy = f"choose {_either(_choices(schema))}"
     else:
         remedy = first["msg"][:1].lower() + first["msg"][1:]
+        remedy = remedy.replace("is not a valid path for <class 'pathlib.Path'>", "should be a path")
     return f"{name}={first['input']!r} cannot be used: {remedy}"
 
 

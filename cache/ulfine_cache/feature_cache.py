@@ -299,10 +299,9 @@ class FeatureCache:
 
 
 def own_counts(cache: FeatureCache) -> dict[str, int]:
-    """Count the rows of a cache that are labelled, unlabelled (of any set), and labelled in its sets val and test."""
+    """Count the rows of a cache's own split: labelled, unlabelled, and labelled in its sets val and test."""
     own = cache.read_split(None)
-    counts = {part: len(getattr(own, part)) for part in ("labelled", "unlabelled", "val", "test")}
-    return counts | {"unlabelled": int((cache.labels < 0).sum())}
+    return {part: len(getattr(own, part)) for part in ("labelled", "unlabelled", "val", "test")}
 
 
 def _plain(value: Any) -> Any:

@@ -135,17 +135,21 @@ def predict(
     from ulfine_exports.predicting.feature_inputs import feature_blocks, is_features
     from ulfine_exports.predicting.predictors import open_predictor
     from ulfine_fast.records.predictions import check_predictions_path, write_predictions
+    from ulfine_fast.run import CONFIG
 
     started = time.perf_counter()
     if out is not None:
         check_predictions_path(out)
-    _check_there(inputs)
+    if (model / CONFIG).is_file():
+        # A run's encoder takes seconds to load.
+        _check_there(inputs)
     features = [path for path in inputs if is_features(path)]
     if features and len(features) < len(inputs):
         other = next(path for path in inputs if path not in features)
         raise UlfineError(f"{features[0]} holds features and {other} images: predict them one after the other")
     progress.note(f"loading {model}")
     predictor = open_predictor(model, views, timeout, progress)
+    _check_there(inputs)
     wanted = answered = prior = None
     if test_prior is not None:
         from ulfine_fast.priors.test_prior import read_test_prior
@@ -191,7 +195,7 @@ def predict(
 
 
 def _check_there(inputs: Sequence[Path]) -> None:
-    """Find out that there is nothing to do before a model is loaded for it."""
+    """Find out that there is nothing to do."""
     if not inputs:
         raise UlfineError("nothing to predict: name images, folders of images, or features")
     # A link that leads nowhere is there, and named with the others that cannot be read.

@@ -51,7 +51,7 @@ def test_command__hands_on_what_was_given_and_the_defaults():
         ({"thinner": float("nan")}, "thinner=nan cannot be used: input should be a finite number"),
         ({"colour": "pink"}, "colour='pink' cannot be used: choose red or blue"),
         ({"colour": None}, "colour=None cannot be used: choose red or blue"),
-        ({"walls": ["a"]}, "walls.0='a' cannot be used: input should be an instance of Path"),
+        ({"walls": [3]}, "walls.0=3 cannot be used: input should be a path"),
         ({"style": 3}, "style=3 cannot be used: input should be a valid string"),
         ({"brush": 1}, "paint has no parameter 'brush': choose walls, colour, coats, heat, thinner or style"),
     ],

@@ -276,7 +276,7 @@ def test_cache_features__wrong_values(run, photos):
         ({"views": "seven"}, "no views 'seven'"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"shard_size": 0}, "shard_size=0"),
-        ({"source": str(photos)}, "source="),
+        ({"source": 3}, "source="),
         ({"precision": "fp8"}, "precision='fp8' cannot be used: choose auto, fp32, bf16 or fp16"),
     ):
         with pytest.raises(UsageError, match=message):

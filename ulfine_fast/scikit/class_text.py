@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.store.unit_norm import objection, without_direction
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.scikit.partial_labels import read_labels
 
 
@@ -38,8 +39,8 @@ def all_classes(labels: NDArray[Any], text_only: Any, text_features: Any) -> NDA
         classes = np.unique(np.concatenate([classes, _text_only(text_only, classes, len(text_features))]))
     if len(classes) < 2:
         raise ValueError(
-            f"Classifier can't train when only one class is present: y holds {len(classes)} labelled classes, "
-            "at least 2 are needed."
+            f"Classifier can't train when only one class is present: y holds "
+            f"{amount(len(classes), 'labelled class')}, at least 2 are needed."
         )
     return classes
 
@@ -79,7 +80,9 @@ def checked_text(text_features: Any, classes: NDArray[Any], width: int) -> NDArr
         with np.errstate(over="ignore"):
             text = np.asarray(text_features).astype(np.float32)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"text_features are not {len(classes)} rows of {width} numbers: {error}") from error
+        raise ValueError(
+            f"text_features is no array of {amount(len(classes), 'row')} of {width} numbers: {error}"
+        ) from error
     if text.shape != (len(classes), width):
         raise ValueError(
             f"text_features has shape {text.shape}, expected {(len(classes), width)}: one row per class of y, in the "

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
+from ulfine_cache.wording.counts import subject
+
 UNLABELLED = -1
 
 _MISSING_AS_TEXT = ("", "nan", "NaN", "None", "<NA>", "NaT", "-1.0")
@@ -162,9 +164,10 @@ def _refuse_nan(nan: NDArray[np.bool_]) -> None:
 def _warn_of_missing_as_text(labels: NDArray[np.str_]) -> None:
     for name, count in zip(*np.unique(labels, return_counts=True), strict=True):
         if name in _MISSING_AS_TEXT or name.strip() == "-1":
+            who = subject(int(count), "row", "is/are")
             warnings.warn(
-                f"{count} rows of y are of a class called {str(name)!r}, as missing labels are that were turned into "
-                "strings: where they are unlabelled, write '-1' or None",
+                f"{who} of a class in y called {str(name)!r}, as missing labels are that were turned into strings: "
+                "where they are unlabelled, write '-1' or None",
                 UserWarning,
                 stacklevel=4,
             )

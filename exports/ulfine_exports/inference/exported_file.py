@@ -129,7 +129,7 @@ class ExportedFile:
         expected = (len(rows), len(self.metadata.class_names))
         if not probabilities.shape == logits.shape == expected:
             raise UlfineError(
-                f"{self.path} answers {len(rows)} rows with probabilities {probabilities.shape} and logits "
+                f"{self.path} answers {amount(len(rows), 'row')} with probabilities {probabilities.shape} and logits "
                 f"{logits.shape}, and names {amount(expected[1], 'class')}: export the run again"
             )
         if reason := answer_objection({"probabilities": probabilities, "logits": logits}):

@@ -87,8 +87,8 @@ def test_text_only_classes__need_text_labels_and_whole_numbers(partly):
         (lambda text: text.astype(float) * 1e40, "class 'ash': text_features hold NaN or infinite values"),
         (lambda text: text * np.nan, "class 'ash': text_features hold NaN"),
         (lambda text: text[0], r"text_features has shape \(16,\), expected \(6, 16\)"),
-        (lambda _: "abc", "text_features are not 6 rows of 16 numbers"),
-        (lambda _: [[1], [2, 3]], "text_features are not 6 rows of 16 numbers"),
+        (lambda _: "abc", "text_features is no array of 6 rows of 16 numbers"),
+        (lambda _: [[1], [2, 3]], "text_features is no array of 6 rows of 16 numbers"),
     ],
     ids=["zeros", "long", "overflow", "nan", "one row", "word", "ragged"],
 )

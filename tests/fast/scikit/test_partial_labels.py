@@ -190,7 +190,7 @@ def test_read_labels__what_is_refused(y, message):
 
 @pytest.mark.parametrize("name", ["", "nan", "None", "<NA>", "NaT", "-1.0", " -1"])
 def test_read_labels__warns_of_missing_labels_that_became_strings(name):
-    with pytest.warns(UserWarning, match="2 rows of y are of a class called .*write '-1' or None"):
+    with pytest.warns(UserWarning, match="2 rows are of a class in y called .*write '-1' or None"):
         found = read_labels(np.array(["cat", name, "dog", name]))
     assert found.known.all()
 
