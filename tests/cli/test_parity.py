@@ -75,9 +75,13 @@ def helps(ulfine_here):
     return lambda name: ulfine_here(name, "-h").succeeded().out
 
 
-def test_command__text_from_python_is_not_converted(each):
+def test_command__text_from_python_is_not_converted_but_to_paths(each):
     for name, item in each.parameters.items():
-        if item.hint.kinds and item.hint.kinds[0] in (int, float, bool, Path):
+        if item.hint.kinds and item.hint.kinds[0] is Path:
+            given = sound(each) | {name: ["1"] if item.hint.several else "1"}
+            found = arguments_of(each.function(), **given)[name]
+            assert (found[0] if item.hint.several else found) == Path("1")
+        if item.hint.kinds and item.hint.kinds[0] in (int, float, bool):
             with pytest.raises(UsageError, match=f"{name}(\\.0)?='1' cannot be used") as caught:
                 arguments_of(each.function(), **sound(each) | {name: ["1"] if item.hint.several else "1"})
             assert "\n" not in str(caught.value)
