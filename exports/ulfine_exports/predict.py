@@ -140,8 +140,8 @@ def predict(
     started = time.perf_counter()
     if out is not None:
         check_predictions_path(out)
-    if (model / CONFIG).is_file():
-        # A run's encoder takes seconds to load.
+    if (model / CONFIG).is_file() and test_prior is None:
+        # A run's encoder takes seconds to load. Whatever is wrong with the model or the prior is told first.
         _check_there(inputs)
     features = [path for path in inputs if is_features(path)]
     if features and len(features) < len(inputs):
@@ -149,13 +149,13 @@ def predict(
         raise UlfineError(f"{features[0]} holds features and {other} images: predict them one after the other")
     progress.note(f"loading {model}")
     predictor = open_predictor(model, views, timeout, progress)
-    _check_there(inputs)
     wanted = answered = prior = None
     if test_prior is not None:
         from ulfine_fast.priors.test_prior import read_test_prior
 
         answered = predictor.answered_prior()
         wanted = read_test_prior(test_prior, predictor.class_names, predictor.labelled_counts)
+    _check_there(inputs)
     progress.note(f"{model} runs on {predictor.device}")
     found = _Found(with_logits=wanted is not None)
     if features:

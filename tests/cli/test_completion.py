@@ -34,5 +34,7 @@ def test_completion(line, offered):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_show_completion__prints_a_script(ulfine, shell):
+def test_show_completion__prints_a_script(ulfine, shell, monkeypatch):
+    # Typer would ask which shell started the tests; none did in a job.
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     assert "_ULFINE_COMPLETE" in ulfine("--show-completion", shell).succeeded().out

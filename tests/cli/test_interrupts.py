@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.conftest import draw_shapes
 from ulfine_cache.import_features import import_features
+from ulfine_cache.splits import make_split
 from ulfine_cache.stage_one import cache_features
 from ulfine_exports.export import export_onnx
 from ulfine_fast.fitting import fit
@@ -27,7 +28,7 @@ COMMANDS = {
     "convert": ("cache", "--to", "npy", "--out", "new"),
     "split": ("table", "--name", "new", "--labelled-max", "9", "--imbalance", "2"),
     "fit": ("table", "--out", "new"),
-    "compare": ("table", "--methods", "lp,knn", "--seeds", "2"),
+    "compare": ("table", "--split", "lt", "--methods", "lp,knn", "--seeds", "2"),
     "evaluate": ("run-table",),
     "export": ("run-table", "--onnx", "new.onnx"),
     "predict": ("m.onnx", "photos", "--out", "new.csv"),
@@ -44,6 +45,7 @@ def folder(tmp_path_factory, feature_file):
     shutil.copy(feature_file, folder / "features.npz")
     cache_features(source=folder / "photos", out=folder / "cache", model="builtin:tiny", device="cpu", shard_size=2)
     import_features(file=feature_file, out=folder / "table", index="none")
+    make_split(cache=folder / "table", name="lt", labelled_max=9, imbalance=2)
     fit(cache=folder / "cache", out=folder / "run", method="lp")
     fit(cache=folder / "table", out=folder / "run-table", method="lp")
     export_onnx(run=folder / "run", onnx=folder / "m.onnx", input="pixels")
