@@ -23,7 +23,7 @@ from ulfine_cache.import_features import import_features
 from ulfine_cache.splits import make_split
 from ulfine_cache.splitting.split_protocol import Shape
 from ulfine_fast.compare import compare
-from ulfine_fast.registry import METHODS
+from ulfine_fast.registry import METHODS, get_method
 
 SHOWN = ("macro_accuracy", "head_accuracy", "medium_accuracy", "tail_accuracy", "ece")
 
@@ -61,17 +61,7 @@ SOURCES = (
     Source("dtd_vit-b-32.npz", 16, (8, 16), 24, None),
     Source("ucf101_vit-b-32.npz", 12, (6, 12), 24, None),
 )
-UNLABELLED = (
-    "ecalp",
-    "fixmatch",
-    "label-spreading",
-    "self-training",
-    "simpro",
-    "ss-text-u",
-    "transclip",
-    "ulfine",
-    "ulfine-paper",
-)
+UNLABELLED = tuple(name for name in METHODS if get_method(name).unlabelled)
 """Methods that look at unlabelled rows. The others give the same for every shape, whose labelled and test rows are the
 same, and are fitted for the first shape alone."""
 SHAPES: tuple[Shape, ...] = ("consistent", "uniform", "reversed", "middle", "head-tail")

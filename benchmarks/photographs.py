@@ -27,21 +27,11 @@ from ulfine_exports.export import export_onnx
 from ulfine_exports.predict import predict
 from ulfine_fast.compare import compare
 from ulfine_fast.fitting import fit
-from ulfine_fast.registry import METHODS
+from ulfine_fast.registry import METHODS, get_method
 
 LABELLED_MAX, IMBALANCE, TEST_PER_CLASS = 16, 8, 14
 SHAPES: tuple[Shape, ...] = ("consistent", "uniform", "reversed")
-UNLABELLED = (
-    "ecalp",
-    "fixmatch",
-    "label-spreading",
-    "self-training",
-    "simpro",
-    "ss-text-u",
-    "transclip",
-    "ulfine",
-    "ulfine-paper",
-)
+UNLABELLED = tuple(name for name in METHODS if get_method(name).unlabelled)
 """Methods that look at unlabelled rows."""
 WITHOUT_TEXT = tuple(name for name in METHODS if name != "zero-shot")
 SHOWN = ("macro_accuracy", "tail_accuracy")

@@ -146,12 +146,10 @@ def draw(file: File, cell: Cell, seed: int, judge: str) -> Draw:
     if regime.trouble == "foreign":
         foreign, classes = np.split(classes, [len(classes) // 3])
     queues = {k: list(rng.permutation(np.flatnonzero(file.pool_labels == k))) for k in (*classes, *foreign)}
-    judged: list[int] = []
     test, test_labels = file.test, file.test_labels
     if test is None or test_labels is None:
         test, test_labels = file.pool, file.pool_labels
-        held = {k: [queues[k].pop() for _ in range(TEST_PER_CLASS)] for k in classes}
-        judged = [row for k in classes for row in held[k]]
+        judged = [queues[k].pop() for k in classes for _ in range(TEST_PER_CLASS)]
     else:
         judged = list(np.flatnonzero(np.isin(test_labels, classes)))
     if judge == "pool":

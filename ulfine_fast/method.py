@@ -80,6 +80,7 @@ class Method:
         build: Re-creates the untrained module from `LogitModel.architecture`; `load_state_dict` then fills it.
         prior_power: From settings to the power of the labelled class frequencies that the logits answer for
             (`ulfine_fast.priors.class_prior.answered_prior`): `uniform_prior`, `labelled_prior` or `unadjusted_prior`.
+        unlabelled: Whether the fit looks at the unlabelled rows.
         seeded: Whether anything in the fit depends on the seed.
         memory: From the training data to the bytes of what grows with the square of the feature width, an estimate from
             above: what decides whether a fit of wide features can begin at all.
@@ -92,6 +93,7 @@ class Method:
     fit_seeds: Callable[[TrainingData, Any, Sequence[int], Progress], list[FitResult]]
     build: Callable[[dict[str, Any]], LogitModel]
     prior_power: Callable[[Any], float] = uniform_prior
+    unlabelled: bool = False
     seeded: bool = True
     memory: Callable[[TrainingData], int] = no_matrices
     switches: tuple[str, ...] = ()

@@ -135,19 +135,17 @@ def predict(
     from ulfine_exports.predicting.feature_inputs import feature_blocks, is_features
     from ulfine_exports.predicting.predictors import open_predictor
     from ulfine_fast.records.predictions import check_predictions_path, write_predictions
-    from ulfine_fast.run import CONFIG
 
     started = time.perf_counter()
     if out is not None:
         check_predictions_path(out)
-    if (model / CONFIG).is_file() and test_prior is None:
-        # A run's encoder takes seconds to load. Whatever is wrong with the model or the prior is told first.
-        _check_there(inputs)
+    missing = _missing(inputs)
     features = [path for path in inputs if is_features(path)]
     if features and len(features) < len(inputs):
         other = next(path for path in inputs if path not in features)
         raise UlfineError(f"{features[0]} holds features and {other} images: predict them one after the other")
-    progress.note(f"loading {model}")
+    if not missing:
+        progress.note(f"loading {model}")
     predictor = open_predictor(model, views, timeout, progress)
     wanted = answered = prior = None
     if test_prior is not None:
@@ -155,7 +153,9 @@ def predict(
 
         answered = predictor.answered_prior()
         wanted = read_test_prior(test_prior, predictor.class_names, predictor.labelled_counts)
-    _check_there(inputs)
+    # What is wrong with the model or the prior is told first; a run's encoder is loaded with the first image.
+    if missing:
+        raise UlfineError(missing)
     progress.note(f"{model} runs on {predictor.device}")
     found = _Found(with_logits=wanted is not None)
     if features:
@@ -194,14 +194,15 @@ def predict(
     )
 
 
-def _check_there(inputs: Sequence[Path]) -> None:
-    """Find out that there is nothing to do."""
+def _missing(inputs: Sequence[Path]) -> str:
+    """Say why there is nothing to do, "" where there is something."""
     if not inputs:
-        raise UlfineError("nothing to predict: name images, folders of images, or features")
+        return "nothing to predict: name images, folders of images, or features"
     # A link that leads nowhere is there, and named with the others that cannot be read.
-    if not any(path.exists() or path.is_symlink() for path in inputs):
-        more = f" (nor {amount(len(inputs) - 1, 'other input')})" if len(inputs) > 1 else ""
-        raise UlfineError(f"{inputs[0]}{more} does not exist: check the path")
+    if any(path.exists() or path.is_symlink() for path in inputs):
+        return ""
+    more = f" (nor {amount(len(inputs) - 1, 'other input')})" if len(inputs) > 1 else ""
+    return f"{inputs[0]}{more} does not exist: check the path"
 
 
 @dataclass(frozen=True)

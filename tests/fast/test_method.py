@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -37,3 +39,13 @@ def test_ablations__every_part_matters(name, opened):
     }
     whole = logits.pop(None)
     assert [switch for switch, ablated in logits.items() if torch.equal(ablated, whole)] == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_unlabelled__says_whether_the_fit_looks_at_the_unlabelled_rows(name, opened):
+    data = load_training_data(opened, opened.read_split("lt"))
+    assert len(data.unlabelled)
+    method = get_method(name)
+    fewer = replace(data, unlabelled=data.all_unlabelled[:0], strong_views=None)
+    with_them, without = (train(method, method.settings(), rows, 0, Silent()).model for rows in (data, fewer))
+    assert torch.equal(with_them(data.features), without(data.features)) != method.unlabelled

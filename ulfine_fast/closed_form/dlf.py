@@ -66,19 +66,24 @@ def calibrate(logits: Tensor, labels: Tensor, row_weights: Tensor) -> tuple[floa
     Returns:
         The factor, under the prior of `align` around 1, and `e`, at most `MOST_NOISE`.
     """
-    over_label = (logits - logits.gather(1, labels[:, None])).double()
-    n_classes = logits.shape[1]
+    # In numpy, because it is called for a hundred points and its arrays are small.
+    over_label = (logits - logits.gather(1, labels[:, None])).double().cpu().numpy()
+    weights, n_classes = row_weights.cpu().numpy(), logits.shape[1]
+    highest = over_label.max(1)
+    below = over_label - highest[:, None]
 
     def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         log_factor, noise = point
-        factor = float(np.exp(log_factor))
-        p = torch.softmax(factor * over_label, dim=-1)
-        of_label = p.gather(1, labels[:, None])[:, 0]
-        likelihood = (1 - noise) * of_label + noise / n_classes
-        of_factor = row_weights * (1 - noise) * of_label / likelihood * factor * (p * over_label).sum(1)
-        of_noise = row_weights * (of_label - 1 / n_classes) / likelihood
-        value = float(-(row_weights * likelihood.log()).sum()) + 0.5 * (log_factor / WIDE) ** 2
-        return value, np.array([float(of_factor.sum()) + log_factor / WIDE**2, float(of_noise.sum())])
+        factor = np.exp(log_factor)
+        terms = np.exp(factor * below)
+        sums = terms.sum(1)
+        of_label = np.exp(-factor * highest) / sums
+        mean = np.einsum("nc,nc->n", terms, over_label) / sums
+        likelihood = np.maximum((1 - noise) * of_label + noise / n_classes, np.finfo(np.float64).tiny)
+        of_factor = weights * (1 - noise) * of_label / likelihood * factor * mean
+        of_noise = weights * (of_label - 1 / n_classes) / likelihood
+        value = -(weights * np.log(likelihood)).sum() + 0.5 * (log_factor / WIDE) ** 2
+        return float(value), np.array([of_factor.sum() + log_factor / WIDE**2, of_noise.sum()])
 
     without = float(_most_probable(logits[None], labels, row_weights, np.array([1.0]), np.array([WIDE])).log())
     best, noise = loss(np.array([without, 0.0]))[0] - EVIDENCE, 0.0

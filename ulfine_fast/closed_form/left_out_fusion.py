@@ -103,11 +103,11 @@ def credit(counts: Tensor, *, judged: bool) -> float:
 def _row_weights(data: TrainingData, keep: Tensor) -> Tensor:
     """What each left-out row counts, float64 (M,)."""
     n_classes, missing = data.n_classes, (data.labelled_counts == 0).double().mean()
-    labels, usable, unseen = [], [], []
+    every, labels, usable, unseen = usable_rows(data), [], [], []
     for seen in keep[1:]:
         kept = torch.bincount(data.labels[seen], minlength=n_classes)
         labels.append(data.labels[~seen])
-        usable.append(usable_rows(data)[~seen])
+        usable.append(every[~seen])
         unseen.append(kept[data.labels[~seen]] == 0)
     # Where every class has a label, a row whose class the fold does not know is one like any other.
     groups = torch.cat(labels) + n_classes * (torch.cat(unseen) & bool(missing))

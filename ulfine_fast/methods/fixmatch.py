@@ -106,4 +106,5 @@ METHOD = Method(
     fit_seeds=fit_seeds,
     build=build,
     prior_power=unadjusted_prior,
+    unlabelled=True,
 )

@@ -115,4 +115,5 @@ METHOD = Method(
     fit_seeds=one_by_one(fit),
     build=lambda architecture: NeighbourVote(**architecture),
     prior_power=labelled_prior,
+    unlabelled=True,
 )

@@ -83,6 +83,7 @@ METHOD = Method(
     fit_seeds=fit_seeds,
     build=lambda architecture: FusedModel(**architecture),
     prior_power=uniform_prior,
+    unlabelled=True,
     memory=memory,
     switches=("adapter", "paf", "dlf", "logit_adjustment", "unlabelled"),
 )

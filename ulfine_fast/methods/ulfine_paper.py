@@ -241,5 +241,6 @@ METHOD = Method(
     fit_seeds=fit_seeds,
     build=lambda architecture: DualLogitModel(**architecture),
     prior_power=lambda settings: unadjusted_prior(settings) if settings.logit_adjustment else 1.0,
+    unlabelled=True,
     switches=("adapter", "paf", "dlf", "orthogonality", "logit_adjustment", "unlabelled"),
 )

@@ -75,9 +75,8 @@ def fit_seeds(data: TrainingData, settings: ClapSettings, seeds: Sequence[int], 
     starts: list[Tensor] = []
 
     def held_to_text(model: LinearHeadModel, axes: Axes) -> tuple[Tensor, Mapping[str, Tensor]]:
-        if (
-            not starts
-        ):  # before the first step the weights are the text prototypes, each model's own where there is none
+        # Before the first step the weights are the text prototypes, each model's own where there is none.
+        if not starts:
             starts.append(model.weight.detach().clone())
         penalty = (strength * (model.weight - starts[0]).square().sum(-1)).mean(-1)
         return penalty, {"penalty": penalty.detach()}

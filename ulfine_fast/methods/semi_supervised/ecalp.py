@@ -110,5 +110,6 @@ METHOD = Method(
     fit_seeds=one_by_one(fit),
     build=lambda architecture: PropagatedVotes(**architecture),
     prior_power=uniform_prior,
+    unlabelled=True,
     seeded=False,
 )

@@ -95,4 +95,5 @@ METHOD = Method(
     fit_seeds=one_by_one(fit),
     build=lambda architecture: AffineModel(**architecture),
     prior_power=unadjusted_prior,
+    unlabelled=True,
 )

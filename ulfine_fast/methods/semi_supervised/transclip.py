@@ -221,4 +221,5 @@ METHOD = Method(
     fit_seeds=one_by_one(fit),
     build=lambda architecture: AffineModel(**architecture),
     prior_power=uniform_prior,
+    unlabelled=True,
 )
