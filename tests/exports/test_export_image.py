@@ -21,9 +21,10 @@ from ulfine_fast.run import load_run
 
 
 @pytest.fixture(scope="module")
-def fused_run(pixel_run):
+def fused_run(pixel_run, tmp_path_factory):
     """A run that fuses the logits of text and probe."""
-    return fit(cache=pixel_run.parent / "cache", out=pixel_run.parent / "fused-run", method="ulfine").path
+    out = tmp_path_factory.mktemp("fused") / "run"
+    return fit(cache=pixel_run.parent / "cache", out=out, method="ulfine").path
 
 
 @pytest.fixture(scope="module")

@@ -31,14 +31,14 @@ def metadata(path: Path) -> ExportMetadata:
 
 
 @pytest.fixture(scope="module")
-def probe(feature_cache: Path) -> Path:
+def probe(feature_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain probe: its logits answer for the labelled frequencies."""
-    return fit(cache=feature_cache, out=feature_cache.parent / "probe", split="lt", method="lp").path
+    return fit(cache=feature_cache, out=tmp_path_factory.mktemp("prior") / "probe", split="lt", method="lp").path
 
 
 @pytest.fixture(scope="module")
-def weights(feature_cache: Path) -> Path:
-    path = feature_cache.parent / "weights.csv"
+def weights(probe: Path) -> Path:
+    path = probe.parent / "weights.csv"
     path.write_text("class,weight\n" + "".join(f"{name},{value}\n" for name, value in WEIGHTS.items()), "utf-8")
     return path
 
