@@ -26,6 +26,7 @@ def fit_text_anchored_probes(
     unseen: bool = True,
     max_iter: int = 60,
     tolerance: float = 1e-5,
+    start: Tensor | None = None,
 ) -> Tensor:
     """Minimise `LA-CE(x . (anchor_k + s d_k)) + penalty * |d|^2` over `d`, a convex problem, for B selections of rows.
 
@@ -48,6 +49,7 @@ def fit_text_anchored_probes(
             other classes push it away and nothing holds it; where it does not, it keeps its anchor.
         max_iter: Evaluations of the loss.
         tolerance: What the loss, in nats, may lie above its minimum, about.
+        start: float32 (B, C, D), weights to begin with, such as those of nearly the same rows; None: the anchor.
 
     Returns:
         float32 (B, C, D). Logits are `features @ weight[b].T`.
@@ -69,8 +71,8 @@ def fit_text_anchored_probes(
     fixed = ((features @ anchor.T)[:, None] + adjustment).flatten(1)  # (N, B C)
     share = (keep / keep.sum(1, keepdim=True).clamp_min(1)).T.to(features).contiguous()  # (N, B)
     label_places = (labels[:, None] + n_classes * torch.arange(n_problems, device=labels.device)).contiguous()
-    start = torch.softmax(fixed[:, :n_classes], dim=-1)
-    curvature = (start * (1 - start)).mean()
+    begin = torch.softmax(fixed[:, :n_classes], dim=-1)
+    curvature = (begin * (1 - begin)).mean()
     variance = rows.square().mean(0)
     # Never far below the curvature that other points have, or a start that is sure of itself would step too far.
     scale = UNIT * (curvature.clamp_min(1e-3) * UNIT**2 * variance + 2 * penalty).rsqrt()
@@ -87,7 +89,9 @@ def fit_text_anchored_probes(
         losses = losses + strength * weights.view_as(points).square().sum(1, dtype=torch.float64)
         return losses.to(points), (gradient * scale).view_as(points)
 
-    zeros = features.new_zeros(n_problems, n_classes * rows.shape[1])
-    found = minimise(value_and_gradient, zeros, max_iter=max_iter, tolerance=2 * tolerance)
+    points = features.new_zeros(n_problems, n_classes * rows.shape[1])
+    if start is not None:
+        points = ((start - anchor) @ axes / scale).flatten(1)
+    found = minimise(value_and_gradient, points, max_iter=max_iter, tolerance=2 * tolerance)
     departure = found.view(n_problems * n_classes, len(scale)) * scale @ axes.T
     return anchor + departure.view(n_problems, n_classes, -1)
