@@ -198,32 +198,26 @@ def judged(method: str, drawn: Draw, seed: int) -> dict[str, float]:
     return {name: found[name] for name in FIGURES} | {"seconds": seconds}
 
 
-def results_of(cell: Cell, methods: Sequence[str], draws: int, judge: str, data: Path) -> dict[str, Figures]:
-    """Figures of each method on a cell, one for each draw."""
-    file = read(data, cell.file)
-    results: dict[str, Figures] = {}
-    for seed in range(draws):
-        drawn = draw(file, cell, seed, judge)
+def results_of(cell: Cell, methods: Sequence[str], arguments: argparse.Namespace) -> dict[str, Figures]:
+    """Figures of each method on a cell, one for each draw; those of draws that ran before are taken from `--keep`."""
+    file = read(arguments.data, cell.file)
+    stem = f"{cell}, {arguments.judge}".replace("/", "to").replace(":", ",")
+    results: dict[str, Figures] = {method: {} for method in methods}
+    for seed in range(arguments.draws):
+        kept = arguments.keep / f"{stem}, draw {seed}.json" if arguments.keep else None
+        known = json.loads(kept.read_text(encoding="utf-8")) if kept and kept.exists() else {}
+        if missing := [method for method in methods if method not in known]:
+            drawn = draw(file, cell, seed, arguments.judge)
+            known |= {method: judged(method, drawn, seed) for method in missing}
+            if kept:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                unfinished = kept.with_suffix(".part")
+                unfinished.write_text(json.dumps(known), encoding="utf-8")
+                unfinished.rename(kept)
         for method in methods:
-            for name, value in judged(method, drawn, seed).items():
-                results.setdefault(method, {}).setdefault(name, []).append(value)
+            for name, value in known[method].items():
+                results[method].setdefault(name, []).append(value)
     return results
-
-
-def kept(cell: Cell, methods: Sequence[str], arguments: argparse.Namespace) -> dict[str, Figures]:
-    """The figures of methods that ran before on the same draws, and those of the others of a run now."""
-    if arguments.keep is None:
-        return results_of(cell, methods, arguments.draws, arguments.judge, arguments.data)
-    arguments.keep.mkdir(parents=True, exist_ok=True)
-    stem = f"{cell}, {arguments.judge}, {arguments.draws} draws".replace("/", "to").replace(":", ",")
-    files = {method: arguments.keep / f"{stem}, {method.replace(':', ',')}.json" for method in methods}
-    missing = [method for method, file in files.items() if not file.exists()]
-    fitted = results_of(cell, missing, arguments.draws, arguments.judge, arguments.data) if missing else {}
-    for method, figures in fitted.items():
-        unfinished = files[method].with_suffix(".part")
-        unfinished.write_text(json.dumps(figures), encoding="utf-8")
-        unfinished.rename(files[method])
-    return {method: json.loads(file.read_text(encoding="utf-8")) for method, file in files.items()}
 
 
 def bars_of(cells: dict[Cell, dict[str, Figures]]) -> list[dict[str, Any]]:
@@ -294,7 +288,7 @@ def main() -> int:
     results: dict[Cell, dict[str, Figures]] = {}
     for cell in cells:
         methods = [name for name in arguments.methods if cell.text or name not in NEED_TEXT]
-        results[cell] = kept(cell, methods, arguments)
+        results[cell] = results_of(cell, methods, arguments)
         print(f"\n{cell}: macro | tail | ECE")
         for method, figures in results[cell].items():
             print(f"    {method:<24}{percent(figures)}   {np.mean(figures['seconds']):.2f} s", flush=True)

@@ -90,7 +90,11 @@ class LineWatch:
 
 
 class LiveWatch:
-    """A bar for each stage, with its rate and the time left, redrawn in place."""
+    """A bar for each stage, with its rate and the time left, redrawn in place.
+
+    Until there is something to tell, which takes seconds where torch or a large model is loaded, a line says that the
+    command is starting; it leaves no trace.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -116,23 +120,27 @@ class LiveWatch:
             console=Console(file=stream, highlight=False),
             transient=False,
         )
+        self._starting = self._bars.console.status("starting", spinner="line")
         self._tasks: dict[str, Any] = {}
         self._done: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        """Nothing is drawn before there is something to show."""
+        """Say that the command is starting."""
+        self._starting.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Draw the last state and give the cursor back."""
+        self._starting.stop()
         if self._tasks:
             self._bars.stop()
 
     def update(self, stage: str, done: int, total: int | None, **figures: float) -> None:
         """Move the stage's bar."""
         told = ", ".join(_figures(figures))
+        self._starting.stop()
         self._bars.start()  # which does nothing when it has been started
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(shown(stage), total=total, completed=done, figures=told)
@@ -144,6 +152,7 @@ class LiveWatch:
 
     def note(self, message: str) -> None:
         """Write the message above the bars."""
+        self._starting.stop()
         self._bars.console.print(shown(message), markup=False)
 
 
