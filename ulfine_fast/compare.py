@@ -75,6 +75,8 @@ def compare(
     if len(set(names)) < len(names):
         raise UsageError(f"a method is named twice in {methods}: name each once")
     found = [get_method(name) for name in names]
+    if len({method.name for method in found}) < len(found):
+        raise UsageError(f"two of the methods {methods} have one name: give each METHOD its own")
     contenders = _ablation(found) if ablation else {method.name: (method, method.settings()) for method in found}
     opened = FeatureCache.open(cache)
     draws = _draws(opened, split, seeds)

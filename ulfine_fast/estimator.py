@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from ulfine_cache.progress import Silent
 from ulfine_cache.store.unit_norm import objection
-from ulfine_fast.registry import get_method
+from ulfine_fast.elsewhere.known_models import name_of
+from ulfine_fast.registry import METHODS, builder_of, get_method
 from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.scikit.class_text import all_classes, checked_text
 from ulfine_fast.scikit.estimator_params import SettingsMixin
@@ -24,7 +25,7 @@ from ulfine_fast.scikit.estimator_run import RunMixin
 from ulfine_fast.scikit.partial_labels import read_labels
 from ulfine_fast.scikit.refusals import as_value_errors
 from ulfine_fast.scikit.unlabelled_rows import checked_unlabelled, refuse_a_class_of_unlabelled_rows
-from ulfine_fast.settings import resolve_settings
+from ulfine_fast.settings import resolve_settings, resolved_config
 from ulfine_fast.training import choose_device, train
 
 
@@ -41,7 +42,7 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, SettingsMixin, ClassifierMixin
     Copies through pickle, joblib and skops hold arrays and plain values, no torch object.
 
     Args:
-        method: One of `ulfine_fast.registry.METHODS`.
+        method: A name that `ulfine_fast.registry.get_method` takes.
         settings: Settings of the method, by name; None keeps its defaults. ``settings__NAME`` is one of them for
             `set_params` and searches.
         unlabelled: float (M, D), rows without labels besides those of X, as they are after the steps of a pipeline.
@@ -145,7 +146,7 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, SettingsMixin, ClassifierMixin
         self.history_ = result.history
         self.diagnostics_ = result.diagnostics
         self._labelled_counts = data.labelled_counts.cpu().numpy()
-        self._resolved = {"method": method.name, "settings": settings.model_dump(mode="json")}
+        self._resolved = resolved_config(method, settings)
         return self
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -211,6 +212,8 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, SettingsMixin, ClassifierMixin
             model = state.pop("model_")
             tensors = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
             state["_stored"] = {"architecture": model.architecture(), "tensors": tensors}
+            if self._resolved["method"] not in METHODS:
+                state["_stored"]["model"] = name_of(model)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -220,7 +223,13 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, SettingsMixin, ClassifierMixin
         stored = state.pop("_stored", None)
         super().__setstate__(state)
         if stored is not None:
-            model = get_method(self._resolved["method"]).build(stored["architecture"])
+            build = builder_of(self._resolved["method"], stored.get("model"))
+            if build is None:
+                raise ValueError(
+                    f"the method {self._resolved['method']!r} is not installed, and its model is its own: install the "
+                    "package that has it"
+                )
+            model = build(stored["architecture"])
             model.load_state_dict({name: torch.as_tensor(values) for name, values in stored["tensors"].items()})
             self.model_ = model.eval().requires_grad_(False)
 

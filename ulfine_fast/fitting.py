@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +15,12 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.wording.counts import amount
 from ulfine_fast.judging.five_crops import Views
-from ulfine_fast.registry import METHODS, get_method
+from ulfine_fast.registry import METHODS, found_method
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
+    from ulfine_fast.elsewhere.found_method import Origin
     from ulfine_fast.method import FitResult
     from ulfine_fast.rows.training_data import TrainingData
     from ulfine_fast.run import Run
@@ -31,7 +32,7 @@ def fit(
     cache: Path,
     out: Path,
     split: str | None = None,
-    method: Annotated[str, Written("|".join(METHODS))] = "ulfine",
+    method: Annotated[str, Written("|".join([*METHODS, "FILE.py:METHOD"]))] = "ulfine",
     settings: Path | None = None,
     set: Annotated[Sequence[str], Written("KEY=VALUE")] = (),
     seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0,
@@ -53,7 +54,7 @@ def fit(
         cache: Directory of the cache.
         out: Directory of the run.
         split: Named split; without it the cache's own labels and sets.
-        method: Name of the method.
+        method: Name of the method: one of these, one of an installed package, or a file that holds one, which is run.
         settings: YAML file with settings of the method, or the ``config.yaml`` of a run.
         set: One setting of the method; may be repeated, and wins over `settings`.
         seed: Seed of everything random in the method.
@@ -87,11 +88,11 @@ def fit(
     from ulfine_fast.rows.memory_bound import memory_bound
     from ulfine_fast.rows.training_data import load_training_data
     from ulfine_fast.run import new_run_directory
-    from ulfine_fast.settings import resolve_settings
+    from ulfine_fast.settings import resolve_settings, resolved_config
     from ulfine_fast.streaming_choice import must_stream, note_streaming
     from ulfine_fast.training import choose_device, train_seeds
 
-    chosen = get_method(method)
+    chosen, origin = found_method(method)
     values = resolve_settings(chosen, file=settings, assignments=set)
     used_device = choose_device(device)
     bound = memory_bound(memory)
@@ -116,14 +117,13 @@ def fit(
         results = train_seeds(chosen, values, data, every_seed, progress, keep_interrupted=True)
         seconds = time.perf_counter() - start
         resolved = {
-            "method": chosen.name,
+            **resolved_config(chosen, values),
             "seed": seed,
             "split": split,
             "device": used_device,
             "views": used_views,
-            "settings": values.model_dump(mode="json"),
         }
-        return _write(folder, out, opened, rows, data, results, resolved, seconds)
+        return _write(folder, out, opened, rows, data, results, resolved, seconds, origin)
 
 
 def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:
@@ -145,6 +145,7 @@ def _write(
     results: list[FitResult],
     resolved: dict[str, Any],
     seconds: float,
+    origin: Origin | None,
 ) -> Run:
     from ulfine_fast.judging.judge import judge
     from ulfine_fast.judging.metrics import SCALARS
@@ -183,6 +184,7 @@ def _write(
             "interrupted_at": result.interrupted_at,
             "device": resolved["device"],
             "diagnostics": result.diagnostics,
+            **({} if origin is None else {"method": asdict(origin)}),
             **stamp(),
             "seconds": round(seconds, 4),
         },

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.errors import UsageError
 
 if TYPE_CHECKING:
+    from ulfine_fast.elsewhere.found_method import Origin
     from ulfine_fast.method import Method
+    from ulfine_fast.models.logit_model import LogitModel
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,55 @@ METHODS: dict[str, Entry] = {
 def get_method(name: str) -> Method:
     """Import a method by name.
 
+    Args:
+        name: One of `METHODS`; one of an installed package that has an entry point in ``ulfine_fast.methods``; or
+            ``"path/to/file.py:METHOD"``, which runs that file.
+
     Raises:
         UsageError: There is none of that name; the message lists those there are.
+        UlfineError: A package or a file does not hold what it should; see `ulfine_fast.elsewhere.found_method`.
 
     Example:
         >>> get_method("zero-shot").settings().scale
         100.0
     """
-    if name not in METHODS:
-        raise UsageError(f"unknown method {name!r}: choose one of {', '.join(METHODS)}")
-    module, _, attribute = METHODS[name].module.partition(":")
-    method: Method = getattr(import_module(f"ulfine_fast.methods.{module}"), attribute)
-    return method
+    return found_method(name)[0]
+
+
+def found_method(name: str) -> tuple[Method, Origin | None]:
+    """A method and where it comes from, None for those of this package; see `get_method`."""
+    if name in METHODS:
+        module, _, attribute = METHODS[name].module.partition(":")
+        return getattr(import_module(f"ulfine_fast.methods.{module}"), attribute), None
+    from ulfine_fast.elsewhere.found_method import installed, is_file, of_file, of_package
+
+    if is_file(name):
+        return of_file(name, METHODS)
+    packaged = installed()
+    if name in packaged:
+        return of_package(packaged[name], METHODS)
+    raise UsageError(f"unknown method {name!r}: choose one of {', '.join(known_methods())}")
+
+
+def known_methods() -> list[str]:
+    """The names of the methods of this package and of installed ones."""
+    from ulfine_fast.elsewhere.found_method import installed
+
+    return [*METHODS, *installed()]
+
+
+def builder_of(method: str, model: str | None) -> Callable[[dict[str, Any]], LogitModel] | None:
+    """What makes the untrained model of a fitted classifier again; None where nothing here can.
+
+    What was stored never says which code to run: a file's is not run, and a package's only where it is installed.
+
+    Args:
+        method: Name of the method.
+        model: Of `ulfine_fast.elsewhere.known_models.name_of`, for methods that are not of this package.
+    """
+    from ulfine_fast.elsewhere.found_method import installed
+    from ulfine_fast.elsewhere.known_models import build_known, known_models
+
+    if method not in METHODS and model in known_models():
+        return partial(build_known, model)
+    return get_method(method).build if method in METHODS or method in installed() else None

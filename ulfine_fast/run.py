@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from ulfine_cache.sources.trees.regular_file import read_text
 from ulfine_cache.store.digest_file import file_sha256
 from ulfine_cache.store.unit_norm import objection
 from ulfine_cache.wording.counts import amount
+from ulfine_fast.elsewhere.found_method import GROUP, Origin
 from ulfine_fast.version import __version__
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Run:
         model: torch module, features (N, D) to logits (N, C), on the CPU.
         method: Name of the method.
         config: What ``config.yaml`` holds: ``method``, ``seed``, ``split``, ``device``, ``views`` and, resolved,
-            ``settings``.
+            ``settings``; for methods from elsewhere also ``prior_power``, of `Method`.
         class_names: C names; column k of every output is class k.
         labelled_counts: Labelled training images of each class.
         n_features: Feature width D.
@@ -120,12 +121,9 @@ class Run:
             UsageError: The settings are not those of the method in this version.
         """
         from ulfine_fast.priors.class_prior import answered_prior
-        from ulfine_fast.registry import get_method
-        from ulfine_fast.settings import resolve_settings
+        from ulfine_fast.settings import prior_power
 
-        method = get_method(self.method)
-        settings = resolve_settings(method, values=self.config.get("settings"))
-        return answered_prior(self.labelled_counts, method.prior_power(settings))
+        return answered_prior(self.labelled_counts, prior_power(self.config))
 
     def figures(self) -> dict[str, Any]:
         """What the command line prints and writes with ``--json``: the path, the method and the metrics.
@@ -182,7 +180,10 @@ def write_run(folder: Path, run: Run) -> None:
     """
     from safetensors.torch import save
 
-    description = {
+    from ulfine_fast.elsewhere.known_models import name_of
+    from ulfine_fast.registry import METHODS
+
+    description: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "method": run.method,
         "architecture": run.model.architecture(),
@@ -190,6 +191,8 @@ def write_run(folder: Path, run: Run) -> None:
         "labelled_counts": run.labelled_counts,
         "n_features": run.n_features,
     }
+    if run.method not in METHODS:
+        description["model"] = name_of(run.model)
     # One key only: older safetensors write several in an order that changes from process to process.
     metadata = {"ulfine": json.dumps(description, sort_keys=True)}
     tensors = {name: tensor.contiguous().clone() for name, tensor in run.model.state_dict().items()}
@@ -240,7 +243,6 @@ def load_run(path: Path | str) -> Run:
     from safetensors import SafetensorError, safe_open
 
     from ulfine_cache.names.text_path import text_path
-    from ulfine_fast.registry import METHODS, get_method
 
     path = Path(path)
     if not (path / MODEL).is_file():
@@ -253,14 +255,10 @@ def load_run(path: Path | str) -> Run:
         if description["schema_version"] > SCHEMA_VERSION:
             raise UlfineError(f"the run {path} was written by a newer ulfine-fast: upgrade this one")
         method = description["method"]
-        if method not in METHODS:
-            raise UlfineError(
-                f"the run {path} is of method {method!r}, which ulfine-fast {__version__} does not have: use the "
-                f"version that wrote it{_version_of(path)}, or fit it again with one of {', '.join(METHODS)}"
-            )
+        build = _builder(path, method, description.get("model"))
         provenance = json.loads(_text(path / PROVENANCE))
         _check_digests(path, provenance, provenance.pop(_DIGESTS, {}))
-        model = get_method(method).build(description["architecture"])
+        model = build(description["architecture"])
         model.load_state_dict(tensors)
         _check_sizes(description, model)
         config = yaml.safe_load(_text(path / CONFIG))
@@ -282,6 +280,31 @@ def load_run(path: Path | str) -> Run:
         words = " ".join(str(error).split())
         detail = words if len(words) <= 160 else words[:157] + "..."
         raise UlfineError(f"the run {path} is damaged ({type(error).__name__}: {detail}): fit it again") from error
+
+
+def _builder(path: Path, method: str, model: Any) -> Callable[[dict[str, Any]], LogitModel]:
+    """What makes the untrained model of a run again. A run never says which code to run."""
+    from ulfine_fast.registry import builder_of, known_methods
+
+    if (build := builder_of(method, model)) is not None:
+        return build
+    if origin := _origin_of(path):
+        raise UlfineError(
+            f"the run {path} is of method {method!r} of {origin}, whose model is its own: install a package that has "
+            f"the method as an entry point in {GROUP}"
+        )
+    raise UlfineError(
+        f"the run {path} is of method {method!r}, which ulfine-fast {__version__} does not have: use the "
+        f"version that wrote it{_version_of(path)}, or fit it again with one of {', '.join(known_methods())}"
+    )
+
+
+def _origin_of(path: Path) -> Origin | None:
+    """Where a run's method comes from, as the run says; None for a method of this package."""
+    try:
+        return Origin(**json.loads(_text(path / PROVENANCE))["method"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _text(path: Path) -> str:

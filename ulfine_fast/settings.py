@@ -81,6 +81,31 @@ def resolve_settings(
         raise UsageError(f"setting {key}={first['input']!r} of method {method.name}: {first['msg']}") from error
 
 
+def resolved_config(method: Method, settings: StrictConfig) -> dict[str, Any]:
+    """What a fitted classifier remembers of its method, JSON-able: ``method``, ``settings``.
+
+    Of methods that are not of this package also ``prior_power``, so that their code is not needed to ask for it.
+    """
+    from ulfine_fast.registry import METHODS
+
+    config = {"method": method.name, "settings": settings.model_dump(mode="json")}
+    return config if method.name in METHODS else {**config, "prior_power": method.prior_power(settings)}
+
+
+def prior_power(config: Mapping[str, Any]) -> float:
+    """`Method.prior_power` of what `resolved_config` remembered.
+
+    Raises:
+        UsageError: The settings are not those of the method in this version.
+    """
+    from ulfine_fast.registry import get_method
+
+    if "prior_power" in config:
+        return float(config["prior_power"])
+    method = get_method(config["method"])
+    return method.prior_power(resolve_settings(method, values=config.get("settings")))
+
+
 def _read_file(file: Path, method_name: str) -> dict[str, Any]:
     try:
         content = _bounded(yaml.safe_load(read_text(file, most=_MOST_BYTES)))

@@ -12,8 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ulfine_cache.wording.counts import amount
 from ulfine_fast.priors.class_prior import answered_prior, estimate_prior, prior_of_weights, prior_shift
-from ulfine_fast.registry import get_method
-from ulfine_fast.settings import resolve_settings
+from ulfine_fast.settings import prior_power
 
 
 class PriorShiftMixin:
@@ -57,9 +56,7 @@ class PriorShiftMixin:
             ['cat', 'cat', 'cat', 'cat']
         """
         check_is_fitted(self)
-        method = get_method(self._resolved["method"])
-        settings = resolve_settings(method, values=self._resolved["settings"])
-        answered = answered_prior(self._labelled_counts, method.prior_power(settings))
+        answered = answered_prior(self._labelled_counts, prior_power(self._resolved))
         under = copy.copy(self)
         under._forget_test_prior()
         if not isinstance(prior, str):
