@@ -30,8 +30,8 @@ class Output:
         if not self._stream.isatty():
             self.line(margin + words)
             return
-        for part in wrap(shown(words), _width(), initial_indent=margin, subsequent_indent=margin):
-            self.line(part)
+        for part in _wrapped(words, first=margin, later=margin):
+            self._stream.write(part + "\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
         """Print a table; the first column is aligned left, and so is text; the others right.
@@ -59,10 +59,8 @@ class Output:
         width = max((len(name) for name in flat), default=0)
         for name, value in flat.items():
             line = f"{name.ljust(width)}  {value}".rstrip()
-            if self._stream.isatty() and len(line) > _width() > 2 * width:
-                parts = wrap(shown(line), _width(), subsequent_indent=" " * (width + 2), break_on_hyphens=False)
-                line = "\n".join(parts)
-                self._stream.write(line + "\n")
+            if self._stream.isatty() and _width() > 2 * width:
+                self._stream.write("\n".join(_wrapped(line, later=" " * (width + 2))) + "\n")
             else:
                 self.line(line)
 
@@ -74,6 +72,14 @@ class Output:
 
 def _width() -> int:
     return shutil.get_terminal_size().columns
+
+
+def _wrapped(line: str, *, first: str = "", later: str = "") -> list[str]:
+    """A line broken between words; whole where a path or a digest, which may be copied, would not fit."""
+    text = shown(line)
+    if any(len(later) + len(word) > _width() for word in text.split()):
+        return [first + text]
+    return wrap(text, _width(), initial_indent=first, subsequent_indent=later, break_on_hyphens=False) or [""]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

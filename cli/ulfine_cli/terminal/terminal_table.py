@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TextIO
 
-_FIGURE = re.compile(r"[-\d.,±+e% ]*|-?\d[\d.]* to \d[\d.]*|unknown")
-_GAP, _EDGES = 3, 2
-_LEAST_NAME = 12
-"""Columns that names are not narrowed below while there are figures to move into another table."""
+_FIGURE = re.compile(r"[-\d.,±+e% ]*|-?\d[\d.]* to \d[\d.]*|unknown|of each class|all")
+_GAP, _EDGES = 2, 2
+_LEAST_NAME = 24
+"""Characters that names are not narrowed below while there are columns to move into another table."""
+_LEAST_TEXT = 12
 
 
 def print_table(
@@ -31,14 +32,14 @@ def print_table(
     console = Console(file=stream, width=width)
     for number, places in enumerate(_parts(columns, rows, width)):
         heading = Text(title) if title and not number else None
-        table = Table(title=heading, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=heading, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for place in places:
             cells = [row[place] for row in rows]
             if place and _are_figures(cells):
                 lines = wrap(columns[place], _figure_width(columns[place], cells))
                 table.add_column(Text("\n".join(lines)), justify="right", no_wrap=True)
             else:
-                right = place and max(map(len, cells), default=0) <= _LEAST_NAME
+                right = place and max(map(len, cells), default=0) <= _LEAST_TEXT
                 table.add_column(Text(columns[place]), justify="right" if right else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(row[place]) for place in places))
@@ -63,7 +64,7 @@ def _parts(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
         cells = [row[place] for row in rows]
         needed = _figure_width(columns[place], cells)
         if not _are_figures(cells):
-            needed = min(needed, _LEAST_NAME)
+            needed = min(needed, _LEAST_TEXT)
         if used + _GAP + needed > width - _EDGES and len(parts[-1]) > 1:
             parts.append([0])
             used = first
