@@ -3,8 +3,8 @@
 A share of n rows has Wilson's interval (Wilson, Probable inference, the law of succession, and statistical inference,
 JASA 22, 1927), which keeps within 0 and 1 and does not close when every row is right. A weighted mean of recalls, such
 as macro accuracy, has the same interval at its effective number of rows: as many as would make a plain share as
-uncertain. The variance of a class's recall is that of its rows with `IMAGINED` more of the mean recall of all classes:
-two rows, both right, are no proof that a class is never missed.
+uncertain. The variance of a row of a class is that of its recall, with `IMAGINED` rows more of the mean recall of all
+rows, but no less than that of a row of any class: two rows, both right, are no proof that a class is never missed.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ def smoothed_recalls(hits: NDArray[np.integer], totals: NDArray[np.integer]) -> 
         hits: int (C,), right answers of each class.
         totals: int (C,), its rows; possibly 0.
     """
-    mean = (hits.sum() + 0.5) / (totals.sum() + 1)
-    return (hits + IMAGINED * mean) / (totals + IMAGINED)
+    return (hits + IMAGINED * _mean(hits, totals)) / (totals + IMAGINED)
 
 
 def mean_recall_error(
@@ -62,7 +61,8 @@ def mean_recall_error(
         weights: float64 (C,), of the classes, summing to 1; None: all that have rows the same.
     """
     recalls = smoothed_recalls(hits, totals)
-    variances = recalls * (1 - recalls) / np.where(totals > 0, totals, IMAGINED)
+    mean = _mean(hits, totals)
+    variances = np.maximum(recalls * (1 - recalls), mean * (1 - mean)) / np.where(totals > 0, totals, IMAGINED)
     shares = (totals > 0) / max(1, int((totals > 0).sum())) if weights is None else weights
     return float(np.sqrt((shares**2 * variances).sum()))
 
@@ -81,8 +81,13 @@ def mean_recall_interval(
     Example:
         >>> found = mean_recall_interval(0.9, np.array([9, 9]), np.array([10, 10]))
         >>> {name: round(value, 2) for name, value in found.items()}
-        {'value': 0.9, 'low': 0.71, 'high': 0.97}
+        {'value': 0.9, 'low': 0.7, 'high': 0.97}
     """
     error = mean_recall_error(hits, totals, weights)
-    mean = (hits.sum() + 0.5) / (totals.sum() + 1)
+    mean = _mean(hits, totals)
     return share_interval(value, float(mean * (1 - mean) / error**2))
+
+
+def _mean(hits: NDArray[np.integer], totals: NDArray[np.integer]) -> float:
+    """The mean recall of all rows, between 0 and 1 exclusively."""
+    return float((hits.sum() + 0.5) / (totals.sum() + 1))
