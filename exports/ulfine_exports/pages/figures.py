@@ -24,7 +24,7 @@ SERIES = (ACCENT, AMBER, SLATE, "#6d4fa1", "#3b7dc4", "#8c6d1f")
 WIDTH = 5.8
 """Inches of 72 units: 418 units, a phone's width almost, so that the letters of a figure can be read there."""
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "axes.edgecolor": QUIET,
     "axes.facecolor": "none",
     "axes.grid": True,
@@ -89,7 +89,7 @@ def drawing(
     from matplotlib.figure import Figure
 
     drawn = Drawn()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": label}), warnings.catch_warnings():
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": label}), warnings.catch_warnings():
         # Letters that matplotlib's font lacks are the browser's affair.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
