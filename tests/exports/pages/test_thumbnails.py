@@ -10,7 +10,6 @@ from PIL import Image
 
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.stage_one import cache_features
-from ulfine_exports.pages.former_cache import former_cache
 from ulfine_exports.pages.thumbnails import PLACEHOLDER, Thumbnails
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 160, 40), "blue": (30, 50, 190)}
@@ -71,11 +70,3 @@ def test_features_made_elsewhere__have_no_pictures(feature_cache):
     thumbnails = Thumbnails(FeatureCache.open(feature_cache))
     assert "was not made from images" in thumbnails.missing
     assert thumbnails.of(0) == ""
-
-
-def test_cache__that_changed_is_not_taken(coloured, tmp_path):
-    cache, reason = former_cache(coloured / "cache", "0" * 64)
-    assert cache is None
-    assert "has changed since" in reason
-    assert former_cache(coloured / "cache")[1] == ""
-    assert "nowhere" in former_cache(tmp_path / "nowhere")[1]
