@@ -110,6 +110,11 @@ class Drawn:
     svg: "Markup"
 
 
+def legend_on_top(figure: "Figure") -> None:
+    """Name what is drawn in a line above the axes, where it hides nothing."""
+    figure.legend(loc="outside upper left", ncols=4, handletextpad=0.5, columnspacing=1.3, borderaxespad=0.2)
+
+
 def percent_axis(axis: "Axes", which: str = "y") -> None:
     """Let an axis run from 0 to 1 and be labelled in percent."""
     from matplotlib.ticker import PercentFormatter
