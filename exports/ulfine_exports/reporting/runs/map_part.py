@@ -5,31 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ulfine_exports.pages.render import short
-from ulfine_exports.pages.thumbnails import Thumbnails
 from ulfine_exports.reporting.runs.feature_map import SIDE, feature_map
 
 if TYPE_CHECKING:
+    from ulfine_exports.pages.thumbnails import Thumbnails
     from ulfine_exports.reporting.runs.run_facts import RunFacts
 
 PALETTE = 10
 """Classes that have a colour of their own; of more, head, medium and tail have one."""
 
-MAP_BUDGET, MAP_SIZE = 1_500_000, 64
-"""Bytes of all thumbnails, and the longest side of one in pixels."""
 
-
-def map_part(facts: RunFacts, method: str) -> dict[str, Any] | None:
+def map_part(facts: RunFacts, thumbnails: Thumbnails, method: str) -> dict[str, Any] | None:
     """Points of the map with what is told of each; None where the cache is gone.
 
     Args:
         facts: Of a run.
+        thumbnails: Of its cache.
         method: ``"pca"`` or ``"tsne"``.
     """
     cache, split, names = facts.cache, facts.split, facts.run.class_names
     if cache is None or split is None:
         return None
     found = feature_map(cache, split, method)
-    thumbnails = Thumbnails(cache, size=MAP_SIZE, budget=MAP_BUDGET)
     said = _said(facts)
     colours = _colours(facts)
     points: list[dict[str, Any]] = []

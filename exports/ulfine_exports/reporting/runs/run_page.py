@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 BUDGET = 1_500_000
 """Bytes of the thumbnails in galleries; those on the map have as much, so that a page stays below 5 MB."""
 
+MAP_SIZE = 64
+"""Longest side of a thumbnail on the map, pixels."""
+
 
 @dataclass(frozen=True)
 class Page:
@@ -37,19 +40,22 @@ class Page:
     missing: list[str]
 
 
-def run_page(facts: RunFacts, map_method: str) -> Page:
+def run_page(facts: RunFacts, map_method: str, *, most_listed: int | None = None) -> Page:
     """Put everything that is known of a run into one page.
 
     Args:
         facts: From `ulfine_exports.reporting.runs.run_facts.gather`.
         map_method: ``"pca"`` or ``"tsne"``.
+        most_listed: Rows of a cache above which no pictures are shown; None for no such bound.
 
     Returns:
         The page. Same run, same text.
     """
     run = facts.run
-    thumbnails = Thumbnails(facts.cache, budget=BUDGET)
-    missing = _missing(facts, thumbnails)
+    cache = facts.cache
+    small = cache is not None and (most_listed is None or cache.n_rows <= most_listed)
+    thumbnails, on_map = (Thumbnails(cache if small else None, size=side, budget=BUDGET) for side in (96, MAP_SIZE))
+    missing = _missing(facts, thumbnails, small=small)
     text = render(
         "run.html",
         title=f"{run.path.resolve().name}: {run.method}",
@@ -65,7 +71,7 @@ def run_page(facts: RunFacts, map_method: str) -> Page:
         pseudo_labels=pseudo_label_part(facts),
         pairs=pairs(facts, thumbnails),
         galleries=galleries(facts, thumbnails),
-        map=map_part(facts, map_method),
+        map=map_part(facts, on_map, map_method),
         history=history_plots(facts.history),
         settings=yaml.safe_dump(run.config, sort_keys=True, allow_unicode=True),
         provenance=json.dumps(run.provenance, indent=2, ensure_ascii=False, default=str),
@@ -75,9 +81,14 @@ def run_page(facts: RunFacts, map_method: str) -> Page:
     return Page(text, missing)
 
 
-def _missing(facts: RunFacts, thumbnails: Thumbnails) -> list[str]:
+def _missing(facts: RunFacts, thumbnails: Thumbnails, *, small: bool) -> list[str]:
     missing = list(facts.missing)
-    if facts.cache is not None and thumbnails.missing:
+    if facts.cache is not None and not small:
+        missing.append(
+            f"Pictures are left out, since the cache has {facts.cache.n_rows:,} rows: `ulfine report RUN --out FILE` "
+            "puts them in."
+        )
+    elif facts.cache is not None and thumbnails.missing:
         missing.append(f"Pictures are missing: {thumbnails.missing}.")
     if facts.by_cross_validation:
         missing.append(
