@@ -295,7 +295,7 @@ def test_hostile_names__are_only_text(tmp_path, browser):
     seen = look(browser, tmp_path / "r.html", width=360)
     assert (seen.asked, seen.complaints) == ([(tmp_path / "r.html").as_uri()], [])
     assert seen.width <= 360
-    assert browser.title == "run <i>&amp;: ulfine · ulfine"
+    assert browser.title == "Run run <i>&amp; · ulfine"
     named = [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "table.sortable td:first-child")]
     # Blanks beside one another are one on a page.
     assert sorted(named) == sorted(" ".join(short(name, 40).split()) for name in HOSTILE)

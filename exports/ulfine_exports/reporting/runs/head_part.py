@@ -22,10 +22,10 @@ _COUNTED = (("labelled", "labelled image"), ("unlabelled", "unlabelled image"), 
 
 
 def subtitle(facts: RunFacts) -> str:
-    """How many classes and images a run is about."""
+    """The method, and how many classes and images a run is about."""
     made = facts.run.provenance.get("split") or {}
     counts = [amount(int(made[part]), word) for part, word in _COUNTED if made.get(part)]
-    return ", ".join([amount(len(facts.run.class_names), "class"), *counts])
+    return ", ".join([facts.run.method, amount(len(facts.run.class_names), "class"), *counts])
 
 
 def tiles(run: Run) -> list[tuple[str, str, str]]:
@@ -38,8 +38,8 @@ def tiles(run: Run) -> list[tuple[str, str, str]]:
     for name, words, _ in _TILES[:2]:
         figure = (metrics.get("cross_validated") or {}).get(name) or {}
         if figure.get("value") is not None:
-            bounds = [figure.get("low"), figure.get("high")]
-            between = "" if None in bounds else f", {100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
+            low, high = figure.get("low"), figure.get("high")
+            between = "" if low is None or high is None else f", {100 * low:.1f} to {100 * high:.1f} %"
             found.append((words, f"{100 * figure['value']:.1f} %", f"cross-validated{between}"))
     return found
 

@@ -58,7 +58,7 @@ def run_page(facts: RunFacts, map_method: str, *, most_listed: int | None = None
     missing = _missing(facts, thumbnails, small=small)
     text = render(
         "run.html",
-        title=f"{run.path.resolve().name}: {run.method}",
+        title=f"Run {run.path.resolve().name}",
         styles=["report.css"],
         scripts=["sort.js", "map.js"],
         missing=missing,
