@@ -36,7 +36,7 @@ def _harmless(make: _Report) -> Callable[[dict[str, Any], Path | None, Progress]
             words = " ".join(f"{type(error).__name__}: {error}".split()).removeprefix("UlfineError: ")
             progress.note(f"no report: {words}")
             return ""
-        return "" if written is None else f"report {written.out} ({written.seconds:.1f} s)"
+        return "" if written is None else f"report written to {written.out} in {written.seconds:.1f} s"
 
     return call
 
