@@ -110,6 +110,8 @@ def answers(run: Run, cache: FeatureCache, rows: NDArray[np.int64], *, parts: bo
 def cross_validated(path: Path, cache: FeatureCache, labelled: NDArray[np.int64]) -> JudgedRows:
     """Read what folds said of the labelled rows that they had not seen.
 
+    A class of one labelled row has no say: nothing was left to learn it from.
+
     Args:
         path: ``cross_validated.csv`` of a run, with the columns of ``predictions.csv``.
         cache: The cache that the run was fitted on.
@@ -130,4 +132,6 @@ def cross_validated(path: Path, cache: FeatureCache, labelled: NDArray[np.int64]
             raise ValueError("other classes")
     except (OSError, ValueError, KeyError, StopIteration, csv.Error) as error:
         raise UlfineError(f"{path} does not fit the cache {cache.path}") from error
-    return JudgedRows(rows, cache.labels[rows], probabilities, {}, len(rows))
+    truth = cache.labels[rows]
+    judged = np.bincount(cache.labels[labelled], minlength=width)[truth] > 1
+    return JudgedRows(rows[judged], truth[judged], probabilities[judged], {}, int(judged.sum()))
