@@ -28,6 +28,7 @@ def compare(
     methods: Annotated[str, Written("METHOD,METHOD...")],
     seeds: Annotated[int, Ge(1)] = 5,
     ablation: bool = False,
+    apply: Path | None = None,
     device: Annotated[str, Written("auto|cpu|cuda|cuda:N")] = "auto",
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
@@ -43,6 +44,7 @@ def compare(
         methods: Methods, separated by commas; differences are to the first.
         seeds: How many draws.
         ablation: The one method named, and the same without each of its parts.
+        apply: CSV file of decisions about labels, as of ``fit``; the protocol is drawn from these labels.
         device: Where to train.
         progress: Told about every fit.
 
@@ -67,7 +69,7 @@ def compare(
         >>> list(figures["methods"][1]["difference"])
         ['mean', 'stderr']
     """
-    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.labelling.relabelled import open_relabelled
 
     names = [name.strip() for name in methods.split(",")]
     if "" in names:
@@ -76,7 +78,7 @@ def compare(
         raise UsageError(f"a method is named twice in {methods}: name each once")
     found = [get_method(name) for name in names]
     contenders = _ablation(found) if ablation else {method.name: (method, method.settings()) for method in found}
-    opened = FeatureCache.open(cache)
+    opened = open_relabelled(cache, apply, text=True, progress=progress)
     draws = _draws(opened, split, seeds)
     collected: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     total = len(draws) * len(contenders)

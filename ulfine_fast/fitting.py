@@ -31,6 +31,7 @@ def fit(
     cache: Path,
     out: Path,
     split: str | None = None,
+    apply: Path | None = None,
     method: Annotated[str, Written("|".join(METHODS))] = "ulfine",
     settings: Path | None = None,
     set: Annotated[Sequence[str], Written("KEY=VALUE")] = (),
@@ -53,6 +54,9 @@ def fit(
         cache: Directory of the cache.
         out: Directory of the run.
         split: Named split; without it the cache's own labels and sets.
+        apply: CSV file of decisions about labels (``path,label``; an empty label means unlabelled), such as
+            `ulfine label` writes; the last line about an image counts, a new name is a new class. No feature is
+            computed again, and the run keeps the decisions.
         method: Name of the method.
         settings: YAML file with settings of the method, or the ``config.yaml`` of a run.
         set: One setting of the method; may be repeated, and wins over `settings`.
@@ -82,7 +86,7 @@ def fit(
         >>> run.metrics["macro_accuracy"] > 0.9
         True
     """
-    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.labelling.relabelled import note_judged, open_relabelled
     from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
     from ulfine_fast.rows.memory_bound import memory_bound
     from ulfine_fast.rows.training_data import load_training_data
@@ -95,8 +99,9 @@ def fit(
     values = resolve_settings(chosen, file=settings, assignments=set)
     used_device = choose_device(device)
     bound = memory_bound(memory)
-    opened = FeatureCache.open(cache)
+    opened = open_relabelled(cache, apply, text=True, progress=progress)
     rows = opened.read_split(split)
+    note_judged(opened, rows, progress)
     used_views = choose_views(views, FIVE_CROPS, opened)
     with new_run_directory(out, overwrite=overwrite) as folder:
         streams = must_stream(opened, rows, used_device, bound)
@@ -149,6 +154,7 @@ def _write(
     from ulfine_fast.judging.judge import judge
     from ulfine_fast.judging.metrics import SCALARS
     from ulfine_fast.judging.spread import spread
+    from ulfine_fast.records.applied_labels import describe_applied, write_applied
     from ulfine_fast.records.history import write_history_csv, write_tensorboard
     from ulfine_fast.records.predictions import write_predictions
     from ulfine_fast.records.provenance import describe_cache, describe_split, stamp
@@ -177,6 +183,7 @@ def _write(
         provenance={
             "cache": describe_cache(cache),
             "split": {**describe_split(split), "requested": resolved["split"]},
+            **describe_applied(cache),
             "seed": resolved["seed"],
             "seeds": len(results),
             "interrupted": result.interrupted_at is not None,
@@ -188,6 +195,7 @@ def _write(
         },
     )
     write_run(folder, run)
+    write_applied(folder, cache)
     write_history_csv(folder / HISTORY, result.history)
     final = {name: run.metrics[name] for name in SCALARS if run.metrics[name] is not None}
     write_tensorboard(folder, result.history, final)

@@ -30,10 +30,7 @@ KINDS = [
 @pytest.fixture(scope="module")
 def runs(pixel_run, tmp_path_factory):
     cache, folder = pixel_run.parent / "cache", tmp_path_factory.mktemp("tools-runs")
-    return {
-        method: fit(cache=cache, out=folder / method, method=method).path
-        for method in ("ulfine", "lift", "knn")
-    }
+    return {method: fit(cache=cache, out=folder / method, method=method).path for method in ("ulfine", "lift", "knn")}
 
 
 @pytest.fixture(
