@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from ulfine_cache.progress import Silent
 from ulfine_cache.store.unit_norm import objection
+from ulfine_fast.judging.left_out_figures import left_out_figures
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.training_data import make_training_data
 from ulfine_fast.scikit.class_text import all_classes, checked_text
@@ -58,6 +59,9 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, SettingsMixin, ClassifierMixin
         model_: torch module, features (N, D) to logits (N, C).
         history_: Figures of the fit, step by step.
         diagnostics_: What the method found out.
+        cross_validated_: Figures of the labelled rows that the fit left out, as
+            `ulfine_fast.judging.cross_validated.cross_validated_figures` gives them; None where the method leaves none
+            out.
         test_prior_: (C,) of copies by `with_test_prior` alone: the class prior that they answer for.
 
     Example:
@@ -144,6 +148,7 @@ class ULFineClassifier(PriorShiftMixin, RunMixin, SettingsMixin, ClassifierMixin
         self.model_ = result.model
         self.history_ = result.history
         self.diagnostics_ = result.diagnostics
+        self.cross_validated_ = left_out_figures(result, data)[0]
         self._labelled_counts = data.labelled_counts.cpu().numpy()
         self._resolved = {"method": method.name, "settings": settings.model_dump(mode="json")}
         return self

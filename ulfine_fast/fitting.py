@@ -73,8 +73,9 @@ def fit(
 
     Returns:
         The run. Figures: run, method, interrupted_at (the step, round or seed, where Ctrl-C ended the fit), seconds,
-        pseudo_labels (`ulfine_fast.judging.pseudo_label_quality`) and those of
-        `ulfine_fast.judging.metrics.evaluate_predictions`; with several seeds also seeds, their spread.
+        pseudo_labels (`ulfine_fast.judging.pseudo_label_quality`), cross_validated
+        (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out) and those of
+        `ulfine_fast.judging.judge`; with several seeds also seeds, their spread.
 
     Raises:
         UsageError: Unknown method, setting or device, or `memory` is no size; see `ulfine_fast.rows.memory_bound`.
@@ -113,7 +114,9 @@ def fit(
             f"{amount(len(rows.unlabelled), 'unlabelled row')}, {amount(data.n_classes, 'class')}"
         )
         if not len(rows.test):
-            progress.note("no test rows, so nothing will be measured: add test/ to the images or draw a split")
+            progress.note(
+                "no test rows, so nothing will be measured on a test set: add test/ to the images or draw a split"
+            )
         if streams:
             note_streaming(data, bound, progress)
         start = time.perf_counter()
@@ -152,13 +155,15 @@ def _write(
     seconds: float,
 ) -> Run:
     from ulfine_fast.judging.judge import judge
+    from ulfine_fast.judging.left_out_figures import left_out_figures
     from ulfine_fast.judging.metrics import SCALARS
-    from ulfine_fast.judging.spread import spread
+    from ulfine_fast.judging.spread import spread_with_test_error
     from ulfine_fast.records.applied_labels import describe_applied, write_applied
+    from ulfine_fast.records.class_table import write_class_table
     from ulfine_fast.records.history import write_history_csv, write_tensorboard
     from ulfine_fast.records.predictions import write_predictions
     from ulfine_fast.records.provenance import describe_cache, describe_split, stamp
-    from ulfine_fast.run import HISTORY, PREDICTIONS, Run, write_run
+    from ulfine_fast.run import CROSS_VALIDATED, HISTORY, PER_CLASS, PREDICTIONS, Run, write_run
 
     counts = data.labelled_counts.cpu().numpy()
     threshold = resolved["settings"].get("threshold")
@@ -170,7 +175,8 @@ def _write(
         # The truth of unlabelled rows is the first seed's affair.
         tested = replace(split, unlabelled=split.unlabelled[:0])
         others = [judge(other.model, cache, tested, counts, views=resolved["views"]).metrics for other in results[1:]]
-        seeds["seeds"] = {name: spread([of[name] for of in (judged.metrics, *others)]) for name in SCALARS}
+        seeds["seeds"] = {name: spread_with_test_error(name, [judged.metrics, *others]) for name in SCALARS}
+    figures, left_out, left_out_probabilities = left_out_figures(result, data)
     run = Run(
         path=out,
         model=result.model,
@@ -179,7 +185,7 @@ def _write(
         class_names=data.class_names,
         labelled_counts=tuple(int(count) for count in counts),
         n_features=data.n_features,
-        metrics={**judged.metrics, **seeds, "seconds": round(seconds, 4)},
+        metrics={**judged.metrics, "cross_validated": figures, **seeds, "seconds": round(seconds, 4)},
         provenance={
             "cache": describe_cache(cache),
             "split": {**describe_split(split), "requested": resolved["split"]},
@@ -204,4 +210,13 @@ def _write(
         write_predictions(
             folder / PREDICTIONS, paths=paths, probabilities=judged.probabilities, class_names=data.class_names
         )
+    if len(left_out):
+        paths = cache.paths_of(split.labelled[left_out])
+        write_predictions(
+            folder / CROSS_VALIDATED,
+            paths=paths,
+            probabilities=left_out_probabilities,
+            class_names=data.class_names,
+        )
+    write_class_table(folder / PER_CLASS, run.metrics)
     return run

@@ -11,6 +11,7 @@ from ulfine_cache.progress import Progress
 
 if TYPE_CHECKING:
     from ulfine_fast.models.logit_model import LogitModel
+    from ulfine_fast.rows.left_out import LeftOut
     from ulfine_fast.rows.training_data import TrainingData
 
 
@@ -26,12 +27,14 @@ class FitResult:
             `TrainingData` alone.
         interrupted_at: The step or round after which `ulfine_fast.interruption.first_interrupt_noted` ended the fit;
             None for a whole one. The model is then the best that there was.
+        left_out: What the fit says of labelled rows that it left out; None for methods that leave none out.
     """
 
     model: LogitModel
     history: list[dict[str, float]] = field(default_factory=list)
     diagnostics: dict[str, Any] = field(default_factory=dict)
     interrupted_at: int | None = None
+    left_out: LeftOut | None = None
 
 
 def uniform_prior(settings: Any) -> float:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 CONFIG, MODEL, METRICS, PROVENANCE = "config.yaml", "model.safetensors", "metrics.json", "provenance.json"
 HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
+CROSS_VALIDATED, PER_CLASS = "cross_validated.csv", "per_class.csv"
 _DIGESTS = "sha256"
 """Of `PROVENANCE`: file name to digest, its own over what answers depend on; runs of earlier versions have none."""
 
@@ -46,7 +47,8 @@ class Run:
         class_names: C names; column k of every output is class k.
         labelled_counts: Labelled training images of each class.
         n_features: Feature width D.
-        metrics: Figures on the test rows, as in ``metrics.json``.
+        metrics: Figures on the test rows, and under ``cross_validated`` those of left-out rows, as in
+            ``metrics.json``.
         provenance: ``cache`` (path, fingerprint and how its features were made; None for features that never were in a
             cache), ``split`` (name, protocol, sizes), ``seed``, ``versions``, ``created``, ``seconds``,
             ``diagnostics``.

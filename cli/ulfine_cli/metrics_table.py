@@ -1,14 +1,22 @@
-"""The table of a classifier's accuracies, in percent."""
+"""What a classifier is worth, for people at a terminal: accuracies and what rows leave open, left-out rows, classes."""
 
 from typing import Any
 
+from ulfine_cache.wording.counts import amount, listed
 from ulfine_cli.output import Output, percent, text
+from ulfine_cli.tables.class_table import show_classes
 
 ACCURACIES = ("macro_accuracy", "head_accuracy", "medium_accuracy", "tail_accuracy")
 
+_BY_COUNT = {"many_accuracy": "more than 100", "median_accuracy": "20 to 100", "few_accuracy": "fewer than 20"}
+_LEGEND = (
+    "macro: mean recall of the classes; head, medium, tail: of a third of them each, from most to fewest labelled "
+    "images; ece: mean gap between confidence and accuracy; nll: mean of -ln(probability of the true class)"
+)
+
 
 def show_metrics(figures: dict[str, Any], output: Output) -> None:
-    """Print the metrics of one classifier: accuracies in percent, ece and nll as they are.
+    """Print the metrics of one classifier: accuracies in percent, ece and nll as they are; then what they mean.
 
     Args:
         figures: Metrics under the names of ``metrics.json``; names that are missing are left out.
@@ -16,15 +24,85 @@ def show_metrics(figures: dict[str, Any], output: Output) -> None:
     """
     if spread := figures.get("seeds"):
         names = (*ACCURACIES, "ece")
-        seeds = [str(len(spread["ece"]["per_seed"])), *(mean_and_spread(spread[name], "std") for name in names)]
+        seeds = [str(len(spread["ece"]["per_seed"])), *(_over_seeds(spread[name]) for name in names)]
         output.table(["seeds", *(name.removesuffix("_accuracy") for name in names)], [seeds])
-        output.line("percent over seeds: mean ± standard deviation; below, the first seed, which is the run")
-    names = ("accuracy", *ACCURACIES, "many_accuracy", "median_accuracy", "few_accuracy")
+        output.text(
+            "percent over seeds: mean ± standard deviation, which holds that of the seeds and that of "
+            f"{amount(figures.get('test_rows', 0), 'test image')}; below, the first seed, which is the run"
+        )
+    names = ("accuracy", *ACCURACIES)
     shown = [
         (name.removesuffix("_accuracy"), percent(figures[name])) for name in names if figures.get(name) is not None
     ]
     shown += [(name, text(figures[name])) for name in ("ece", "nll", "seconds") if figures.get(name) is not None]
     output.table([name for name, _ in shown], [[value for _, value in shown]])
+    if figures.get("test_rows"):
+        _show_what_rows_say(figures, output)
+    if found := figures.get("cross_validated"):
+        _show_cross_validated(found, output)
+    elif "cross_validated" in figures:
+        output.text("not cross-validated: no labelled image that could be judged was left out of the fit")
+    show_classes(figures, output)
+
+
+def _over_seeds(summary: dict[str, Any]) -> str:
+    return mean_and_spread(summary, "error" if "error" in summary else "std")
+
+
+def _show_what_rows_say(figures: dict[str, Any], output: Output) -> None:
+    """Print the intervals of the accuracies, the groups by count, and what the columns mean."""
+    intervals = figures.get("intervals") or {}
+    parts = [
+        f"{name.removesuffix('_accuracy')} {_range(intervals[name])}"
+        for name in ("accuracy", "macro_accuracy")
+        if intervals.get(name)
+    ]
+    also = f"; 95 % intervals: {', '.join(parts)}" if parts else ""
+    output.text(f"percent of {amount(figures['test_rows'], 'test image')}{also}")
+    counted = [
+        f"{words} {percent(figures[name])}" for name, words in _BY_COUNT.items() if figures.get(name) is not None
+    ]
+    if len(counted) > 1:
+        output.text(f"macro by labelled images of the class: {', '.join(counted)}")
+    output.text(_LEGEND)
+
+
+def _show_cross_validated(found: dict[str, Any], output: Output) -> None:
+    """Print what left-out rows say, in sentences."""
+    accuracy, macro, confident = (found[name] for name in ("accuracy", "macro_accuracy", "confident"))
+    classes = found["per_class"]
+    unjudged = [entry["name"] for entry in classes if not entry["rows"]]
+    output.line()
+    output.text(
+        f"cross-validated on {amount(found['rows'], 'labelled image')}, each by a fit without it and so rather too low:"
+    )
+    output.text(f"accuracy {_with_range(accuracy)}, with classes as frequent as among these", indent=2)
+    of = f"{found['classes']} of {amount(len(classes), 'class')}" if unjudged else amount(len(classes), "class")
+    output.text(f"macro accuracy {_with_range(macro)}, over {of}", indent=2)
+    if confident["rows"]:
+        output.text(
+            f"of {confident['rows']} with a confidence of {confident['threshold']} or more {_with_range(confident)} "
+            "are right",
+            indent=2,
+        )
+    if unlabelled := found["unlabelled"]:
+        output.text(
+            f"of {amount(unlabelled['rows'], 'unlabelled image')} {_with_range(unlabelled['expected_accuracy'])} would "
+            f"be right by the estimated shares of the classes; {unlabelled['confident_rows']} have a confidence of "
+            f"{confident['threshold']} or more",
+            indent=2,
+        )
+    single = [entry["name"] for entry in classes if entry["labelled"] == 1]
+    if single:
+        output.text(f"cannot be judged from 1 image: {listed(single, 4)}", indent=2)
+
+
+def _range(interval: dict[str, Any]) -> str:
+    return f"{percent(interval['low'])} to {percent(interval['high'])}"
+
+
+def _with_range(interval: dict[str, Any]) -> str:
+    return f"{percent(interval['value'])} % ({_range(interval)})"
 
 
 def mean_and_spread(summary: dict[str, Any], spread: str) -> str:

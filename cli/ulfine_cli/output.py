@@ -1,10 +1,13 @@
 """What a command says on standard output: rich tables on a terminal, aligned plain text elsewhere."""
 
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import Any, TextIO
 
 from ulfine_cache.names.written import shown
+from ulfine_cli.terminal.terminal_table import print_table
 
 
 class Output:
@@ -21,11 +24,24 @@ class Output:
         """Print one line."""
         self._stream.write(shown(text) + "\n")
 
+    def text(self, words: str, *, indent: int = 0) -> None:
+        """Print a sentence: broken between words on a terminal, one line elsewhere."""
+        margin = " " * indent
+        if not self._stream.isatty():
+            self.line(margin + words)
+            return
+        for part in _wrapped(words, first=margin, later=margin):
+            self._stream.write(part + "\n")
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
-        """Print a table; the first column is aligned left, the others right."""
+        """Print a table; the first column is aligned left, and so is text; the others right.
+
+        A terminal too narrow for all columns gets them in several tables, and long names on several lines. Elsewhere
+        every value stands complete on its line.
+        """
         cells = [[shown(cell) for cell in row] for row in (columns, *rows)]
         if self._stream.isatty():
-            self._rich_table(cells[0], cells[1:], title and shown(title))
+            print_table(self._stream, cells[0], cells[1:], _width(), title and shown(title))
             return
         if title:
             self.line(title)
@@ -42,25 +58,28 @@ class Output:
         flat = dict(_flat(values))
         width = max((len(name) for name in flat), default=0)
         for name, value in flat.items():
-            self.line(f"{name.ljust(width)}  {value}".rstrip())
+            line = f"{name.ljust(width)}  {value}".rstrip()
+            if self._stream.isatty() and _width() > 2 * width:
+                self._stream.write("\n".join(_wrapped(line, later=" " * (width + 2))) + "\n")
+            else:
+                self.line(line)
 
     @staticmethod
     def show_pairs(figures: Mapping[str, Any], output: "Output") -> None:
         """The `show` of commands whose figures need no table."""
         output.pairs(figures)
 
-    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None) -> None:
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
 
-        table = Table(title=Text(title) if title else None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        for place, column in enumerate(columns):
-            table.add_column(Text(column), justify="left" if place == 0 else "right", no_wrap=place > 0)
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        Console(file=self._stream).print(table)
+def _width() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _wrapped(line: str, *, first: str = "", later: str = "") -> list[str]:
+    """A line broken between words; whole where a path or a digest, which may be copied, would not fit."""
+    text = shown(line)
+    if any(len(later) + len(word) > _width() for word in text.split()):
+        return [first + text]
+    return wrap(text, _width(), initial_indent=first, subsequent_indent=later, break_on_hyphens=False) or [""]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -150,6 +150,7 @@ class Fits:
             history=history,
             diagnostics=diagnostics,
             interrupted_at=interrupted_at,
+            left_out=self.left_out.looks(fitted.prototypes, fitted.weights),
         )
 
 

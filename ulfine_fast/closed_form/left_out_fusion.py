@@ -10,6 +10,7 @@ from torch import Tensor
 from ulfine_fast.closed_form.dlf import align, calibrate, fit_fusion_weights, fuse, noisy_losses
 from ulfine_fast.rows.cross_validation import usable_rows
 from ulfine_fast.rows.folds import balanced_weights
+from ulfine_fast.rows.left_out import LeftOut
 
 if TYPE_CHECKING:
     from ulfine_fast.closed_form.paf import Prototypes
@@ -45,6 +46,8 @@ class LeftOutFusion:
         self._text = text is not None
         self.labels = torch.cat([data.labels[~seen] for seen in keep[1:]])
         self.row_weights = _row_weights(data, keep)
+        self._rows = torch.cat([torch.nonzero(~seen).flatten() for seen in keep[1:]])
+        self._looked_at = (data.labelled_counts[self.labels] == 1) | ~_unseen(data, keep)
         others = [probes[1:]] if text is None else [probes[1:], text.expand_as(probes[1:])]
         self._others = torch.stack([self._logits(weights) for weights in others])
         self._aligned = align(self._others, self.labels, self.row_weights)
@@ -61,10 +64,7 @@ class LeftOutFusion:
             Fusion weights, float64 (P,); the loss of each left-out row under them, float64 (M,); the share of labels
             that are taken for wrong.
         """
-        pairs = zip(prototypes.bias[1:], self._features, strict=True)
-        bias = torch.cat([problem.expand(len(features), -1) for problem, features in pairs])
-        fitted = (self._logits(prototypes.weight[1:]) + bias).to(self._others)
-        parts = torch.cat([fitted[None], self._others])
+        parts = self._parts(prototypes)
         prior_std = torch.tensor(PRIOR_STD[: len(parts)], dtype=torch.float64, device=parts.device)
         aligned = align(parts[:1], self.labels, self.row_weights)
         if self._dlf:
@@ -80,6 +80,26 @@ class LeftOutFusion:
             factor, noise = calibrate(fuse(parts, weights), self.labels, self.row_weights)
             weights = factor * weights
         return weights, noisy_losses(fuse(parts, weights), self.labels, noise), noise
+
+    def looks(self, prototypes: Prototypes, weights: Tensor) -> LeftOut:
+        """The fused logits of the left-out rows.
+
+        A problem that leaves out a whole class, where some classes have no label, says nothing of how well the class is
+        told: it is looked at by the problems that know it. A class of one image has none.
+
+        Args:
+            prototypes: Of all problems.
+            weights: float64 (P,), the fusion weights of `fit`.
+        """
+        logits = fuse(self._parts(prototypes), weights)[self._looked_at]
+        return LeftOut(rows=self._rows[self._looked_at].cpu(), logits=logits.float().cpu())
+
+    def _parts(self, prototypes: Prototypes) -> Tensor:
+        """Logits of the left-out rows under prototypes, probe and text, (P, M, C)."""
+        pairs = zip(prototypes.bias[1:], self._features, strict=True)
+        bias = torch.cat([problem.expand(len(features), -1) for problem, features in pairs])
+        fitted = (self._logits(prototypes.weight[1:]) + bias).to(self._others)
+        return torch.cat([fitted[None], self._others])
 
 
 def credit(counts: Tensor, *, judged: bool) -> float:
@@ -103,14 +123,21 @@ def credit(counts: Tensor, *, judged: bool) -> float:
 def _row_weights(data: TrainingData, keep: Tensor) -> Tensor:
     """What each left-out row counts, float64 (M,)."""
     n_classes, missing = data.n_classes, (data.labelled_counts == 0).double().mean()
-    every, labels, usable, unseen = usable_rows(data), [], [], []
+    every, labels, usable = usable_rows(data), [], []
     for seen in keep[1:]:
-        kept = torch.bincount(data.labels[seen], minlength=n_classes)
         labels.append(data.labels[~seen])
         usable.append(every[~seen])
-        unseen.append(kept[data.labels[~seen]] == 0)
     # Where every class has a label, a row whose class the fold does not know is one like any other.
-    groups = torch.cat(labels) + n_classes * (torch.cat(unseen) & bool(missing))
+    groups = torch.cat(labels) + n_classes * (_unseen(data, keep) & bool(missing))
     counts = torch.bincount(groups, minlength=2 * n_classes)
     shares = torch.cat([(1 - missing).expand(n_classes), missing.expand(n_classes)])
     return balanced_weights(groups, counts, torch.cat(usable), shares)
+
+
+def _unseen(data: TrainingData, keep: Tensor) -> Tensor:
+    """Whether the problem that left a row out saw no row of its class, bool (M,)."""
+    unseen = []
+    for seen in keep[1:]:
+        kept = torch.bincount(data.labels[seen], minlength=data.n_classes)
+        unseen.append(kept[data.labels[~seen]] == 0)
+    return torch.cat(unseen)

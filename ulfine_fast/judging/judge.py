@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ulfine_fast.judging.class_figures import accuracy_intervals, class_details, confusion_matrix
 from ulfine_fast.judging.five_crops import mean_logits, read_views
 from ulfine_fast.judging.metrics import evaluate_predictions
 from ulfine_fast.judging.pseudo_label_quality import THRESHOLD, pseudo_label_quality
@@ -30,8 +31,9 @@ class Judgement:
     """What a model is worth on a split.
 
     Attributes:
-        metrics: As in `evaluate_predictions`, and ``pseudo_labels`` as in `pseudo_label_quality` (None where the truth
-            of no unlabelled row is known). Without test rows every figure is None.
+        metrics: As in `evaluate_predictions`, with the figures of `class_details` in ``per_class``; ``intervals`` of
+            the accuracies, as in `accuracy_intervals`; and ``pseudo_labels`` as in `pseudo_label_quality` (None where
+            the truth of no unlabelled row is known). Without test rows every figure is None.
         probabilities: float32 (n_test, C), in the order of ``split.test``.
     """
 
@@ -65,7 +67,13 @@ def judge(
     tested = model if test_shift is None else ModelUnderTestPrior(model, test_shift)
     for place, block in _blocks(tested, cache, split.test, views):
         probabilities[place] = block
-    metrics = evaluate_predictions(probabilities, cache.labels[split.test], labelled_counts, names)
+    truth = cache.labels[split.test]
+    metrics = evaluate_predictions(probabilities, truth, labelled_counts, names)
+    predicted = probabilities.argmax(axis=1) if len(truth) else truth
+    confusion = confusion_matrix(predicted, truth, len(names))
+    for entry, details in zip(metrics["per_class"], class_details(confusion, names), strict=True):
+        entry.update(details)
+    metrics["intervals"] = accuracy_intervals(confusion, metrics, labelled_counts)
     metrics["pseudo_labels"] = None
     unlabelled = split.unlabelled[cache.labels[split.unlabelled] >= 0]
     if len(unlabelled):

@@ -5,7 +5,7 @@ Figures that need no table are shown name by name; a file in this folder is for 
 
 from ulfine_cli import understood
 from ulfine_cli.command import Command
-from ulfine_cli.commands import compare, evaluate, export, fit, neighbours, predict, quickstart, split, verify
+from ulfine_cli.commands import compare, evaluate, export, fit, info, neighbours, predict, quickstart, split, verify
 from ulfine_cli.failures import STARTS_OVER
 
 COMMANDS = (
@@ -22,7 +22,7 @@ COMMANDS = (
         ("file",),
         interrupted=STARTS_OVER,
     ),
-    Command("ulfine_exports.info:info", "ulfine info cache", ("target",)),
+    Command("ulfine_exports.info:info", "ulfine info cache", ("target",), show=info.show),
     Command(
         "ulfine_cache.verify:verify",
         "ulfine verify cache --repair",

@@ -15,7 +15,7 @@ def show(figures: dict[str, Any], output: Output) -> None:
     rows = [[*row, difference] for row, difference in zip(rows, differences, strict=True)]
     columns = [name.removesuffix("_accuracy") for name in ACCURACIES]
     output.table(["method", *columns, f"macro - {methods[0]['method']}"], rows)
-    output.line(
+    output.text(
         f"percent over {amount(len(figures['seeds']), 'draw')} of {figures['split']}: mean ± standard deviation; "
         "paired difference ± standard error"
     )
@@ -38,4 +38,4 @@ def _show_pseudo_labels(methods: list[dict[str, Any]], output: Output) -> None:
         for method in known
     ]
     output.table(["method", *columns], rows)
-    output.line("pseudo-labels of the fitted models: percent that are false, and the mean confidence of the false ones")
+    output.text("pseudo-labels of the fitted models: percent that are false, and the mean confidence of the false ones")

@@ -147,3 +147,32 @@ def test_row_weights__where_a_third_of_the_classes_has_no_label_rows_of_unseen_c
     seen, unseen = 2 / 3, 1 / 3
     raw = np.array([seen / 2, seen / 2, unseen / 2, unseen / 2, *[unseen / 4] * 4, seen])
     assert fusion.row_weights.numpy() == pytest.approx(raw * raw.sum() / (raw**2).sum())
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_looks__the_fused_logits_of_each_row_by_the_problem_that_left_it_out(text):
+    data, keep, probes, prototypes = task(text)
+    scaled = None if data.text is None else 20 * data.text
+    fusion = LeftOutFusion(data, keep, probes, scaled, dlf=True)
+    weights, losses, _ = fusion.fit(prototypes)
+    looks = fusion.looks(prototypes, weights)
+    assert sorted(looks.rows.tolist()) == [n for n in range(len(data.labels)) if not keep[1:, n].all()]
+    assert looks.logits.dtype == torch.float32
+    found = torch.nn.functional.cross_entropy(looks.logits.double(), data.labels[looks.rows], reduction="none")
+    assert found.numpy() == pytest.approx(losses.numpy(), abs=1e-3)
+
+
+def test_looks__rows_of_a_class_that_its_problem_left_out_whole_are_not_looked_at():
+    """Unless the class has no other row: where classes have no label, folds leave out whole classes besides."""
+    labels = np.array([0, 0, 0, 0, 1, 1, 2])
+    data = make_training_data(
+        features=np.eye(WIDTH)[[0, 1, 2, 3, 0, 1, 2]],
+        labels=labels,
+        unlabelled=np.empty((0, WIDTH)),
+        text=np.eye(4, WIDTH),
+        class_names=("ash", "birch", "cedar", "elm"),
+    )
+    keep = torch.tensor([[1] * 7, [0, 0, 1, 1, 0, 0, 1], [0, 0, 0, 0, 1, 0, 0]], dtype=torch.bool)
+    fusion = LeftOutFusion(data, keep, torch.zeros(3, 4, WIDTH), torch.zeros(4, WIDTH), dlf=True)
+    looks = fusion.looks(prototypes_of(torch.zeros(3, 4, WIDTH), torch.zeros(3, 4)), torch.ones(3).double())
+    assert looks.rows.tolist() == [0, 1, 5, 6]

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from ulfine_fast.judging.intervals import mean_recall_error, mean_recall_interval, share_interval, smoothed_recalls
+
+
+@pytest.mark.parametrize(("hits", "rows"), [(0, 3), (1, 1), (3, 3), (7, 9), (450, 500)])
+def test_share_interval__is_wilson_s(hits, rows):
+    expected = binomtest(hits, rows).proportion_ci(method="wilson")
+    found = share_interval(hits / rows, rows)
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    assert found["value"] == hits / rows
+
+
+def test_share_interval__of_one_row_that_is_right_is_wide():
+    assert share_interval(1.0, 1)["low"] < 0.21
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=6))
+def test_mean_recall_interval__holds_the_value_and_stays_within_0_and_1(rows):
+    totals = np.array([right + wrong for right, wrong in rows])
+    hits = np.array([right for right, _ in rows])
+    if not totals.any():
+        return
+    value = float((hits[totals > 0] / totals[totals > 0]).mean())
+    found = mean_recall_interval(value, hits, totals)
+    assert 0 <= found["low"] <= value <= found["high"] <= 1
+    assert found["high"] - found["low"] > 0
+    assert ((smoothed_recalls(hits, totals) > 0) & (smoothed_recalls(hits, totals) < 1)).all()
+
+
+def test_mean_recall_error__is_that_of_many_draws():
+    generator = np.random.default_rng(0)
+    recalls, totals = np.array([0.95, 0.8, 0.7]), np.array([60, 30, 20])
+    draws = generator.binomial(totals, recalls, size=(4000, 3))
+    errors = [mean_recall_error(hits, totals) for hits in draws]
+    assert np.mean(errors) == pytest.approx((draws / totals).mean(1).std(), rel=0.1)
+
+
+def test_mean_recall_error__classes_of_one_row_leave_more_open_than_frequent_ones():
+    few = mean_recall_error(np.array([1, 1, 1]), np.array([1, 1, 1]))
+    many = mean_recall_error(np.array([50, 50, 50]), np.array([50, 50, 50]))
+    assert few > 5 * many > 0
+
+
+def test_mean_recall_error__a_class_without_rows_counts_where_it_has_a_weight():
+    hits, totals = np.array([9, 0]), np.array([10, 0])
+    alone = mean_recall_error(hits, totals)
+    assert mean_recall_error(hits, totals, np.array([1.0, 0.0])) == pytest.approx(alone)
+    assert mean_recall_error(hits, totals, np.array([0.0, 1.0])) > 2 * alone

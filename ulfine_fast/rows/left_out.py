@@ -1,0 +1,43 @@
+"""What a fit says of labelled rows that it did not learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Looks at labelled rows by problems that left them out; a row may be looked at more than once, or not at all.
+
+    Attributes:
+        rows: int64 (M,), positions among the labelled rows.
+        logits: float32 (M, C), on the scale of the final model.
+    """
+
+    rows: Tensor
+    logits: Tensor
+
+    def averaged(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The mean over looks of the probabilities.
+
+        Returns:
+            int64 (R,), the rows that were looked at, rising; float32 (R, C), each sums to 1.
+
+        Example:
+            >>> rows, probabilities = LeftOut(torch.tensor([4, 4]), torch.zeros(2, 3)).averaged()
+            >>> rows.tolist(), probabilities.shape
+            ([4], (1, 3))
+        """
+        rows, looks = torch.unique(self.rows, return_inverse=True)
+        sums = torch.zeros(len(rows), self.logits.shape[1], dtype=torch.float64)
+        sums.index_add_(0, looks, torch.softmax(self.logits.double(), dim=-1))
+        counts = torch.bincount(looks, minlength=len(rows))
+        return rows.numpy(), (sums / counts[:, None]).float().numpy()
