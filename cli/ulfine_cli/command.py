@@ -24,6 +24,9 @@ from ulfine_cli.watch import watch
 
 Figures = dict[str, Any]
 
+NO_REPORT = "Write no report when the work is done."
+"""What the help says of ``--no-report``."""
+
 _OWN_OPTIONS = [
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
     for name, default, annotation in (
@@ -41,6 +44,13 @@ _OWN_OPTIONS = [
     )
 ]
 
+_NO_REPORT = inspect.Parameter(
+    "no_report",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, typer.Option("--no-report", help=NO_REPORT)],
+)
+
 
 @dataclass(frozen=True)
 class Command:
@@ -57,6 +67,8 @@ class Command:
         failures: What could not be done although the rest was: one line each, on standard error, exit code 1.
         renamed: Earlier names of options, which are still taken: name to name of the parameter.
         interrupted: The line for Ctrl-C: what is left, and what the same command does then.
+        reports: The function that writes a report when the figures have been shown, as `calls`; "" for none. It takes
+            the figures, the ``--json`` file and the progress, returns a line to be printed, or "", and raises nothing.
 
     Example:
         >>> Command("ulfine_cache.verify:verify", "ulfine verify cache --repair", ("cache",)).name
@@ -70,6 +82,7 @@ class Command:
     failures: Callable[[Figures], list[str]] = lambda _: []
     renamed: Mapping[str, str] = field(default_factory=dict)
     interrupted: str = INTERRUPTED
+    reports: str = ""
 
     @property
     def name(self) -> str:
@@ -78,8 +91,7 @@ class Command:
 
     def function(self) -> Callable[..., Any]:
         """Import and return the function that does the work."""
-        module, _, name = self.calls.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return _imported(self.calls)
 
     @cached_property
     def docstring(self) -> Docstring:
@@ -117,15 +129,17 @@ class Command:
     def add_to(self, app: typer.Typer) -> None:
         """Register the command, with the three options that every command has, in `app`."""
 
-        def call(*, json: Path | None, quiet: bool, debug: bool, **arguments: Any) -> None:
+        def call(
+            *, json: Path | None, quiet: bool, debug: bool, no_report: bool = not self.reports, **arguments: Any
+        ) -> None:
             for earlier, name in self.renamed.items():
                 arguments[name] = arguments.pop(earlier) or arguments[name]
-            self._run(arguments, json=json, quiet=quiet, debug=debug)
+            self._run(arguments, json=json, quiet=quiet, debug=debug, report=not no_report)
 
         declared = [item.declared(self.help_of(item)) for item in self.parameters.values()]
         for earlier, name in self.renamed.items():
             declared.append(replace(self.parameters[name], name=earlier).declared("", hidden=True))
-        declared += _OWN_OPTIONS
+        declared += [*([_NO_REPORT] if self.reports else []), *_OWN_OPTIONS]
         call.__signature__ = inspect.Signature(declared)
         call.__annotations__ = {item.name: item.annotation for item in declared}
         text = self.words(f"{self.docstring.summary}\n\n{self.docstring.description}")
@@ -135,7 +149,7 @@ class Command:
         """What the help says of a parameter: its meaning and its limits."""
         return self.words(parameter.meaning) + (f"  [{parameter.limits}]" if parameter.limits else "")
 
-    def _run(self, arguments: dict[str, Any], *, json: Path | None, quiet: bool, debug: bool) -> None:
+    def _run(self, arguments: dict[str, Any], *, json: Path | None, quiet: bool, debug: bool, report: bool) -> None:
         try:
             if not debug:
                 _hush_libraries()
@@ -163,9 +177,29 @@ class Command:
             sys.stderr.write(line + "\n")
             told()
             raise typer.Exit(exit_code) from error
+        if report:
+            self._report(figures, json, quiet=quiet)
         if failures := self.failures(figures):
             sys.stderr.writelines(f"{failed_line(failure)}\n" for failure in failures)
             raise typer.Exit(1)
+
+    def _report(self, figures: Figures, json: Path | None, *, quiet: bool) -> None:
+        try:
+            with watch(quiet=quiet) as progress:
+                line = _imported(self.reports)(figures, json, progress)
+        except KeyboardInterrupt as error:
+            sys.stderr.write("interrupted: all is done but the report\n")
+            told()
+            raise typer.Exit(1) from error
+        if line and not quiet:
+            Output().line(line)
+            sys.stdout.flush()
+
+
+def _imported(name: str) -> Callable[..., Any]:
+    """Import a function that is named as ``"package.module:function"``."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def _hush_libraries() -> None:

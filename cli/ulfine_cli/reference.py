@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_cli.command import Command
+from ulfine_cli.command import NO_REPORT, Command
 from ulfine_cli.commands import COMMANDS
 from ulfine_cli.parameter import Parameter
 
@@ -52,7 +52,7 @@ def _section(command: Command) -> str:
         command.docstring.summary,
         command.docstring.description,
         f"    {command.example}",
-        "\n".join(_option(item) for item in command.parameters.values()),
+        "\n".join([*map(_option, command.parameters.values()), *_no_report(command)]),
         f"In Python: ``{module}.{function}``.",
         # What Python calls None is null in JSON.
         re.sub(r"\bNone\b", "null", command.docstring.sections["Returns"]),
@@ -67,6 +67,10 @@ def _option(item: Parameter) -> str:
     notes = [note for note in ("required" if item.required else default, item.limits) if note]
     said = f" ({'; '.join(notes)})" if notes else ""
     return f"- ``{named}``{said}: {item.meaning}"
+
+
+def _no_report(command: Command) -> list[str]:
+    return [f"- ``--no-report``: {NO_REPORT}"] if command.reports else []
 
 
 if __name__ == "__main__":

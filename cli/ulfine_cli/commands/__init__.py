@@ -9,7 +9,12 @@ from ulfine_cli.commands import compare, evaluate, export, fit, info, neighbours
 from ulfine_cli.failures import STARTS_OVER
 
 COMMANDS = (
-    Command("ulfine_exports.quickstart:quickstart", "ulfine quickstart --out quickstart", show=quickstart.show),
+    Command(
+        "ulfine_exports.quickstart:quickstart",
+        "ulfine quickstart --out quickstart",
+        show=quickstart.show,
+        reports="ulfine_exports.reporting.unasked:after_quickstart",
+    ),
     Command(
         "ulfine_cache.stage_one:cache_features",
         "ulfine cache-features photos --out cache --model ViT-B-16 --pretrained openai",
@@ -59,6 +64,7 @@ COMMANDS = (
         failures=fit.failures,
         interrupted=STARTS_OVER,
         renamed={"config": "settings"},
+        reports="ulfine_exports.reporting.unasked:after_fit",
     ),
     Command(
         "ulfine_fast.evaluate:evaluate",
@@ -72,6 +78,13 @@ COMMANDS = (
         "ulfine compare cache --split tail --methods zero-shot,lp,ulfine --seeds 5",
         ("cache",),
         show=compare.show,
+        interrupted=STARTS_OVER,
+        reports="ulfine_exports.reporting.unasked:after_compare",
+    ),
+    Command(
+        "ulfine_exports.report:report",
+        "ulfine report run --out report.html",
+        ("target",),
         interrupted=STARTS_OVER,
     ),
     Command(

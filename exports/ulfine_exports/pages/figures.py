@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK, QUIET, LINE = "#22262b", "#5d646d", "#d6d3cc"
@@ -21,14 +22,15 @@ ACCENT, AMBER, SLATE, WRONG = "#0b6e63", "#c2681a", "#7b8794", "#a3231f"
 SERIES = (ACCENT, AMBER, SLATE, "#6d4fa1", "#3b7dc4", "#8c6d1f")
 """Colours of things side by side, in this order. Each is named in ``page.css`` too."""
 
-WIDTH = 5.8
-"""Inches of 72 units: 418 units, a phone's width almost, so that the letters of a figure can be read there."""
+WIDTH = 5.0
+"""Inches of 72 units: 360 units, a phone's width almost, so that the letters of a figure can be read there."""
 
 _STYLE: Any = {
     "axes.edgecolor": QUIET,
     "axes.facecolor": "none",
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "axes.labelcolor": INK,
     "axes.labelsize": 11,
     "axes.spines.right": False,
@@ -65,7 +67,7 @@ _VIEW_BOX = re.compile(r'viewBox="([^"]*)"')
 
 @contextmanager
 def drawing(
-    label: str, *, height: float = 3.4, width: float = WIDTH, columns: int = 1
+    label: str, *, height: float = 3.1, width: float = WIDTH, columns: int = 1
 ) -> "Generator[tuple[Figure, Any, Drawn]]":
     """Draw one figure.
 
@@ -110,13 +112,29 @@ class Drawn:
     svg: "Markup"
 
 
-def percent_axis(axis: "Axes", which: str = "y") -> None:
-    """Let an axis run from 0 to 1 and be labelled in percent."""
-    from matplotlib.ticker import PercentFormatter
+def legend_on_top(figure: "Figure") -> None:
+    """Name what is drawn in a line above the axes, where it hides nothing."""
+    figure.legend(loc="outside upper left", ncols=4, handletextpad=0.5, columnspacing=1.3, borderaxespad=0.2)
 
-    formatter = PercentFormatter(1, decimals=0, symbol=" %")
-    (axis.yaxis if which == "y" else axis.xaxis).set_major_formatter(formatter)
-    (axis.set_ylim if which == "y" else axis.set_xlim)(-0.02, 1.02)
+
+def percent_ticks(axis: "Axis", *, points: bool = False) -> None:
+    """Label fractions in percent, or differences of fractions in points with their sign."""
+    from matplotlib.ticker import FuncFormatter
+
+    def words(fraction: float, place: int | None) -> str:
+        return (
+            f"{100 * fraction:+.3g}"
+            if points and round(fraction, 9)
+            else f"{100 * fraction:.3g}{'' if points else ' %'}"
+        )
+
+    axis.set_major_formatter(FuncFormatter(words))
+
+
+def percent_axis(axes: "Axes", which: str = "y") -> None:
+    """Let an axis run from 0 to 1 and be labelled in percent."""
+    percent_ticks(axes.yaxis if which == "y" else axes.xaxis)
+    (axes.set_ylim if which == "y" else axes.set_xlim)(-0.02, 1.02)
 
 
 def _for_a_page(text: str, label: str) -> "Markup":

@@ -7,6 +7,7 @@ line breaks and marks of direction as ``\x1b`` and the like (`ulfine_cache.names
 import base64
 import functools
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from ulfine_cache.names.written import shown
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 """Where templates, styles and scripts of all pages are."""
@@ -39,7 +41,8 @@ def render(
 
     Args:
         template: File in `TEMPLATES` that extends ``shell.html`` and fills the blocks ``header``, ``main`` and
-            ``footer``. Filters beside Jinja's own: ``short`` cuts a name, ``percent`` and ``figure`` write numbers.
+            ``footer``. Filters beside Jinja's own: ``short`` cuts a name, ``path`` a path,
+            ``lines`` keeps the lines of a text, ``percent`` and ``figure`` write numbers.
         title: Of the window.
         styles: CSS files in `TEMPLATES`, after ``page.css``.
         scripts: JavaScript files in `TEMPLATES`, run in this order at the end of the page. ``sort.js`` sorts every
@@ -100,8 +103,23 @@ def short(name: str, most: int = LONGEST_NAME) -> str:
     return name if len(name) <= most else f"{name[:half]}…{name[len(name) - half :]}"
 
 
+def _lines(text: str) -> "Markup":
+    """A text of several lines, each made safe."""
+    from markupsafe import Markup, escape
+
+    return Markup("\n").join(escape(shown(line)) for line in text.split("\n"))
+
+
+def _path(text: str, most: int = LONGEST_NAME) -> "Markup":
+    """A short path that is broken between its parts first."""
+    from markupsafe import Markup, escape
+
+    parts = re.split(r"(?<=[/\\\\_ -])", short(text, most))
+    return Markup("<wbr>").join(escape(part) for part in parts)
+
+
 def _percent(fraction: float | None, digits: int = 1) -> str:
-    return "–" if fraction is None or fraction != fraction else f"{100 * fraction:.{digits}f} %"
+    return "–" if fraction is None or fraction != fraction else f"{100 * fraction:.{digits}f}\u00a0%"
 
 
 def _figure(value: float | None) -> str:
@@ -132,5 +150,5 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters.update(short=short, percent=_percent, figure=_figure)
+    environment.filters.update(short=short, path=_path, lines=_lines, percent=_percent, figure=_figure)
     return environment

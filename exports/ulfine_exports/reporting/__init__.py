@@ -1,0 +1,1 @@
+"""What a report shows of a run or a comparison, gathered, drawn and put into one page."""
