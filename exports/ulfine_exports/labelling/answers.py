@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from ulfine_cache.errors import UlfineError
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -29,15 +32,15 @@ class Answers:
         probabilities: float16 (n, C).
         top: int32 (n, min(C, 5)): the classes of the largest, the largest first.
         by: What gave them, such as a run or the text.
-        left_out: float32 (n,) probability of each row's label by a model that did not learn from the row; NaN where
-            there is none.
+        left_out: Rows to probabilities, float32 (C,) each, of a model that did not learn from the row: labelled rows
+            alone, and only those that the fit has left out once.
     """
 
     class_names: list[str]
     probabilities: npt.NDArray[np.float16]
     top: npt.NDArray[np.int32]
     by: str
-    left_out: npt.NDArray[np.float32] | None = None
+    left_out: Mapping[int, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def confidence(self) -> npt.NDArray[np.float32]:
@@ -45,7 +48,10 @@ class Answers:
         return np.take_along_axis(self.probabilities, self.top[:, :1], axis=1)[:, 0].astype(np.float32)
 
     def of(self, row: int) -> list[tuple[str, float]]:
-        """The best classes of a row with their probabilities, the best first."""
+        """The best classes of a row with their probabilities, the best first; left-out ones where there are some."""
+        if (left_out := self.left_out.get(row)) is not None:
+            order = np.argsort(-left_out, kind="stable")[:TOP].tolist()
+            return [(self.class_names[k], round(float(left_out[k]), 4)) for k in order]
         return [(self.class_names[k], round(float(self.probabilities[row, k]), 4)) for k in self.top[row].tolist()]
 
 
@@ -66,7 +72,8 @@ def answers_of_run(run: Run, cache: FeatureCache) -> Answers:
     for start in range(0, cache.n_rows, _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, cache.n_rows))
         probabilities[rows] = run.predict_proba(np.stack(list(read_views(cache, rows, views)), axis=1))
-    return Answers(list(run.class_names), probabilities, _top(probabilities), f"run {run.path}")
+    left_out = _left_out(run, cache)
+    return Answers(list(run.class_names), probabilities, _top(probabilities), f"run {run.path}", left_out)
 
 
 def answers_of_text(cache: FeatureCache) -> Answers | None:
@@ -78,6 +85,29 @@ def answers_of_text(cache: FeatureCache) -> Answers | None:
         rows = np.arange(start, min(start + _BLOCK, cache.n_rows))
         probabilities[rows] = _softmax(_TEXT_SCALE * cache.features(rows) @ cache.text_features.T)
     return Answers(cache.class_names, probabilities, _top(probabilities), "the class names alone")
+
+
+def _left_out(run: Run, cache: FeatureCache) -> dict[int, npt.NDArray[np.float32]]:
+    """What the run says of labelled rows that it did not learn from, from the table that it keeps of them."""
+    from ulfine_cache.sources.tables.csv_table import CsvTable
+    from ulfine_cache.sources.trees.regular_file import open_regular
+    from ulfine_fast.records.predictions import FIXED_COLUMNS
+    from ulfine_fast.run import CROSS_VALIDATED
+
+    file = run.path / CROSS_VALIDATED
+    if not file.is_file():
+        return {}
+    table = CsvTable(str(file), lambda: open_regular(str(file)))
+    columns = [FIXED_COLUMNS[0], *table.columns[len(FIXED_COLUMNS) :]]
+    rows = {path.strip(): row for row, path in enumerate(cache.paths)}
+    found: dict[int, npt.NDArray[np.float32]] = {}
+    try:
+        for _, (path, *shares) in table.rows(columns):
+            if len(shares) == len(run.class_names) and str(path) in rows:
+                found[rows[str(path)]] = np.array([float(str(share)) for share in shares], np.float32)
+    except ValueError as error:
+        raise UlfineError(f"{file} is damaged ({error}): fit again") from error
+    return found
 
 
 def _softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float16]:

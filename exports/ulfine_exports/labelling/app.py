@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MAX_BODY = 2**20
 """Bytes of a decision."""
 
+MAX_PICTURE = 2**26
+"""Bytes of a picture to look for the likes of."""
+
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -73,6 +76,10 @@ def build_app(desk: Desk, token: str, port: int, report: Callable[[str], None] =
             raise Refusal(400, "rows are whole numbers")
         return await run_in_threadpool(desk.decide, wanted, label)
 
+    async def like(request: Request) -> Any:
+        content = await _content(request, "application/octet-stream", MAX_PICTURE)
+        return await run_in_threadpool(desk.like_picture, bytes(content))
+
     async def undo(request: Request) -> Any:
         await _body(request)
         return await run_in_threadpool(desk.undo)
@@ -112,20 +119,25 @@ def build_app(desk: Desk, token: str, port: int, report: Callable[[str], None] =
         Route("/state", answered(state)),
         Route("/rows", answered(rows)),
         Route("/pictures/{row:int}/{size}", answered(picture)),
-        *(Route(f"/{call.__name__}", answered(call), methods=["POST"]) for call in (decide, undo, refit)),
+        *(Route(f"/{call.__name__}", answered(call), methods=["POST"]) for call in (decide, like, undo, refit)),
     ]
     return Door(Starlette(routes=routes, exception_handlers={Exception: failed}), token, port)
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _content(request: Request, kind: str, most: int) -> bytearray:
     # What a form of another page can send without asking is of another type.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refusal(415, "send application/json", unread=True)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+        raise Refusal(415, f"send {kind}", unread=True)
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
-        if len(content) > MAX_BODY:
-            raise Refusal(413, f"a decision has at most {MAX_BODY >> 20} MB", unread=True)
+        if len(content) > most:
+            raise Refusal(413, f"at most {most >> 20} MB are read", unread=True)
+    return content
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    content = await _content(request, "application/json", MAX_BODY)
     try:
         body = json.loads(content or b"{}")
     except (ValueError, RecursionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -75,6 +76,7 @@ class Desk:
         self._queues = {queue.name: queue for queue in queues}
         self._look_alikes = LookAlikes(cache)
         self._orders: OrderedDict[tuple[str, str], npt.NDArray[np.int64]] = OrderedDict()
+        self._pictured: OrderedDict[str, npt.NDArray[np.int64]] = OrderedDict()
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -104,6 +106,7 @@ class Desk:
                     if not (queue.needs_answers and self.answers is None)
                 ],
                 "words": self.cache.text_features is not None,
+                "encoder": bool(self.cache.attributes.get("weights_hash")),
                 "refit": {"state": refit.state, "message": refit.message, "figures": refit.figures},
             }
 
@@ -111,8 +114,8 @@ class Desk:
         """Some rows of a queue or a search.
 
         Args:
-            queue: Name of a queue; "words" or "like" for a search.
-            about: The chosen class, the words, or the number of the row.
+            queue: Name of a queue; "words", "like" or "picture" for a search.
+            about: The chosen class, the words, the number of the row, or what `like_picture` answered.
             after: Where to go on, as the last answer said; 0 begins anew, with what is known now.
             limit: Most rows.
 
@@ -143,6 +146,26 @@ class Desk:
             items = [self.item(row) for row in found]
         return {"items": items, "next": place if place < len(order) else None, "total": len(order)}
 
+    def like_picture(self, content: bytes) -> dict[str, str]:
+        """Look for the likes of a picture from elsewhere.
+
+        Args:
+            content: The bytes of an image file.
+
+        Returns:
+            about: By which `rows` gives them, of the queue "picture".
+
+        Raises:
+            UlfineError: It is no picture, or the encoder is not to be had.
+        """
+        order = self._look_alikes.of_picture(content)
+        about = hashlib.sha256(content).hexdigest()
+        with self._lock:
+            self._pictured[about] = order
+            while len(self._pictured) > _ORDERS:
+                self._pictured.popitem(last=False)
+        return {"about": about}
+
     def item(self, row: int) -> dict[str, Any]:
         """A row as the page shows it."""
         return {
@@ -152,6 +175,7 @@ class Desk:
             "label": self.now.name_of(row),
             "decided": bool(self.now.decided[row]),
             "top": [] if self.answers is None else self.answers.of(row),
+            "left_out": self.answers is not None and row in self.answers.left_out,
         }
 
     def decide(self, rows: Sequence[int], label: str) -> dict[str, Any]:
@@ -198,6 +222,10 @@ class Desk:
             if not about.isdecimal() or not int(about) < self.cache.n_rows:
                 raise UlfineError(f"no row {about!r} to look for the likes of")
             return self._look_alikes.of_row(int(about))
+        if queue == "picture":
+            if about not in self._pictured:
+                raise UlfineError("that picture was forgotten: choose it again")
+            return self._pictured[about]
         wanted = self._queues.get(queue)
         if wanted is None or (wanted.needs_answers and self.answers is None):
             raise UlfineError(f"no queue {queue!r}: there are {', '.join(self._queues)}")

@@ -19,7 +19,7 @@ MOST = 100
 
 
 class LookAlikes:
-    """Searches a cache; the encoder is loaded when words are first asked for.
+    """Searches a cache; the encoder is loaded when it is first needed.
 
     Args:
         cache: The cache.
@@ -41,15 +41,41 @@ class LookAlikes:
             UlfineError: The cache has no text encoder, or it is not to be had.
         """
         with self._lock:
-            if self._encoder is None:
-                from ulfine_cache.encoders.encoder import load_encoder
-
-                encoder = load_encoder(self._cache.attributes, "cpu")
-                if not encoder.has_text:
-                    raise UlfineError(f"{encoder.model_name} has no text encoder: search by a picture")
-                self._encoder = encoder
-            features = self._encoder.encode_text([words])
+            encoder = self._loaded()
+            if not encoder.has_text:
+                raise UlfineError(f"{encoder.model_name} has no text encoder: search by a picture")
+            features = encoder.encode_text([words])
         return self._nearest(features)
+
+    def of_picture(self, content: bytes) -> npt.NDArray[np.int64]:
+        """Rows that look like a picture from elsewhere.
+
+        Args:
+            content: The bytes of an image file.
+
+        Raises:
+            UlfineError: It is no picture, or the encoder is not to be had.
+        """
+        from ulfine_cache.pictures.pixels import UndecodableImage, decode
+        from ulfine_cache.preprocess import Preprocess
+        from ulfine_cache.sources.cached_images import cached_pixel_range
+
+        with self._lock:
+            encoder = self._loaded()
+            try:
+                picture = decode(content, pixel_range=cached_pixel_range(self._cache))
+            except UndecodableImage as error:
+                raise UlfineError(f"the picture cannot be read: {error}") from error
+            pixels = Preprocess.from_json(self._cache.attributes["preprocess"]).to_pixels(picture)
+            features = encoder.encode_images(np.stack([pixels]))
+        return self._nearest(features)
+
+    def _loaded(self) -> ClipEncoder:
+        if self._encoder is None:
+            from ulfine_cache.encoders.encoder import load_encoder
+
+            self._encoder = load_encoder(self._cache.attributes, "cpu")
+        return self._encoder
 
     def _nearest(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         from ulfine_cache.search.exact_search import exact_search

@@ -80,8 +80,9 @@ def disagreement(known: Known) -> Rows:
     numbers = known.now.numbers_in(answers.class_names)
     rows = np.flatnonzero(numbers >= 0)
     belief = answers.probabilities[rows, numbers[rows]].astype(np.float32)
-    if answers.left_out is not None:
-        belief = np.where(np.isnan(answers.left_out[rows]), belief, answers.left_out[rows])
+    for place, row in enumerate(rows.tolist()):
+        if row in answers.left_out:
+            belief[place] = answers.left_out[row][numbers[row]]
     return rows[np.argsort(belief, kind="stable")]
 
 

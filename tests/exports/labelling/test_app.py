@@ -90,6 +90,19 @@ def test_searches(page):
         assert (status, list(content)) == (400, ["error"])
 
 
+def test_search_by_a_picture_from_elsewhere(page, shapes_cache):
+    cache = FeatureCache.open(shapes_cache)
+    content = (shapes_cache.parent / "photos" / cache.paths[7]).read_bytes()
+    kind = {"Content_Type": "application/octet-stream"}
+    status, _, answer = page.ask("/like", content, **kind)
+    assert status == 200
+    assert rows_of(page, "picture", answer["about"])["items"][0]["row"] == 7
+    assert page.ask("/like", b"no picture", **kind)[0] == 400
+    assert page.ask("/like", content)[0] == 415
+    assert page.ask("/like", bytes(2**26 + 1), **kind)[0] == 413
+    assert page.ask("/rows?queue=picture&about=x")[0] == 400
+
+
 def test_decisions_are_in_the_file(page, tmp_path):
     items = rows_of(page, "unlabelled")["items"]
     answer = page.post("/decide", {"rows": [items[0]["row"]], "label": " grey  heron "})

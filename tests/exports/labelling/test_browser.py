@@ -1,7 +1,9 @@
 """The page in a real browser, by keys and clicks."""
 
 import csv
+import http.server
 import shutil
+import threading
 
 import pytest
 
@@ -56,7 +58,10 @@ class Person:
         WebDriverWait(self.browser, 30, poll_frequency=0.02).until(lambda _: condition())
 
     def is_idle(self):
-        script = "return !document.body.dataset.busy && (!document.getElementById('single').hidden || !document.getElementById('many').hidden || !document.getElementById('end').hidden)"
+        script = """
+        const shown = ["single", "many", "end"].some((id) => !document.getElementById(id).hidden);
+        return !document.body.dataset.busy && shown;
+        """
         return self.browser.execute_script(script)
 
     def find(self, selector):
@@ -221,6 +226,12 @@ def test_more_like_this_and_words(person):
     assert len(person.browser.find_elements(By.CSS_SELECTOR, ".tile")) == 20
 
 
+def test_like_a_picture_from_elsewhere(person, page, shapes_cache):
+    picture = next((shapes_cache.parent / "photos" / "test" / "square").glob("*.png"))
+    person.browser.find_element(By.ID, "file").send_keys(str(picture))
+    person.waits_until(lambda: person.is_idle() and person.path == f"test/square/{picture.name}")
+
+
 def test_refit(person, page):
     for _ in range(36):
         name = shape_in(person.path)
@@ -230,7 +241,9 @@ def test_refit(person, page):
     person.waits_until(lambda: "Fitted with 36 decided images" in person.text("#refitted") and person.is_idle())
     said = person.text("#refitted")
     assert "answers of 63 changed" in said or "answer of 63 changed" in said
-    assert "Accuracy: " in said and " before, " in said and "(12 rows, test rows)" in said
+    assert "Accuracy " in said and " before, " in said and "(12 test rows)" in said
+    person.browser.find_element(By.CSS_SELECTOR, "#refitted button").click()
+    assert not person.find("#refitted").is_displayed()
     person.chooses("queue", "changed")
     changed = page.get("/state")["refit"]["figures"]["changed"]
     assert (changed == 0) == person.find("#end").is_displayed()
@@ -277,9 +290,11 @@ fetch(url, { method: "POST", body, headers, mode, credentials: "include" }).then
 """
 
 
-def test_other_page(browser, page, process, labels):
+READ = "fetch(arguments[0], {credentials: 'include'}).then(() => arguments[1]('read'), () => arguments[1]('refused'))"
+
+
+def test_other_page(browser, page, elsewhere, labels):
     """A page of another port of this machine, whose requests carry the cookie: neither writes nor reads."""
-    elsewhere = process_elsewhere(process, browser)
     Person(browser).opens(page.url)
     browser.get(elsewhere)
     base = page.url.partition("?")[0]
@@ -289,29 +304,31 @@ def test_other_page(browser, page, process, labels):
                 POST, f"{base}decide", '{"rows": [0], "label": "square"}', headers, mode
             )
             assert (kind, status) in (("failed", 0), ("opaque", 0)), text
-    read = "const done = arguments[1]; fetch(arguments[0], {credentials: 'include'}).then(() => done('read'), () => done('refused'))"
-    assert browser.execute_async_script(read, f"{base}state") == "refused"
+    assert browser.execute_async_script(READ, f"{base}state") == "refused"
     assert labels() == {}
 
 
-def process_elsewhere(process, browser):
-    """Any other origin will do, such as a plain file server."""
-    import http.server
-    import threading
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """Any other origin will do."""
 
-    class Quiet(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(b"<p>elsewhere</p>")
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<p>elsewhere</p>")
 
-        def log_message(self, *arguments):
-            pass
+    def log_message(self, format, *args):
+        pass
 
-    server = http.server.HTTPServer(("127.0.0.1", 0), Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://127.0.0.1:{server.server_address[1]}/"
+
+@pytest.fixture
+def elsewhere():
+    with http.server.HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
 
 
 def test_dark_and_light(person):

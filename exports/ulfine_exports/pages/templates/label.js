@@ -76,6 +76,7 @@ async function look() {
   fill($("class"), classes.map((each) => option(each.name, `${each.name} (${each.labelled})`)));
   $("names").replaceChildren(...classes.map((each) => option(each.name, each.name)));
   $("search-label").hidden = !state.words;
+  $("picture-label").hidden = !state.encoder;
   showProgress({});
   showRefit();
 }
@@ -140,11 +141,13 @@ function showOne(item) {
   $("picture").dataset.row = item.row;
   const where = item.set ? ` · ${item.set}` : "";
   $("caption").textContent = `${item.path}${where}`;
+  $("by").textContent = item.left_out ? "Answers of a model that did not learn from this picture" : "";
   $("label-now").textContent = item.label ? `Now: ${item.label}${item.decided ? " (decided)" : ""}` : item.decided ? "Decided: no class" : "Unlabelled";
   $("answers").replaceChildren(...offered(item).map(([name, share], place) => {
     const line = document.createElement("li");
     const button = document.createElement("button");
     button.type = "button";
+    if (name === item.label) button.className = "there";
     const key = document.createElement("kbd");
     key.textContent = place + 1;
     const text = document.createElement("span");
@@ -294,7 +297,7 @@ async function watch() {
   if (state.refit.state !== "done") return;
   await doing(async () => {
     await look();
-    await open(asked.queue === "like" || asked.queue === "words" ? asked : wanted());
+    await open(queueOf(asked.queue) ? wanted() : asked);
   });
 }
 
@@ -302,25 +305,27 @@ function showRefit() {
   const { state: now, message, figures } = state.refit;
   $("refit").disabled = now === "running";
   const box = $("refitted");
-  box.hidden = now === "none";
+  // What was closed stays closed until it says something else.
+  if (now !== box.dataset.state || now === "running") box.hidden = now === "none";
   box.dataset.state = now;
-  if (now === "running") box.textContent = `Fitting: ${message}`;
-  else if (now === "failed") box.textContent = `Not fitted: ${message}`;
-  else if (figures) {
-    const lines = [`Fitted with ${counted(figures.decisions, "decided image")} in ${figures.seconds} s: ${figures.run}.`];
-    if (figures.changed !== null) lines.push(`${counted(figures.changed, "answer")} of ${figures.answers.toLocaleString("en")} changed, ${figures.changed_unlabelled.toLocaleString("en")} of them of unlabelled images.`);
-    for (const [key, name] of [["accuracy", "Accuracy"], ["macro_accuracy", "Mean over classes"]]) {
-      if (!figures[key]) continue;
-      const before = figures[key].before === null ? "" : `${percent(figures[key].before)} before, `;
-      lines.push(`${name}: ${before}${percent(figures[key].after)} now (${counted(figures.rows, "row")}, ${figures.judged}).`);
-    }
-    if (!figures.judged) lines.push("No test rows: how good it is was not measured.");
-    box.replaceChildren(...lines.map((line) => {
-      const made = document.createElement("p");
-      made.textContent = line;
-      return made;
-    }));
-  }
+  const text = box.querySelector("p");
+  if (now === "running") text.textContent = `Fitting: ${message}`;
+  else if (now === "failed") text.textContent = `Not fitted: ${message}`;
+  else if (figures) text.textContent = refitWords(figures);
+}
+
+function refitWords(figures) {
+  const parts = [`Fitted with ${counted(figures.decisions, "decided image")} in ${figures.seconds} s.`];
+  const pairs = [["accuracy", "Accuracy"], ["macro_accuracy", "mean over classes"]].filter(([key]) => figures[key]);
+  const shares = pairs.map(([key, name]) => {
+    const before = figures[key].before === null ? "" : `${percent(figures[key].before)} before, `;
+    return `${name} ${before}${percent(figures[key].after)} now`;
+  });
+  if (shares.length) parts.push(`${shares.join("; ")} (${figures.rows.toLocaleString("en")} ${figures.judged}).`);
+  else parts.push("No test rows: how good it is was not measured.");
+  if (figures.changed !== null) parts.push(`${counted(figures.changed, "answer")} of ${figures.answers.toLocaleString("en")} changed, ${figures.changed_unlabelled.toLocaleString("en")} of unlabelled images.`);
+  parts.push(`Run: ${figures.run}`);
+  return parts.join(" ");
 }
 
 function toggleHelp() {
@@ -403,6 +408,19 @@ $("choose").addEventListener("submit", (event) => {
   if (!words) return;
   $("search").blur();
   doing(() => open({ queue: "words", about: words }));
+});
+$("file").addEventListener("change", () => doing(async () => {
+  const [file] = $("file").files;
+  if (!file) return;
+  $("file").blur();
+  const answer = await fetch("like", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
+  const content = await answer.json();
+  $("file").value = "";
+  if (!answer.ok) throw new Error(content.error);
+  await open({ queue: "picture", about: content.about });
+}));
+$("refitted").querySelector("button").addEventListener("click", () => {
+  $("refitted").hidden = true;
 });
 $("other").addEventListener("submit", (event) => {
   event.preventDefault();
