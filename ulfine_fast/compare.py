@@ -29,6 +29,7 @@ def compare(
     methods: Annotated[str, Written("METHOD,METHOD...")],
     seeds: Annotated[int, Ge(1)] = 5,
     ablation: bool = False,
+    apply: Path | None = None,
     device: Annotated[str, Written("auto|cpu|cuda|cuda:N")] = "auto",
     progress: Progress = Silent(),  # noqa: B008
 ) -> Comparison:
@@ -44,6 +45,7 @@ def compare(
         methods: Methods, separated by commas; differences are to the first.
         seeds: How many draws.
         ablation: The one method named, and the same without each of its parts.
+        apply: CSV file of decisions about labels, as of ``fit``; the protocol is drawn from these labels.
         device: Where to train.
         progress: Told about every fit.
 
@@ -68,7 +70,7 @@ def compare(
         >>> list(figures["methods"][1]["difference"])
         ['mean', 'stderr']
     """
-    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.labelling.relabelled import open_relabelled
 
     names = [name.strip() for name in methods.split(",")]
     if "" in names:
@@ -79,7 +81,7 @@ def compare(
     if len({method.name for method in found}) < len(found):
         raise UsageError(f"two of the methods {methods} have one name: give each METHOD its own")
     contenders = _ablation(found) if ablation else {method.name: (method, method.settings()) for method in found}
-    opened = FeatureCache.open(cache)
+    opened = open_relabelled(cache, apply, text=True, progress=progress)
     draws = _draws(opened, split, seeds)
     collected: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     total = len(draws) * len(contenders)

@@ -27,6 +27,7 @@ def evaluate(
     run: Path,
     cache: Path | None = None,
     split: str | None = None,
+    apply: Path | None = None,
     test_prior: TestPriorOption | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
@@ -39,6 +40,8 @@ def evaluate(
         run: Directory of the run.
         cache: Another cache than the one the run was fitted on.
         split: Another split than the one the run was fitted on.
+        apply: CSV file of decisions about labels, as of ``fit``: those about test images correct the truth. Without it
+            those that the run was fitted with count.
         test_prior: Class distribution to decide for: ``uniform``; ``labelled``, that of the labelled rows;
             ``estimate``, from the test rows without their labels (transductive); or a CSV file of class,weight.
             Without it: as fitted.
@@ -52,7 +55,7 @@ def evaluate(
     Raises:
         UsageError: `test_prior` is neither a word nor a file.
         UlfineError: The cache is gone, is of another model, or has other classes; there are no test rows, or some of
-            them were used to fit the run; the file of weights does not fit.
+            them were used to fit the run; the file of weights or of decisions does not fit.
 
     Example:
         >>> evaluate(run=Path("runs/first"), cache=Path("photos-cache"))["macro_accuracy"] > 0.9
@@ -60,6 +63,7 @@ def evaluate(
     """
     import numpy as np
 
+    from ulfine_cache.labelling.relabelled import note_judged
     from ulfine_fast.judging.five_crops import choose_views
     from ulfine_fast.judging.judge import judge, read_logits
     from ulfine_fast.priors.class_prior import MAX_ROWS, prior_figures, prior_shift
@@ -72,13 +76,14 @@ def evaluate(
     wanted = None
     if test_prior is not None:
         wanted = read_test_prior(test_prior, loaded.class_names, loaded.labelled_counts)
-    opened = open_cache_of(loaded, cache)
+    opened = open_cache_of(loaded, cache, apply, progress)
     name = split
     if name is None:
         own = (loaded.provenance.get("split") or {}).get("requested")
         name = own if own in opened.split_names() else None
     rows = opened.read_split(name)
     _check_test_rows(loaded, opened, rows)
+    note_judged(opened, rows, progress)
     if grown_since(loaded, opened):
         progress.note(
             f"{opened.path} has changed since {loaded.path} was fitted: images that it was fitted on may be among the "
@@ -146,31 +151,46 @@ def fitted_split(run: Run, cache: FeatureCache) -> Split | None:
 
     None where nobody can say: the cache is another one, or the split was not drawn by the protocol.
     """
-    from ulfine_cache.splitting.split_draw import draw_split, own_sets
+    from ulfine_cache.feature_cache import APPLIED
+    from ulfine_cache.labelling.relabelled import RelabelledCache
+    from ulfine_cache.splitting.split_draw import draw_split
+    from ulfine_fast.records.applied_labels import with_labels_of
 
     made = run.provenance.get("split") or {}
     if run.cache is None or run.cache["fingerprint"] != cache.fingerprint:
         return None
+    plain = cache.original if isinstance(cache, RelabelledCache) else cache
+    own = with_labels_of(run, plain)
     if made.get("requested") is None:
-        return own_sets(cache.labels, cache.set_names)
+        return own.read_split(None)
     # A split without these was not drawn by the protocol.
     if "drawn" not in made["protocol"]:
         return None
-    return draw_split(cache.labels, cache.set_names, made["protocol"], class_names=cache.class_names)
+    known = own if APPLIED in made["protocol"] else plain
+    drawn = draw_split(known.labels, known.set_names, made["protocol"], class_names=known.class_names)
+    return own.changed(drawn) if isinstance(own, RelabelledCache) and known is plain else drawn
 
 
-def open_cache_of(run: Run, cache: Path | None = None) -> FeatureCache:
+def open_cache_of(
+    run: Run,
+    cache: Path | None = None,
+    apply: Path | None = None,
+    progress: Progress = Silent(),  # noqa: B008
+) -> FeatureCache:
     """Open the cache that a run was fitted on, or another one that fits it.
 
     Args:
         run: A loaded run.
         cache: A cache directory; None takes the path that the run remembers.
+        apply: Decisions about its labels; None takes those that the run was fitted with.
+        progress: Told what `apply` changes.
 
     Raises:
         UlfineError: The remembered cache is gone or the run never had one; the cache is of another model,
             preprocessing, feature width or set of classes, in words that say which.
     """
     from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_fast.records.applied_labels import with_labels_of
 
     remembered = run.cache
     if cache is None:
@@ -192,6 +212,7 @@ def open_cache_of(run: Run, cache: Path | None = None) -> FeatureCache:
                 f"{cache} is a cache of another model: its {key} is {theirs or 'unknown'}, "
                 f"the run {run.path} was fitted on {ours or 'unknown'}"
             )
+    opened = with_labels_of(run, opened, apply, progress)
     if tuple(opened.class_names) != run.class_names:
         differing = sorted(set(opened.class_names) ^ set(run.class_names))
         detail = f"{differing[0]!r} is in one only" if differing else "their order differs"

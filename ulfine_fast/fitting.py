@@ -32,6 +32,7 @@ def fit(
     cache: Path,
     out: Path,
     split: str | None = None,
+    apply: Path | None = None,
     method: Annotated[str, Written("|".join([*METHODS, "FILE.py:METHOD"]))] = "ulfine",
     settings: Path | None = None,
     set: Annotated[Sequence[str], Written("KEY=VALUE")] = (),
@@ -54,6 +55,9 @@ def fit(
         cache: Directory of the cache.
         out: Directory of the run.
         split: Named split; without it the cache's own labels and sets.
+        apply: CSV file of decisions about labels (``path,label``; an empty label means unlabelled), such as
+            `ulfine label` writes; the last line about an image counts, a new name is a new class. No feature is
+            computed again, and the run keeps the decisions.
         method: Name of the method: one of these, one of an installed package, or a file that holds one, which is run.
         settings: YAML file with settings of the method, or the ``config.yaml`` of a run.
         set: One setting of the method; may be repeated, and wins over `settings`.
@@ -84,7 +88,7 @@ def fit(
         >>> run.metrics["macro_accuracy"] > 0.9
         True
     """
-    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.labelling.relabelled import note_judged, open_relabelled
     from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
     from ulfine_fast.rows.memory_bound import memory_bound
     from ulfine_fast.rows.training_data import load_training_data
@@ -97,8 +101,9 @@ def fit(
     values = resolve_settings(chosen, file=settings, assignments=set)
     used_device = choose_device(device)
     bound = memory_bound(memory)
-    opened = FeatureCache.open(cache)
+    opened = open_relabelled(cache, apply, text=True, progress=progress)
     rows = opened.read_split(split)
+    note_judged(opened, rows, progress)
     used_views = choose_views(views, FIVE_CROPS, opened)
     with new_run_directory(out, overwrite=overwrite) as folder:
         streams = must_stream(opened, rows, used_device, bound)
@@ -154,6 +159,7 @@ def _write(
     from ulfine_fast.judging.left_out_figures import left_out_figures
     from ulfine_fast.judging.metrics import SCALARS
     from ulfine_fast.judging.spread import spread_with_test_error
+    from ulfine_fast.records.applied_labels import describe_applied, write_applied
     from ulfine_fast.records.class_table import write_class_table
     from ulfine_fast.records.history import write_history_csv, write_tensorboard
     from ulfine_fast.records.predictions import write_predictions
@@ -184,6 +190,7 @@ def _write(
         provenance={
             "cache": describe_cache(cache),
             "split": {**describe_split(split), "requested": resolved["split"]},
+            **describe_applied(cache),
             "seed": resolved["seed"],
             "seeds": len(results),
             "interrupted": result.interrupted_at is not None,
@@ -196,6 +203,7 @@ def _write(
         },
     )
     write_run(folder, run)
+    write_applied(folder, cache)
     write_history_csv(folder / HISTORY, result.history)
     final = {name: run.metrics[name] for name in SCALARS if run.metrics[name] is not None}
     write_tensorboard(folder, result.history, final)

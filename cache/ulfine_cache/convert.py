@@ -16,7 +16,7 @@ from ulfine_cache.progress import Progress, Silent
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
 
-Format = Literal["npy", "parquet", "clip-retrieval"]
+Format = Literal["npy", "parquet", "clip-retrieval", "listing"]
 
 ABOUT_FILE = "about.json"
 """In every format: what made the features, as JSON."""
@@ -30,6 +30,7 @@ def convert(
     out: Path,
     view: Annotated[int, Ge(0)] = 0,
     pre_projection: bool = False,
+    apply: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Write a cache in the format of other tools.
@@ -40,15 +41,18 @@ def convert(
     Args:
         cache: Directory of the cache.
         to: ``npy``: arrays and JSON; ``parquet``: one table; ``clip-retrieval``: what clip-retrieval and autofaiss
-            read. The last two need the extra parquet.
-        out: Folder to make; nothing may be there, or an empty folder.
+            read, which as ``parquet`` needs the extra parquet; ``listing``: a CSV file of paths, labels and sets, from
+            which ``cache-features`` makes a new cache.
+        out: Folder to make; nothing may be there, or an empty folder. For a listing a ``.csv`` file, which is replaced.
         view: Which view of the images, counted from 0.
         pre_projection: The features from before the encoder's projection, which cache-features stores where it is
             told to.
+        apply: CSV file of decisions about labels, as of ``fit``: what is written holds the labels that were decided.
         progress: Receives the stage "converting" in rows.
 
     Returns:
-        Figures: cache, to, out, view, rows, features (the width), bytes.
+        Figures: cache, to, out, view, rows, features (the width), bytes; of a listing as
+        `ulfine_cache.conversion.to_listing.write_listing`.
 
     Raises:
         UsageError: The cache has no such view, or nothing from before the projection.
@@ -60,12 +64,15 @@ def convert(
     """
     from ulfine_cache.atomic import new_directory
     from ulfine_cache.conversion.to_clip_retrieval import write_clip_retrieval
+    from ulfine_cache.conversion.to_listing import write_listing
     from ulfine_cache.conversion.to_npy import write_npy
     from ulfine_cache.conversion.to_parquet import write_parquet
-    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.labelling.relabelled import open_relabelled
 
+    if to == "listing":
+        return write_listing(open_relabelled(cache, apply, progress=progress), out)
     write = {"npy": write_npy, "parquet": write_parquet, "clip-retrieval": write_clip_retrieval}[to]
-    opened = FeatureCache.open(cache)
+    opened = open_relabelled(cache, apply, text=True, progress=progress)
     if view >= opened.n_views:
         raise UsageError(f"--view {view}: {cache} has the views 0 to {opened.n_views - 1}")
     if pre_projection and not opened.n_features_pre:
@@ -104,6 +111,8 @@ def _is_there(out: Path, about: str) -> bool:
 
 
 def _about(cache: FeatureCache, to: Format, view: int, *, pre_projection: bool) -> str:
+    from ulfine_cache.labelling.relabelled import RelabelledCache
+
     names = ("model", "pretrained", "weights_hash", "precision", "templates", "source", "created")
     about = {
         "format": to,
@@ -118,5 +127,6 @@ def _about(cache: FeatureCache, to: Format, view: int, *, pre_projection: bool) 
         "versions": json.loads(cache.attributes.get("versions") or "null"),
         "class_names": readable_names(cache.class_names),
         "splits": list(map(readable, cache.split_names())),
+        **({"applied": cache.applied} if isinstance(cache, RelabelledCache) else {}),
     }
     return json.dumps(about, indent=2, ensure_ascii=False) + "\n"

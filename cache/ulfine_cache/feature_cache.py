@@ -21,6 +21,9 @@ from ulfine_cache.wording.counts import amount
 
 _Rows = npt.NDArray[np.int64]
 
+APPLIED = "applied"
+"""Key of a split's protocol where it was drawn with labels that people decided, and not with the cache's own."""
+
 
 class NamedRows(NamedTuple):
     """Rows of a cache, as scikit-learn's estimators take them: ``X, y, text = cache.training()``.
@@ -252,10 +255,24 @@ class FeatureCache:
         """Read a named split, or with None the sets that the cache came with.
 
         Raises:
-            UlfineError: There is no such split, it is damaged, or it was drawn from other features.
+            UlfineError: There is no such split, it is damaged, or it was drawn from other features or labels.
         """
         if name is None:
             return own_sets(self.labels, self.set_names)
+        split = self.stored_split(name)
+        if APPLIED in split.protocol:
+            raise UlfineError(
+                f"split {name!r} was drawn with labels that people decided: give the file of decisions with --apply, "
+                f"such as {split.protocol[APPLIED]['file']}"
+            )
+        return split
+
+    def stored_split(self, name: str) -> Split:
+        """Read a named split for its rows alone, whatever labels it was drawn with.
+
+        Raises:
+            UlfineError: There is no such split, it is damaged, or it was drawn from other features.
+        """
         return read_split(self.path, name, self.fingerprint, self.n_rows)
 
     def _load_own(self, file: h5py.File) -> None:

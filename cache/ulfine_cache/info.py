@@ -65,7 +65,7 @@ def cache_info(path: Path) -> dict[str, Any]:
 
 
 def _split_info(cache: FeatureCache, name: str) -> dict[str, Any]:
-    split = cache.read_split(name)
+    split = cache.stored_split(name)
     protocol = {key: value for key, value in split.protocol.items() if key != "drawn"}
     return {part: len(getattr(split, part)) for part in ("labelled", "unlabelled", "val", "test")} | {
         "protocol": protocol

@@ -59,6 +59,7 @@ def make_split(
     ranks: Ranks = "permutation",
     test_per_class: Positive | None = None,
     seed: Natural = 0,
+    apply: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Draw a long-tailed split of a cache.
@@ -71,7 +72,7 @@ def make_split(
         cache: Directory of the cache.
         name: Name of the split, of letters, digits, ``.``, ``_`` and ``-``; by default that of the preset.
         preset: A published protocol, such as ``cifar100-lt-50-400-10`` or ``stl10-lt-150-10``; ``list`` draws nothing
-            and shows them all. Only `name` and `seed` go with it.
+            and shows them all. Only `name`, `seed` and `apply` go with it.
         labelled_max: Labelled images of the most frequent class.
         imbalance: Labelled images of the first class over those of the last.
         labelled_fraction: Instead of both: the share of every class that is labelled; the rest is unlabelled.
@@ -82,6 +83,8 @@ def make_split(
         ranks: Which classes are frequent: random ones, or the first ones, as in published CIFAR code.
         test_per_class: Images of every class held out for the test, if the cache has no test set.
         seed: Decides which class is rare and which images are drawn.
+        apply: CSV file of decisions about labels (``path,label``; an empty label means unlabelled), such as
+            `ulfine label` writes; the split is drawn from these labels, and ``fit`` needs the same file with it.
         progress: Receives the notes.
 
     Returns:
@@ -101,9 +104,10 @@ def make_split(
         [4, 20]
     """
     given = {**locals()}  # as the signature names them
-    from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.feature_cache import APPLIED
+    from ulfine_cache.labelling.relabelled import RelabelledCache, open_relabelled
     from ulfine_cache.splitting.split_draw import draw_split
-    from ulfine_cache.splitting.split_file import is_outdated, write_split
+    from ulfine_cache.splitting.split_file import is_outdated, read_protocol, write_split
     from ulfine_cache.splitting.split_presets import check_drawn, check_preset, find_preset, list_presets
     from ulfine_cache.splitting.split_protocol import protocol_values
 
@@ -117,15 +121,21 @@ def make_split(
     name = name or preset
     if name is None:
         raise UsageError("the split needs a name: give --name")
-    opened = FeatureCache.open(cache)
+    opened = open_relabelled(cache, apply, progress=progress)
     if chosen is not None:
         check_preset(chosen, len(opened.class_names), opened.read_split(None), str(cache))
     split = draw_split(opened.labels, opened.set_names, parameters, name=name, class_names=opened.class_names)
     if chosen is not None:
         check_drawn(chosen, split, str(cache))
         split.protocol["preset"] = chosen.name
+    if isinstance(opened, RelabelledCache):
+        split.protocol[APPLIED] = opened.applied
     if name in opened.split_names() and is_outdated(opened.path, name, opened.fingerprint):
         progress.note(f"split {name!r} was drawn from what {cache} held before: it is drawn again from its rows now")
+    elif name in opened.split_names():
+        former = read_protocol(opened.path, name).get(APPLIED, {}).get("sha256")
+        if former != split.protocol.get(APPLIED, {}).get("sha256"):
+            progress.note(f"split {name!r} was drawn with other decisions about labels: it is drawn again with these")
     path = write_split(
         opened.path, split, opened.fingerprint, check=lambda: _check_same_protocol(opened, name, parameters)
     )
@@ -149,7 +159,8 @@ def _parameters(given: dict[str, Any], preset: Preset | None) -> SplitProtocol:
     fields = SplitProtocol.model_fields
     if preset is None:
         return SplitProtocol(**{key: given[key] for key in fields})
-    extra = [key for key, field in fields.items() if given[key] != field.get_default() and key != "seed"]
+    free = ("seed", "apply")
+    extra = [key for key, field in fields.items() if given[key] != field.get_default() and key not in free]
     if extra:
         raise UsageError(
             f"preset {preset.name} sets the whole protocol: leave out {extra[0].replace('_', '-')}, or spell the "

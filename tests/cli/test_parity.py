@@ -117,7 +117,7 @@ def test_command__unknown_and_missing_parameters_are_named(each):
         ("split", {"unlabelled": "odd"}, "choose consistent, uniform, reversed, middle, head-tail or own"),
         ("fit", {"seed": 2**32}, "choose a number from 0 to 4294967295"),
         ("fit", {"seed": True}, "input should be a valid integer"),
-        ("convert", {"to": "csv"}, "choose npy, parquet or clip-retrieval"),
+        ("convert", {"to": "csv"}, "choose npy, parquet, clip-retrieval or listing"),
         ("cache-features", {"batch_size": 0}, "choose a number of at least 1 or auto"),
         ("export", {"opset": 3}, "choose a number from 18 to 23"),
         ("predict", {"inputs": Path("a.png")}, "input should be an instance of Sequence"),

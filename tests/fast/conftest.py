@@ -95,3 +95,20 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "many.npz", features=features, labels=labels, split=split)
     import_features(file=folder / "many.npz", out=folder / "cache", index="none")
     return folder / "cache"
+
+
+class Recorder:
+    """A progress that keeps its notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def update(self, stage: str, done: int, total: int, **figures: float) -> None: ...
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()

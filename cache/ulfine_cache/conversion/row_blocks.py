@@ -51,16 +51,19 @@ def row_blocks(
         >>> sum(len(block.features) for block in row_blocks(cache, 0)) == len(cache.labels)
         True
     """
+    first = 0
     for path in cache.shard_paths:
         try:
             with open_shard(path) as file:
                 if not dataset(file, "label").shape[0]:
                     continue  # a shard without rows has no dataset of features before the projection
-                names = ("features_pre" if pre_projection else "features", "label", "path", set_dataset(file))
+                names = ("features_pre" if pre_projection else "features", "path", set_dataset(file))
                 parts = [dataset(file, name) for name in names]
                 for start in range(0, parts[0].shape[0], rows):
                     part = slice(start, start + rows)
-                    features, labels = numbers(parts[0][part, view], path), parts[1][part]
-                    yield RowBlock(features, labels, decode(parts[2][part]), decode(parts[3][part]))
+                    features = numbers(parts[0][part, view], path)
+                    labels = cache.labels[first : first + len(features)]
+                    first += len(features)
+                    yield RowBlock(features, labels, decode(parts[1][part]), decode(parts[2][part]))
         except UNREADABLE as error:
             raise damaged(path) from error

@@ -58,7 +58,7 @@ def write_npy(
     if text is not None:
         np.save(folder / "text_features.npy", text.astype("<f4"))
     for name in cache.split_names():
-        split = cache.read_split(name)
+        split = cache.stored_split(name)
         (folder / "splits").mkdir(exist_ok=True)
         parts = {part: getattr(split, part) for part in ("labelled", "unlabelled", "val", "test")}
         np.savez(folder / "splits" / f"{name}.npz", **parts)

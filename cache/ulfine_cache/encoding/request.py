@@ -55,8 +55,10 @@ class Request:
             "preprocess": first_view(arguments["views"], encoder.preprocess).to_json(),
             "precision": encoder.precision,
             "views": arguments["views"],
-            "templates": _named(arguments["templates"], templates),
-            "classes": _named("file", [str(text) for text in texts]) if arguments["classes"] else "folder names",
+            "templates": named_by_content(arguments["templates"], templates),
+            "classes": named_by_content("file", [str(text) for text in texts])
+            if arguments["classes"]
+            else "folder names",
             "shard_size": arguments["shard_size"],
             # Kept by later calls, because other batches round a feature otherwise.
             "batch_size": (existing_request(arguments["out"]) or {}).get("batch_size") if asked == AUTO else asked,
@@ -81,7 +83,7 @@ class Request:
         return {name: value for name, value in whole.items() if value != self.record.get(name)}
 
 
-def _named(name: str, content: Sequence[str]) -> str:
+def named_by_content(name: str, content: Sequence[str]) -> str:
     """Return a name that changes with the content, unless the name itself is the content."""
     if name in ("simple", "imagenet"):
         return name

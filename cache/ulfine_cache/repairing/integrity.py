@@ -198,6 +198,6 @@ def _meaning_problems(cache: FeatureCache) -> Iterator[Problem]:
             yield Problem("index", cache.path / INDEX_FILE, why)
     for name in cache.split_names():
         try:
-            cache.read_split(name)
+            cache.stored_split(name)
         except UlfineError as error:
             yield Problem("split", split_path(cache.path, name), str(error))

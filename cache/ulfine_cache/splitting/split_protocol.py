@@ -11,6 +11,7 @@ Data sets that are long-tailed themselves need no counts: a fraction of every cl
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict
@@ -37,6 +38,8 @@ class SplitProtocol(StrictConfig):
     ranks: Ranks = "permutation"
     test_per_class: Positive | None = None
     seed: Natural = 0
+    apply: Path | None = None
+    """Kept with its digest, as `ulfine_cache.feature_cache.APPLIED`: the file may be another one by now."""
 
 
 def long_tailed_counts(n_max: int, imbalance: float, n_classes: int) -> list[int]:
@@ -120,5 +123,5 @@ def check_protocol(protocol: SplitProtocol) -> None:
 
 
 def protocol_values(protocol: SplitProtocol) -> dict[str, Any]:
-    """Return the parameters as a JSON-able dict."""
-    return {key: getattr(protocol, key) for key in SplitProtocol.model_fields}
+    """Return the parameters as a JSON-able dict, less the file of decisions."""
+    return {key: getattr(protocol, key) for key in SplitProtocol.model_fields if key != "apply"}

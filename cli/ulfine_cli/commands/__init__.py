@@ -103,4 +103,5 @@ COMMANDS = (
         interrupted=STARTS_OVER,
     ),
     Command("ulfine_exports.serve.server:serve", "ulfine serve model.onnx --port 8080", ("model",)),
+    Command("ulfine_exports.label:label", "ulfine label cache --run run --out labels.csv", ("cache",)),
 )

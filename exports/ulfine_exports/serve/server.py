@@ -151,6 +151,7 @@ def _opened(asked: Mapping[str, Any], progress: Progress) -> "Generator[tuple[Se
     import uvicorn
 
     from ulfine_exports.serve.access.guard import Access
+    from ulfine_exports.serve.access.listening import listen
     from ulfine_exports.serve.app import build_app
     from ulfine_exports.serve.connection import GuardedConnection
     from ulfine_exports.serve.served_model import ServedModel
@@ -161,7 +162,7 @@ def _opened(asked: Mapping[str, Any], progress: Progress) -> "Generator[tuple[Se
         asked["host"], asked["allowed_host"], asked["cors_origin"], asked["api_key_file"], asked["root_path"]
     )
     # The address first: to find it taken after a large file has been read would be a pity.
-    with contextlib.closing(_listen(asked["host"], asked["port"])) as listener:
+    with contextlib.closing(listen(asked["host"], asked["port"])) as listener:
         served = ServedModel(asked["model"], asked["device"], asked["threads"])
         limits = Limits(
             max_batch=asked["max_batch"] or _batch(served),
@@ -211,22 +212,3 @@ def _batch(served: "ServedModel") -> int:
     if served.metadata.input == "features":
         return 1024
     return 64 if served.device == "cuda" else 8
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that has the address, and does not accept anything yet."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except BaseException:
-            listener.close()
-            raise
-    except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UlfineError(f"cannot listen at {host} port {port} ({reason.lower()}): choose another") from error
-    return listener
