@@ -18,6 +18,8 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
 from ulfine_cache.splits import make_split
+from ulfine_cache.splitting.split_draw import Split
+from ulfine_cache.splitting.split_file import write_split
 from ulfine_cache.stage_one import cache_features
 from ulfine_exports.pages.render import short
 from ulfine_exports.report import report
@@ -246,6 +248,32 @@ def test_cache_that_is_gone__leaves_what_the_run_itself_says(shapes, tmp_path):
     assert "Most confused pairs" not in text
     found = report(target=run, out=tmp_path / "r.html", cache=shapes / "cache", map="pca")
     assert found["missing"] == []
+
+
+def test_cache_that_has_other_rows_by_now__is_not_shown_as_the_runs(shapes, tmp_path):
+    shutil.copytree(shapes / "photos", tmp_path / "photos")
+    (tmp_path / "photos" / "circle" / "00.png").unlink()
+    cache_features(source=tmp_path / "photos", out=tmp_path / "cache", model="builtin:tiny", device="cpu", index="none")
+    (sentence,) = report(target=shapes / "run", out=tmp_path / "r.html", cache=tmp_path / "cache")["missing"]
+    assert "holds other rows than those the run was fitted on" in sentence
+    assert "Most confused pairs" not in (tmp_path / "r.html").read_text("utf-8")
+
+
+def test_split_that_was_drawn_anew__is_not_shown_as_the_runs(feature_cache, tmp_path):
+    """One that no protocol can draw again is compared by its sizes."""
+    rows = np.arange(200)
+    parts = {"unlabelled": rows[1::4], "test": rows[3::4]}
+    cache = shutil.copytree(feature_cache, tmp_path / "cache")
+
+    def write(labelled):
+        split = Split(name="own", val=rows[:0], protocol={}, labelled=labelled, **parts)
+        write_split(cache, split, FeatureCache.open(cache).fingerprint)
+
+    write(rows[::2])
+    run = fit(cache=cache, out=tmp_path / "run", split="own", method="lp").path
+    assert len(report(target=run, out=tmp_path / "r.html", map="pca")["missing"]) == 1
+    write(rows[2::2])
+    assert "holds other rows by now" in report(target=run, out=tmp_path / "r.html")["missing"][0]
 
 
 def test_without_test_rows__says_so_or_shows_what_folds_said(shapes, tmp_path):
