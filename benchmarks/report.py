@@ -4,8 +4,8 @@
 
 A small run is the quickstart's: 833 rows of handwritten digits in 10 classes. A large one has 100 classes and 20,000
 pictures of 160 x 120 (2,000 with --quick), made of coloured blocks and noise, which no thumbnail compresses well, and
-runs of `builtin:tiny` on them. What is timed runs in a process that has loaded torch already, as that of `ulfine fit` has.
-Seconds are those of the processor, which other work on the machine leaves alone; seconds by the clock stand beside them.
+features of `builtin:tiny`. What is timed runs in a process that has loaded torch already, as that of `ulfine fit` has.
+Seconds are those of the processor, which other work on the machine leaves alone; those by the clock stand beside them.
 """
 
 import argparse
