@@ -11,6 +11,7 @@ from annotated_types import Ge
 from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_fast.judging.comparison import Comparison
 from ulfine_fast.registry import METHODS, get_method
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def compare(
     apply: Path | None = None,
     device: Annotated[str, Written("auto|cpu|cuda|cuda:N")] = "auto",
     progress: Progress = Silent(),  # noqa: B008
-) -> dict[str, Any]:
+) -> Comparison:
     """Train several methods on the same draws, side by side.
 
     Every seed, from 0 on, draws the split's protocol anew and fits every method with its default settings. Differences
@@ -90,12 +91,12 @@ def compare(
             progress.update("comparing", done, total, macro_accuracy=figures["macro_accuracy"])
     protocol = {key: value for key, value in draws[0].protocol.items() if key not in ("seed", "drawn")}
     first = [figures["macro_accuracy"] for figures in next(iter(collected.values()))]
-    return {
-        "split": split,
-        "protocol": protocol,
-        "seeds": list(range(seeds)),
-        "methods": [_summary(name, per_seed, first) for name, per_seed in collected.items()],
-    }
+    return Comparison(
+        split=split,
+        protocol=protocol,
+        seeds=list(range(seeds)),
+        methods=[_summary(name, per_seed, first) for name, per_seed in collected.items()],
+    )
 
 
 def _ablation(methods: list[Method]) -> dict[str, tuple[Method, StrictConfig]]:

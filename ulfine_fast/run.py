@@ -69,6 +69,21 @@ class Run:
         sizes = f"{amount(self.n_features, 'feature')}, {amount(len(self.class_names), 'class')}"
         return f"<Run {str(self.path)!r}: {self.method}, {sizes}>"
 
+    def _repr_html_(self) -> str:
+        """The accuracies and where they are from, as notebooks show a run."""
+        from ulfine_fast.judging.html_table import html_table, percent_cell
+
+        names = ("accuracy", "macro_accuracy", "head_accuracy", "medium_accuracy", "tail_accuracy")
+        known = [name for name in names if self.metrics.get(name) is not None]
+        title = f"{self.path}: {self.method}, {amount(len(self.class_names), 'class')}"
+        if not known:
+            return html_table(title, ["labelled images"], [[str(sum(self.labelled_counts))]])
+        columns = [name.removesuffix("_accuracy") for name in known]
+        cells = [percent_cell(self.metrics[name]) for name in known]
+        return html_table(
+            f"{title}, percent of {amount(int(self.metrics.get('test_rows') or 0), 'test row')}", columns, [cells]
+        )
+
     @property
     def cache(self) -> dict[str, Any] | None:
         """How the features were made: path, fingerprint, model, pretrained, weights_hash, preprocess and so on."""

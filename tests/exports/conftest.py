@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.exports.pages.headless import CHROMIUM, DRIVER, headless
 from ulfine_cache.import_features import import_features
 from ulfine_cache.splits import make_split
 from ulfine_exports.export import export_onnx
@@ -80,3 +81,30 @@ def pixel_onnx(pixel_run: Path) -> Path:
     path = pixel_run.parent / "pixels.onnx"
     export_onnx(run=pixel_run, onnx=path, input="pixels")
     return path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, which finds no other machine."""
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("no browser: apt-get install chromium chromium-driver")
+    pytest.importorskip("selenium", reason="selenium is not installed")
+    with headless() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`photos/`, its `cache/` with the split lt, and `run/` of the default method."""
+    from ulfine_cache.stage_one import cache_features
+
+    folder = tmp_path_factory.mktemp("shapes")
+    generator = np.random.default_rng(5)
+    for shape in SHAPES:
+        (folder / "photos" / shape).mkdir(parents=True)
+        for number in range(30):
+            draw_shape(shape, generator).save(folder / "photos" / shape / f"{number:02d}.png")
+    cache_features(source=folder / "photos", out=folder / "cache", model="builtin:tiny", device="cpu", index="none")
+    make_split(cache=folder / "cache", name="lt", labelled_max=8, imbalance=4, unlabelled_max=10, test_per_class=10)
+    fit(cache=folder / "cache", out=folder / "run", split="lt")
+    return folder

@@ -61,7 +61,14 @@ class FoldProblems:
         )
 
 
-def fold_problems(data: TrainingData, settings: UlfineSettings, width: int, generator: torch.Generator) -> FoldProblems:
+def fold_problems(
+    data: TrainingData,
+    settings: UlfineSettings,
+    width: int,
+    generator: torch.Generator,
+    *,
+    enough: int = LEFT_OUT_ROWS,
+) -> FoldProblems:
     """Deal folds and fit what does not change any more: moments of labelled rows, probes and the scale of text.
 
     Where classes have no labelled row, each fold leaves out every row of some classes, too.
@@ -71,8 +78,9 @@ def fold_problems(data: TrainingData, settings: UlfineSettings, width: int, gene
         settings: Settings of the method.
         width: Dimensions of the features.
         generator: Source of the folds, on the CPU.
+        enough: Left-out rows that are enough: folds beyond them are not left out.
     """
-    folds = folds_to_leave_out(data.labels, settings.folds, LEFT_OUT_ROWS, generator)
+    folds = folds_to_leave_out(data.labels, settings.folds, enough, generator)
     keep = folds != torch.arange(int(folds.max()) + 1, device=folds.device)[:, None]
     keep[0] = True
     keep[1:] &= ~classes_to_leave_out(data.labelled_counts, len(keep) - 1, generator)[:, data.labels]

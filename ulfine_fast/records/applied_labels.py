@@ -63,7 +63,7 @@ def with_labels_of(
         same = sorted(cache.class_names) == sorted(run.class_names)
         return apply_labels(cache, Decisions("", {}, {}), class_names=run.class_names) if same else cache
     decisions = read_decisions(run.path / LABELS)
-    if False:
+    if decisions.digest != made["sha256"]:
         raise UlfineError(
             f"{run.path / LABELS} has changed since the run was fitted, by its SHA-256 in provenance.json: fit it again"
         )

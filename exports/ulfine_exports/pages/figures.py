@@ -114,7 +114,9 @@ class Drawn:
 
 def legend_on_top(figure: "Figure") -> None:
     """Name what is drawn in a line above the axes, where it hides nothing."""
-    figure.legend(loc="outside upper left", ncols=4, handletextpad=0.5, columnspacing=1.3, borderaxespad=0.2)
+    figure.legend(
+        loc="outside upper left", ncols=5, handletextpad=0.5, handlelength=1.4, columnspacing=1.1, borderaxespad=0.2
+    )
 
 
 def percent_ticks(axis: "Axis", *, points: bool = False) -> None:

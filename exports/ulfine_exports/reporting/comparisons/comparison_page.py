@@ -96,7 +96,7 @@ def _table(comparison: Comparison) -> dict[str, Any]:
         "rows": [
             {
                 "method": method.method,
-                "cells": [_cell(method.spread(name), percent=name in _PERCENT) for name in shown],
+                "cells": [_cell(name, method.spread(name)) for name in shown],
                 "difference": None if method is first else _points(paired(method.macro_accuracy, first.macro_accuracy)),
             }
             for method in comparison.methods
@@ -104,15 +104,15 @@ def _table(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _cell(spread: Spread | None, *, percent: bool) -> tuple[float | None, str]:
-    """What a cell is sorted by, and its text: mean ± standard deviation."""
+def _cell(name: str, spread: Spread | None) -> tuple[float | None, str]:
+    """What a cell is sorted by, and its text: mean ± standard deviation, of seconds the mean alone."""
     if spread is None or spread.mean is None:
         return None, "–"
-    scale = 100 if percent else 1
-    mean = f"{scale * spread.mean:.1f}" if percent else f"{spread.mean:.3g}"
-    if spread.std is None:
-        return spread.mean, mean
-    return spread.mean, f"{mean} ± {scale * spread.std:.1f}" if percent else f"{mean} ± {spread.std:.1g}"
+    if name not in _PERCENT:
+        error = "" if spread.std is None or name == "seconds" else f" ± {spread.std:.1g}"
+        return spread.mean, f"{spread.mean:.3g}{error}"
+    error = "" if spread.std is None else f" ± {100 * spread.std:.1f}"
+    return spread.mean, f"{100 * spread.mean:.1f}{error}"
 
 
 def _points(difference: Paired) -> tuple[float | None, str]:

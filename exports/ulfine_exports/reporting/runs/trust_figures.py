@@ -99,14 +99,15 @@ def pseudo_label_figure(
     thresholds = np.linspace(0, 0.99, 100)
     used = confidence[None, :] >= thresholds[:, None]
     with drawing("Precision of pseudo-labels against the threshold") as (figure, axes, drawn):
-        axes.fill_between(thresholds, used.mean(axis=1), color=LINE, alpha=0.45, label="used", linewidth=0)
         colours = (SERIES[4], SERIES[2], AMBER)
         lines = [("all", np.ones(len(right), bool), ACCENT)]
         lines += [(name, rows, colour) for (name, rows), colour in zip(groups.items(), colours, strict=True)]
-        for name, rows, colour in reversed(lines):
+        for place, (name, rows, colour) in enumerate(lines):
             counts = (used & rows).sum(axis=1)
             precision = np.divide((used & rows & right).sum(axis=1), counts, where=counts > 0, out=np.full(100, np.nan))
-            axes.plot(thresholds, precision, color=colour, label=name, linewidth=2.6 if name == "all" else 1.5)
+            width = 1.5 if place else 2.6
+            axes.plot(thresholds, precision, color=colour, label=name, linewidth=width, zorder=3 - 0.1 * place)
+        axes.fill_between(thresholds, used.mean(axis=1), color=LINE, alpha=0.45, label="used", linewidth=0)
         percent_axis(axes, "x")
         percent_axis(axes)
         axes.set_xlabel("confidence from which a pseudo-label is used")
