@@ -12,8 +12,8 @@ Four parts:
 - **afternoon**: 900 aerial photographs of WHU-RS19 and 105 for the test, 143 of the 900 labelled in a long tail, 15 of
   these wrongly. A browser without a window is driven by keys as a person would press them: through the likely wrong
   labels (`label-errors`), until 60 have been looked at; then the 60 photographs that `next-to-label` names first are
-  labelled, and the page fits again after each. A driven browser is no person: it knows the truth, makes no mistakes and needs no time to look. What is
-  measured is the page, not the eye.
+  labelled, and the page fits again after each. A driven browser is no person: it knows the truth, makes no mistakes and
+  needs no time to look. What is measured is the page, not the eye.
 
 The photographs lie outside the repository: `--data` (or ULFINE_SHARED_DATA, else ../shared/data) names the folder that
 holds `images/whurs19/`. Without them, or without Chromium with chromedriver, the last part is left out.
