@@ -73,8 +73,10 @@ def _show_cross_validated(found: dict[str, Any], output: Output) -> None:
     classes = found["per_class"]
     unjudged = [entry["name"] for entry in classes if not entry["rows"]]
     output.line()
+    without = "its whole group" if found.get("by_group") else "it"
     output.text(
-        f"cross-validated on {amount(found['rows'], 'labelled image')}, each by a fit without it and so rather too low:"
+        f"cross-validated on {amount(found['rows'], 'labelled image')}, each by a fit without {without} and so rather "
+        "too low:"
     )
     output.text(f"accuracy {_with_range(accuracy)}, with classes as frequent as among these", indent=2)
     of = f"{found['classes']} of {amount(len(classes), 'class')}" if unjudged else amount(len(classes), "class")

@@ -56,6 +56,26 @@ def class_details(confusion: NDArray[np.int64], class_names: Sequence[str]) -> l
     return found
 
 
+def group_figures(right: NDArray[np.bool_], groups: Sequence[str]) -> list[dict[str, Any]]:
+    """Accuracy of the rows of each camera, site or batch.
+
+    Args:
+        right: bool (N,), whether a row was told right.
+        groups: N names, "" where nothing is said.
+
+    Returns:
+        For each group, by name: ``group``, ``rows``, ``accuracy``, ``low`` and ``high`` of its 95 % interval.
+    """
+    names, places = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
+    totals, hits = np.bincount(places, minlength=len(names)), np.bincount(places[right], minlength=len(names))
+    found = []
+    for name, rows, of_group in zip(names.tolist(), totals.tolist(), hits.tolist(), strict=True):
+        interval = share_interval(of_group / rows, rows)
+        accuracy = {"accuracy": interval["value"], "low": interval["low"], "high": interval["high"]}
+        found.append({"group": name, "rows": rows, **accuracy})
+    return found
+
+
 def accuracy_intervals(
     confusion: NDArray[np.int64], metrics: dict[str, Any], labelled_counts: NDArray[np.integer]
 ) -> dict[str, dict[str, float] | None]:

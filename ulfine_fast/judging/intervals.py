@@ -9,6 +9,8 @@ rows, but no less than that of a row of any class: two rows, both right, are no 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,35 +42,38 @@ def share_interval(share: float, n: float) -> Interval:
     return {"value": share, "low": float(min(low, share)), "high": float(max(high, share))}
 
 
-def smoothed_recalls(hits: NDArray[np.integer], totals: NDArray[np.integer]) -> NDArray[np.float64]:
+def smoothed_recalls(hits: NDArray[Any], totals: NDArray[np.integer]) -> NDArray[np.float64]:
     """Recalls with `IMAGINED` rows more of the mean recall of all rows, float64 (C,), between 0 and 1 exclusively.
 
     Args:
-        hits: int (C,), right answers of each class.
+        hits: int or float (C,), right answers of each class.
         totals: int (C,), its rows; possibly 0.
     """
     return (hits + IMAGINED * _mean(hits, totals)) / (totals + IMAGINED)
 
 
 def mean_recall_error(
-    hits: NDArray[np.integer], totals: NDArray[np.integer], weights: NDArray[np.float64] | None = None
+    hits: NDArray[Any], totals: NDArray[np.integer], weights: NDArray[np.float64] | None = None
 ) -> float:
     """The standard error of a weighted mean of recalls.
 
     Args:
-        hits: int (C,), right answers of each class.
-        totals: int (C,), its rows. A class without rows is as uncertain as one with `IMAGINED` rows.
+        hits: int or float (C,), right answers of each class.
+        totals: int (C,), its rows. A class without rows is as uncertain as one with `IMAGINED` rows, and what is wrong
+            with one such class is taken to be wrong with all of them.
         weights: float64 (C,), of the classes, summing to 1; None: all that have rows the same.
     """
     recalls = smoothed_recalls(hits, totals)
     mean = _mean(hits, totals)
-    variances = np.maximum(recalls * (1 - recalls), mean * (1 - mean)) / np.where(totals > 0, totals, IMAGINED)
-    shares = (totals > 0) / max(1, int((totals > 0).sum())) if weights is None else weights
-    return float(np.sqrt((shares**2 * variances).sum()))
+    known = totals > 0
+    variances = np.maximum(recalls * (1 - recalls), mean * (1 - mean)) / np.where(known, totals, IMAGINED)
+    shares = known / max(1, int(known.sum())) if weights is None else weights
+    together = float((shares[~known] * np.sqrt(variances[~known])).sum())
+    return float(np.hypot(np.sqrt((shares[known] ** 2 * variances[known]).sum()), together))
 
 
 def mean_recall_interval(
-    value: float, hits: NDArray[np.integer], totals: NDArray[np.integer], weights: NDArray[np.float64] | None = None
+    value: float, hits: NDArray[Any], totals: NDArray[np.integer], weights: NDArray[np.float64] | None = None
 ) -> Interval:
     """The interval of a weighted mean of recalls; arguments as those of `mean_recall_error`.
 
@@ -88,6 +93,6 @@ def mean_recall_interval(
     return share_interval(value, float(mean * (1 - mean) / error**2))
 
 
-def _mean(hits: NDArray[np.integer], totals: NDArray[np.integer]) -> float:
+def _mean(hits: NDArray[Any], totals: NDArray[np.integer]) -> float:
     """The mean recall of all rows, between 0 and 1 exclusively."""
     return float((hits.sum() + 0.5) / (totals.sum() + 1))

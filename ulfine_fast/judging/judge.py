@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ulfine_fast.judging.class_figures import accuracy_intervals, class_details, confusion_matrix
+from ulfine_fast.judging.class_figures import accuracy_intervals, class_details, confusion_matrix, group_figures
 from ulfine_fast.judging.five_crops import mean_logits, read_views
 from ulfine_fast.judging.metrics import evaluate_predictions
 from ulfine_fast.judging.pseudo_label_quality import THRESHOLD, pseudo_label_quality
@@ -32,7 +32,8 @@ class Judgement:
 
     Attributes:
         metrics: As in `evaluate_predictions`, with the figures of `class_details` in ``per_class``; ``intervals`` of
-            the accuracies, as in `accuracy_intervals`; and ``pseudo_labels`` as in `pseudo_label_quality` (None where
+            the accuracies, as in `accuracy_intervals`; where the cache knows groups ``per_group``, as in
+            `group_figures`; and ``pseudo_labels`` as in `pseudo_label_quality` (None where
             the truth of no unlabelled row is known). Without test rows every figure is None.
         probabilities: float32 (n_test, C), in the order of ``split.test``.
     """
@@ -74,6 +75,9 @@ def judge(
     for entry, details in zip(metrics["per_class"], class_details(confusion, names), strict=True):
         entry.update(details)
     metrics["intervals"] = accuracy_intervals(confusion, metrics, labelled_counts)
+    if cache.groups is not None:
+        groups = [cache.groups[row] for row in split.test.tolist()]
+        metrics["per_group"] = group_figures(predicted == truth, groups)
     metrics["pseudo_labels"] = None
     unlabelled = split.unlabelled[cache.labels[split.unlabelled] >= 0]
     if len(unlabelled):

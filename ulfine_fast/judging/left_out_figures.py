@@ -42,6 +42,8 @@ def left_out_figures(
         data.labelled_counts.cpu().numpy(),
         data.class_names,
         _answers(result, data),
+        known=result.left_out.known_share(data.labels.cpu()),
+        by_group=data.groups is not None,
     )
     return figures, rows, probabilities
 

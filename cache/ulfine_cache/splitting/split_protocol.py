@@ -36,6 +36,7 @@ class SplitProtocol(StrictConfig):
     unlabelled: Unlabelled = "consistent"
     ranks: Ranks = "permutation"
     test_per_class: Positive | None = None
+    by_group: bool = False
     seed: Natural = 0
 
 
@@ -120,5 +121,8 @@ def check_protocol(protocol: SplitProtocol) -> None:
 
 
 def protocol_values(protocol: SplitProtocol) -> dict[str, Any]:
-    """Return the parameters as a JSON-able dict."""
-    return {key: getattr(protocol, key) for key in SplitProtocol.model_fields}
+    """Return the parameters as a JSON-able dict; what is newer than other protocols only where it is asked for."""
+    values = {key: getattr(protocol, key) for key in SplitProtocol.model_fields}
+    if not protocol.by_group:
+        del values["by_group"]
+    return values
