@@ -90,7 +90,8 @@ def _show_cross_validated(found: dict[str, Any], output: Output) -> None:
     if unlabelled := found["unlabelled"]:
         output.text(
             f"of {amount(unlabelled['rows'], 'unlabelled image')} {_with_range(unlabelled['expected_accuracy'])} would "
-            f"be right by the estimated shares of the classes; {unlabelled['confident_rows']} have a confidence of "
+            f"be right by the estimated shares of the classes; the mean confidence is "
+            f"{percent(unlabelled['mean_confidence'])} %, and {unlabelled['confident_rows']} have "
             f"{confident['threshold']} or more",
             indent=2,
         )

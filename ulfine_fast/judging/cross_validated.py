@@ -18,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_fast.judging.class_figures import class_details, confusion_matrix
-from ulfine_fast.judging.intervals import Interval, mean_recall_interval, share_interval, smoothed_recalls
+from ulfine_fast.judging.intervals import (
+    Interval,
+    design_effect,
+    mean_recall_interval,
+    share_interval,
+    smoothed_recalls,
+)
 
 THRESHOLDS = (0.99, 0.9, 0.5)
 """Confidences; the first is taken that enough left-out rows reach."""
@@ -49,7 +55,7 @@ def cross_validated_figures(
     unlabelled: UnlabelledAnswers | None = None,
     *,
     known: NDArray[np.floating] | None = None,
-    by_group: bool = False,
+    groups: NDArray[np.integer] | None = None,
 ) -> dict[str, Any] | None:
     """Judge left-out rows.
 
@@ -62,13 +68,14 @@ def cross_validated_figures(
         class_names: C names.
         unlabelled: The unlabelled rows that the fit learnt from, or None.
         known: float (M,), the share of its class that was learnt from when a row was judged; None: all of it.
-        by_group: Whether each row was left out with all rows of its group.
+        groups: int (M,), where rows were left out with all that have this number in common; else None.
 
     Returns:
-        JSON-able, None where no row can be judged. ``rows``; ``by_group``; ``classes``, how many are judged;
-        ``accuracy``, as classes are frequent among the labelled rows, and ``macro_accuracy``, over the judged classes:
-        each ``value``, ``low`` and ``high`` of the 95 % interval; ``mean_confidence``; ``confident``: a ``threshold``,
-        the left-out ``rows`` at or above it and which share is right, with its interval; ``unlabelled`` (None without):
+        JSON-able, None where no row can be judged. ``rows``; ``by_group``, whether whole groups were left out;
+        ``classes``, how many are judged; ``accuracy``, as classes are frequent among the labelled rows, and
+        ``macro_accuracy``, over the judged classes: each ``value``, ``low`` and ``high`` of the 95 % interval;
+        ``mean_confidence``; ``confident``: a ``threshold``, the left-out ``rows`` at or above it, and as ``value`` which
+        share is right, with its interval; ``unlabelled`` (None without):
         ``rows``, ``mean_confidence``, ``confident_rows`` at or above the threshold, and ``expected_accuracy``, the
         recalls weighted by the estimated class prior, with its interval; ``per_class``: ``name``, ``labelled``,
         ``rows``, ``recall``, ``low``, ``high``, ``precision``, ``confused_with``, as in
@@ -92,14 +99,16 @@ def cross_validated_figures(
     details = class_details(confusion, class_names)
     for k in np.flatnonzero(seen):
         details[k]["high"] = share_interval(float(best[k]), float(totals[k]))["high"]
-    accuracy = [share_interval(float(of.sum() / totals.sum()), float(totals.sum())) for of in (hits, best_hits)]
+    right = probabilities.argmax(axis=1) == labels
+    alike = design_effect(right, None if groups is None else groups[judged])
+    accuracy = [share_interval(float(of.sum() / totals.sum()), totals.sum() / alike) for of in (hits, best_hits)]
     macro = [
-        mean_recall_interval(float(of[seen].mean()), of_hits, totals)
+        mean_recall_interval(float(of[seen].mean()), of_hits, totals, alike=alike)
         for of, of_hits in ((recalls, hits), (best, best_hits))
     ]
     return {
         "rows": len(labels),
-        "by_group": by_group,
+        "by_group": groups is not None,
         "classes": int(seen.sum()),
         "accuracy": _with_high_end(*accuracy),
         "macro_accuracy": _with_high_end(*macro),
@@ -107,7 +116,7 @@ def cross_validated_figures(
         "confident": confident,
         "unlabelled": None
         if unlabelled is None
-        else _unlabelled((hits, best_hits), totals, unlabelled, confident["threshold"]),
+        else _unlabelled((hits, best_hits), totals, unlabelled, confident["threshold"], alike),
         "per_class": [
             {
                 "name": name,
@@ -138,10 +147,16 @@ def _confident(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> dic
 
 
 def _unlabelled(
-    hits: Sequence[NDArray[Any]], totals: NDArray[np.integer], answers: UnlabelledAnswers, threshold: float
+    hits: Sequence[NDArray[Any]],
+    totals: NDArray[np.integer],
+    answers: UnlabelledAnswers,
+    threshold: float,
+    alike: float,
 ) -> dict[str, Any]:
     prior = answers.prior / answers.prior.sum()
-    expected = [mean_recall_interval(float(prior @ smoothed_recalls(of, totals)), of, totals, prior) for of in hits]
+    expected = [
+        mean_recall_interval(float(prior @ smoothed_recalls(of, totals)), of, totals, prior, alike=alike) for of in hits
+    ]
     confidence = answers.confidence.astype(np.float64)
     return {
         "rows": answers.n_rows,

@@ -73,7 +73,12 @@ def mean_recall_error(
 
 
 def mean_recall_interval(
-    value: float, hits: NDArray[Any], totals: NDArray[np.integer], weights: NDArray[np.float64] | None = None
+    value: float,
+    hits: NDArray[Any],
+    totals: NDArray[np.integer],
+    weights: NDArray[np.float64] | None = None,
+    *,
+    alike: float = 1.0,
 ) -> Interval:
     """The interval of a weighted mean of recalls; arguments as those of `mean_recall_error`.
 
@@ -82,6 +87,7 @@ def mean_recall_interval(
         hits: int (C,).
         totals: int (C,).
         weights: float64 (C,) or None.
+        alike: The `design_effect` of the rows.
 
     Example:
         >>> found = mean_recall_interval(0.9, np.array([9, 9]), np.array([10, 10]))
@@ -90,9 +96,40 @@ def mean_recall_interval(
     """
     error = mean_recall_error(hits, totals, weights)
     mean = _mean(hits, totals)
-    return share_interval(value, float(mean * (1 - mean) / error**2))
+    return share_interval(value, float(mean * (1 - mean) / error**2) / alike)
 
 
 def _mean(hits: NDArray[Any], totals: NDArray[np.integer]) -> float:
     """The mean recall of all rows, between 0 and 1 exclusively."""
     return float((hits.sum() + 0.5) / (totals.sum() + 1))
+
+
+def design_effect(right: NDArray[np.bool_], groups: NDArray[np.integer] | None) -> float:
+    """How many rows weigh as much as one would, were rows of a group not alike.
+
+    The ratio of the variance of a share between groups and that of as many independent rows (Kish, Survey Sampling,
+    1965), for Student's distribution of so many groups instead of the normal one.
+
+    Args:
+        right: bool (N,), whether a row was told right.
+        groups: int (N,), rows of one number have a camera, a site or a batch in common; None where nothing is known.
+
+    Returns:
+        At least 1.
+
+    Example:
+        >>> round(design_effect(np.array([True] * 9 + [False] * 3), np.repeat([0, 1, 2, 3], 3)), 1)
+        9.3
+    """
+    if groups is None or not len(right):
+        return 1.0
+    _, places = np.unique(groups, return_inverse=True)
+    n_groups, share = int(places.max()) + 1, (right.sum() + 0.5) / (len(right) + 1)
+    if n_groups < 2:
+        return 1.0
+    sums = np.bincount(places, weights=right - right.mean(), minlength=n_groups)
+    variance = (sums**2).sum() * n_groups / (n_groups - 1)
+    # The first terms of Student's quantile in the number of groups (Abramowitz and Stegun, 26.7.5).
+    free = n_groups - 1
+    quantile = Z + (Z**3 + Z) / (4 * free) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * free**2)
+    return max(1.0, float(variance / (len(right) * share * (1 - share)))) * float(quantile / Z) ** 2

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ulfine_cache.splitting.row_groups import group_numbers
 from ulfine_fast.judging.class_figures import accuracy_intervals, class_details, confusion_matrix, group_figures
 from ulfine_fast.judging.five_crops import mean_logits, read_views
+from ulfine_fast.judging.intervals import design_effect
 from ulfine_fast.judging.metrics import evaluate_predictions
 from ulfine_fast.judging.pseudo_label_quality import THRESHOLD, pseudo_label_quality
 from ulfine_fast.models.model_under_test_prior import ModelUnderTestPrior
@@ -74,10 +76,12 @@ def judge(
     confusion = confusion_matrix(predicted, truth, len(names))
     for entry, details in zip(metrics["per_class"], class_details(confusion, names), strict=True):
         entry.update(details)
-    metrics["intervals"] = accuracy_intervals(confusion, metrics, labelled_counts)
+    alike = 1.0
     if cache.groups is not None:
         groups = [cache.groups[row] for row in split.test.tolist()]
         metrics["per_group"] = group_figures(predicted == truth, groups)
+        alike = design_effect(predicted == truth, group_numbers(groups))
+    metrics["intervals"] = accuracy_intervals(confusion, metrics, labelled_counts, alike=alike)
     metrics["pseudo_labels"] = None
     unlabelled = split.unlabelled[cache.labels[split.unlabelled] >= 0]
     if len(unlabelled):

@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.open_source import open_source
-from ulfine_cache.sources.source import listing_digest
+from ulfine_cache.sources.source import SourceItem, listing_digest
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.words.group_names import group_name
 
@@ -84,19 +84,10 @@ def test_groups__a_column_that_is_called_so_is_found_and_can_be_left_out(root):
 
 
 def test_listing_digest__counts_groups_and_nothing_else_than_before_without():
-    source_item = _item()
-    assert (
-        len({listing_digest([item]) for item in (source_item, source_item.of_group("x"), source_item.of_group("y"))})
-        == 3
-    )
-    assert source_item.of_group("") is source_item
-    assert tuple(source_item.of_group("x")) == tuple(source_item)
-
-
-def _item():
-    from ulfine_cache.sources.source import SourceItem
-
-    return SourceItem("a.jpg", 0, "", 3, 5)
+    item = SourceItem("a.jpg", 0, "", 3, 5)
+    assert len({listing_digest([each]) for each in (item, item.of_group("x"), item.of_group("y"))}) == 3
+    assert item.of_group("") is item
+    assert tuple(item.of_group("x")) == tuple(item)
 
 
 @pytest.mark.parametrize(("cell", "name"), [(3, "3"), (3.5, "3.5"), (" a b ", "a b"), ("", ""), (float("nan"), "")])
