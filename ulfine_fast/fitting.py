@@ -117,6 +117,7 @@ def fit(
             progress.note(
                 "no test rows, so nothing will be measured on a test set: add test/ to the images or draw a split"
             )
+        _tell_shared_groups(opened, rows, progress)
         if streams:
             note_streaming(data, bound, progress)
         start = time.perf_counter()
@@ -141,6 +142,19 @@ def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:
         raise UlfineError(
             f"class {missing[0]!r}{more} has no labelled rows in {cache}: label at least one image of it, remove the "
             "class, or pass --text-only-classes to rely on its text alone"
+        )
+
+
+def _tell_shared_groups(cache: FeatureCache, split: Split, progress: Progress) -> None:
+    """Say that test rows look easier than the next camera, site or batch will be."""
+    if cache.groups is None or not len(split.test):
+        return
+    fitted = {cache.groups[row] for row in split.labelled.tolist()} - {""}
+    shared = sum(cache.groups[row] in fitted for row in split.test.tolist())
+    if shared:
+        progress.note(
+            f"{shared} of {amount(len(split.test), 'test row')} have a group (camera, site, batch) in common with "
+            "labelled rows, and look better than rows of a new one would: `ulfine split --by-group` keeps them apart"
         )
 
 
