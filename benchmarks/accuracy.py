@@ -6,7 +6,8 @@ The features lie outside the repository: `--data` (or the environment variable U
 names the folder that holds `clip-features/*.npz`. A task is a file, an imbalance ratio and a shape of the unlabelled
 rows. Test rows are the files' own, or 14 held out of every class. Nothing is chosen here: every method runs with its
 defaults, or chooses by cross-validation on labelled rows. All of it takes hours on two cores; `--keep DIR` stores every
-finished task there, and a later run goes on.
+finished task there, and a later run goes on. Beside the JSON file stands a report (FILE.html): paired differences of every
+method to the first, with error bars.
 """
 
 import argparse
@@ -22,6 +23,8 @@ import numpy as np
 from ulfine_cache.import_features import import_features
 from ulfine_cache.splits import make_split
 from ulfine_cache.splitting.split_protocol import Shape
+from ulfine_exports.pages.extra import missing_packages
+from ulfine_exports.reporting.written import write_comparison_report
 from ulfine_fast.compare import compare
 from ulfine_fast.registry import METHODS, get_method
 
@@ -212,7 +215,12 @@ def main() -> int:
         verdict = "holds" if bar["holds"] else "FAILS"
         print(f"{verdict}  {bar['name']}: {100 * bar['value']:+.1f} (bar {100 * bar['bar']:+.1f})")
     if arguments.json:
-        arguments.json.write_text(json.dumps({"tasks": results, "bars": bars}, indent=2) + "\n", encoding="utf-8")
+        figures = {"tasks": results, "bars": bars}
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        out = arguments.json.with_suffix(".html")
+        if not (missing := missing_packages()):
+            write_comparison_report(arguments.json, figures, out)
+        print(f"no report, which needs {' and '.join(missing)}" if missing else f"report {out}")
     return 0 if all(bar["holds"] for bar in bars) else 1
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -155,6 +156,7 @@ class Command:
                 _hush_libraries()
             if json is not None:
                 prepare_json(json)
+            _keep_home_clean()
             with watch(quiet=quiet) as progress:
                 result = self.function()(**arguments, progress=progress)
             figures: Figures = result if isinstance(result, dict) else result.figures()
@@ -200,6 +202,12 @@ def _imported(name: str) -> Callable[..., Any]:
     """Import a function that is named as ``"package.module:function"``."""
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
+
+
+def _keep_home_clean() -> None:
+    # matplotlib would make folders in the user's home. Where it cannot use the place that it is given, it takes one for
+    # temporary files and removes it in the end.
+    os.environ.setdefault("MPLCONFIGDIR", os.devnull)
 
 
 def _hush_libraries() -> None:

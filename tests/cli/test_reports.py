@@ -28,7 +28,7 @@ def test_fit__writes_a_report_into_the_run_after_the_figures(cache, ulfine_here,
     lines = ulfine_here(*arguments).succeeded().out.splitlines()
     written = tmp_path / "run" / "report.html"
     assert lines[-2] == f"written to {tmp_path / 'run'}"
-    assert lines[-1].startswith(f"report {written} (")
+    assert lines[-1].startswith(f"report written to {written} in ")
     first = written.read_bytes()
     ulfine_here("report", tmp_path / "run", "--map", "pca", "--out", tmp_path / "r.html").succeeded()
     assert (tmp_path / "r.html").read_bytes() == first
@@ -91,7 +91,7 @@ def test_compare__writes_a_report_beside_its_json_file(cache, ulfine_here, tmp_p
     assert "report " not in ulfine_here(*arguments).succeeded().out
     file = tmp_path / "compared.json"
     lines = ulfine_here(*arguments, "--json", file).succeeded().out.splitlines()
-    assert lines[-1].startswith(f"report {tmp_path / 'compared.html'} (")
+    assert lines[-1].startswith(f"report written to {tmp_path / 'compared.html'} in ")
     first = (tmp_path / "compared.html").read_bytes()
     ulfine_here("report", file, "--out", tmp_path / "again.html").succeeded()
     assert (tmp_path / "again.html").read_bytes() == first
@@ -114,7 +114,7 @@ def test_quickstart__report_is_that_of_the_run_that_was_exported(cache, ulfine_h
         note = notes.append
 
     line = unasked.after_quickstart(figures, None, Noted())
-    assert line.startswith(f"report {tmp_path / 'report.html'} (")
+    assert line.startswith(f"report written to {tmp_path / 'report.html'} in ")
     assert notes == []
     assert (tmp_path / "report.html").read_bytes() == (tmp_path / "runs" / "lp" / "report.html").read_bytes()
 

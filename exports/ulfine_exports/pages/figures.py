@@ -91,7 +91,10 @@ def drawing(
     from matplotlib.figure import Figure
 
     drawn = Drawn()
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": label}), warnings.catch_warnings():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # Whatever the user's own figures look like, these look the same everywhere.
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": label})
         # Letters that matplotlib's font lacks are the browser's affair.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")

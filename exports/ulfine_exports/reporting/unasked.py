@@ -36,14 +36,16 @@ def _harmless(make: _Report) -> Callable[[dict[str, Any], Path | None, Progress]
             words = " ".join(f"{type(error).__name__}: {error}".split()).removeprefix("UlfineError: ")
             progress.note(f"no report: {words}")
             return ""
-        return "" if written is None else f"report {written.out} ({written.seconds:.1f} s)"
+        return "" if written is None else f"report written to {written.out} in {written.seconds:.1f} s"
 
     return call
 
 
 @_harmless
-def after_fit(figures: dict[str, Any], json: Path | None) -> Written:
-    """Write the report of a fitted run into its directory."""
+def after_fit(figures: dict[str, Any], json: Path | None) -> Written | None:
+    """Write the report of a fitted run into its directory; nothing where Ctrl-C ended the fit."""
+    if "interrupted_at" in figures:
+        return None
     run = Path(figures["run"])
     return write_run_report(run, run / REPORT, map="pca", most_listed=MOST_LISTED)
 

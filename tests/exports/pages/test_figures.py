@@ -39,3 +39,12 @@ def test_svg__has_no_date_and_no_names_that_could_meet_those_of_another_figure()
     assert "metadata" not in svg
     assert "<!--" not in svg
     assert not re.findall(r'<g id="', svg)
+
+
+def test_svg__is_the_same_whatever_the_users_own_figures_look_like():
+    import matplotlib
+
+    first = figure()
+    with matplotlib.rc_context({"font.size": 30, "xtick.major.size": 30, "axes.linewidth": 9, "svg.fonttype": "path"}):
+        assert figure() == first
+        assert matplotlib.rcParams["font.size"] == 30

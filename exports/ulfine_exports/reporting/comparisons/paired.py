@@ -34,6 +34,7 @@ def paired(method: Spread, first: Spread) -> Paired:
         first: What is subtracted.
 
     Example:
+        >>> from ulfine_exports.reporting.comparisons.comparison import Spread
         >>> found = paired(Spread(per_seed=[0.9, 0.8]), Spread(per_seed=[0.8, 0.8]))
         >>> round(found.mean, 3), round(found.stderr, 3)
         (0.05, 0.05)

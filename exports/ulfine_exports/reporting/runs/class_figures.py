@@ -62,7 +62,7 @@ def recall_figure(names: Sequence[str], recalls: Mapping[str, NDArray[np.float64
         names: C names, most labelled images first.
         recalls: float64 (C,) in this order, NaN for a class without a row; at most three, the run itself last.
     """
-    colours = dict(zip(reversed(recalls), (ACCENT, AMBER, SLATE), strict=False))
+    colours = dict(zip(reversed(list(recalls)), (ACCENT, AMBER, SLATE), strict=False))
     with drawing("Recall of each class", height=_height(names)) as (figure, axes, drawn):
         _places(axes, names, recalls, colours, smooth=True)
         legend_on_top(figure)

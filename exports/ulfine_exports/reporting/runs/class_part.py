@@ -29,6 +29,7 @@ def class_part(facts: RunFacts) -> dict[str, Any]:
     recalls, tested = _recalls(facts)
     groups = {int(k): name for name, found in facts.groups().items() for k in found}
     taken = [None] * n_classes if facts.judged is None else taken_for(facts.judged, n_classes)
+    details = _details(facts)
     rows = [
         {
             "name": run.class_names[k],
@@ -38,6 +39,7 @@ def class_part(facts: RunFacts) -> dict[str, Any]:
             "share": None if facts.prior is None else float(facts.prior[k]),
             "tested": int(tested[k]),
             "recalls": [float(values[k]) for values in recalls.values()],
+            **{key: details.get(run.class_names[k], {}).get(key) for key in ("low", "high", "precision")},
             "taken": None if taken[k] is None else run.class_names[taken[k]],
         }
         for k in order.tolist()
@@ -57,7 +59,15 @@ def class_part(facts: RunFacts) -> dict[str, Any]:
         "named": n_classes <= MOST_NAMED,
         "has_pseudo": pseudo is not None,
         "has_prior": facts.prior is not None,
+        "has_details": any(row["high"] is not None for row in rows),
     }
+
+
+def _details(facts: RunFacts) -> dict[str, dict[str, Any]]:
+    """What the run's own metrics say of each class, by name: of the test rows, or else by cross-validation."""
+    metrics = facts.run.metrics
+    whose = (metrics.get("cross_validated") or {}) if facts.by_cross_validation else metrics
+    return {entry["name"]: entry for entry in whose.get("per_class") or []}
 
 
 def _recalls(facts: RunFacts) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int64]]:
@@ -65,7 +75,7 @@ def _recalls(facts: RunFacts) -> tuple[dict[str, NDArray[np.float64]], NDArray[n
     run, judged = facts.run, facts.judged
     n_classes = len(run.class_names)
     if judged is None:
-        found = {entry["name"]: entry for entry in run.metrics.get("per_class") or []}
+        found = _details(facts)
         entries = [found.get(name, {}) for name in run.class_names]
         recalls = [np.nan if entry.get("recall") is None else entry["recall"] for entry in entries]
         return {run.method: np.array(recalls, float)}, np.array([entry.get("test_rows") or 0 for entry in entries])

@@ -88,7 +88,7 @@ def _neighbourly(features: NDArray[np.float32]) -> NDArray[np.float64]:
     """The t-SNE of openTSNE, the same for the same features, float64 (N, 2)."""
     from openTSNE import TSNE as Embedding
 
-    perplexity = min(30.0, (len(features) - 1) / 4)
+    perplexity = min(30, (len(features) - 1) // 4)
     embedding = Embedding(
         perplexity=perplexity, n_jobs=1, random_state=0, initialization="pca", negative_gradient_method="bh"
     )

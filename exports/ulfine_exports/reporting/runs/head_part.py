@@ -22,10 +22,10 @@ _COUNTED = (("labelled", "labelled image"), ("unlabelled", "unlabelled image"), 
 
 
 def subtitle(facts: RunFacts) -> str:
-    """How many classes and images a run is about."""
+    """The method, and how many classes and images a run is about."""
     made = facts.run.provenance.get("split") or {}
     counts = [amount(int(made[part]), word) for part, word in _COUNTED if made.get(part)]
-    return ", ".join([amount(len(facts.run.class_names), "class"), *counts])
+    return ", ".join([facts.run.method, amount(len(facts.run.class_names), "class"), *counts])
 
 
 def tiles(run: Run) -> list[tuple[str, str, str]]:
@@ -34,14 +34,31 @@ def tiles(run: Run) -> list[tuple[str, str, str]]:
     if metrics.get("macro_accuracy") is not None:
         told = [(words, metrics.get(name), meaning) for name, words, meaning in _TILES]
         return [(words, f"{100 * value:.1f} %", meaning) for words, value, meaning in told if value is not None]
-    found: list[tuple[str, str, str]] = []
-    for name, words, _ in _TILES[:2]:
-        figure = (metrics.get("cross_validated") or {}).get(name) or {}
-        if figure.get("value") is not None:
-            bounds = [figure.get("low"), figure.get("high")]
-            between = "" if None in bounds else f", {100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
-            found.append((words, f"{100 * figure['value']:.1f} %", f"cross-validated{between}"))
-    return found
+    crossed = metrics.get("cross_validated") or {}
+    told = [(words, crossed.get(name) or {}, "cross-validated") for name, words, _ in _TILES[:2]]
+    expected = (crossed.get("unlabelled") or {}).get("expected_accuracy") or {}
+    told.append(("unlabelled images", expected, "expected accuracy"))
+    return [
+        (words, f"{100 * figure['value']:.1f} %", f"{meaning}, {_between(figure)}")
+        for words, figure, meaning in told
+        if figure.get("value") is not None
+    ]
+
+
+def crossed(run: Run) -> str:
+    """What cross-validation says besides a test set, in a sentence; "" where there is none of the two."""
+    found = run.metrics.get("cross_validated") or {}
+    figures = [(words, found.get(name) or {}) for name, words, _ in _TILES[:2]]
+    if run.metrics.get("macro_accuracy") is None or any(figure.get("value") is None for _, figure in figures):
+        return ""
+    told = [f"{words} {100 * figure['value']:.1f} % ({_between(figure)})" for words, figure in figures]
+    return f"Cross-validated on the labelled images: {' and '.join(told)}."
+
+
+def _between(figure: dict[str, Any]) -> str:
+    """The interval of a figure."""
+    low, high = figure.get("low"), figure.get("high")
+    return "without an interval" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
 def origin(run: Run) -> list[tuple[str, str]]:

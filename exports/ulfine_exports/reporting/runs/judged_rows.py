@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 MOST_ROWS = 20_000
 """Of each kind that are looked at; of more, a sample that covers them evenly."""
 
-BLOCK_ROWS = 8192
+MOST_PROBABILITIES = 50_000_000
+"""Of all classes of these rows, 200 MB: of very many classes fewer rows are looked at."""
+
+BLOCK_ROWS = 1024
 
 ZERO_SHOT, PROBE = "zero-shot", "probe"
 
@@ -82,7 +85,7 @@ def answers(run: Run, cache: FeatureCache, rows: NDArray[np.int64], *, parts: bo
     from ulfine_fast.rows.sample_places import sample_places
 
     views = choose_views("auto", run.views, cache)
-    chosen = rows[sample_places(len(rows), MOST_ROWS)]
+    chosen = rows[sample_places(len(rows), max(1, min(MOST_ROWS, MOST_PROBABILITIES // cache.n_classes)))]
     text = torch.as_tensor(cache.text_features).T if cache.text_features is not None and parts else None
     probabilities = np.empty((len(chosen), cache.n_classes), np.float32)
     told: dict[str, list[NDArray[np.int64]]] = {}
@@ -110,6 +113,8 @@ def answers(run: Run, cache: FeatureCache, rows: NDArray[np.int64], *, parts: bo
 def cross_validated(path: Path, cache: FeatureCache, labelled: NDArray[np.int64]) -> JudgedRows:
     """Read what folds said of the labelled rows that they had not seen.
 
+    A class of one labelled row has no say: nothing was left to learn it from.
+
     Args:
         path: ``cross_validated.csv`` of a run, with the columns of ``predictions.csv``.
         cache: The cache that the run was fitted on.
@@ -130,4 +135,6 @@ def cross_validated(path: Path, cache: FeatureCache, labelled: NDArray[np.int64]
             raise ValueError("other classes")
     except (OSError, ValueError, KeyError, StopIteration, csv.Error) as error:
         raise UlfineError(f"{path} does not fit the cache {cache.path}") from error
-    return JudgedRows(rows, cache.labels[rows], probabilities, {}, len(rows))
+    truth = cache.labels[rows]
+    judged = np.bincount(cache.labels[labelled], minlength=width)[truth] > 1
+    return JudgedRows(rows[judged], truth[judged], probabilities[judged], {}, int(judged.sum()))

@@ -113,7 +113,9 @@ def _ask(facts: RunFacts, cache: FeatureCache, split: Split) -> None:
         facts.judged = answers(facts.run, cache, split.test, parts=True)
     elif file.is_file():
         try:
-            facts.judged, facts.by_cross_validation = cross_validated(file, cache, split.labelled), True
+            found = cross_validated(file, cache, split.labelled)
+            if len(found.rows):
+                facts.judged, facts.by_cross_validation = found, True
         except UlfineError as error:
             facts.missing.append(f"The cross-validated answers are missing: {error}.")
     if len(split.unlabelled):

@@ -12,7 +12,7 @@ from ulfine_exports.pages.render import render
 from ulfine_exports.pages.thumbnails import Thumbnails
 from ulfine_exports.reporting.runs.class_part import class_part
 from ulfine_exports.reporting.runs.confidence_part import confidence_part, pseudo_label_part
-from ulfine_exports.reporting.runs.head_part import origin, subtitle, tiles
+from ulfine_exports.reporting.runs.head_part import crossed, origin, subtitle, tiles
 from ulfine_exports.reporting.runs.history_figure import history_plots
 from ulfine_exports.reporting.runs.map_part import map_part
 from ulfine_exports.reporting.runs.picture_part import galleries, pairs
@@ -58,7 +58,7 @@ def run_page(facts: RunFacts, map_method: str, *, most_listed: int | None = None
     missing = _missing(facts, thumbnails, small=small)
     text = render(
         "run.html",
-        title=f"{run.path.resolve().name}: {run.method}",
+        title=f"Run {run.path.resolve().name}",
         styles=["report.css"],
         scripts=["sort.js", "map.js"],
         missing=missing,
@@ -66,6 +66,7 @@ def run_page(facts: RunFacts, map_method: str, *, most_listed: int | None = None
         rows="left-out labelled images" if facts.by_cross_validation else "test images",
         subtitle=subtitle(facts),
         tiles=tiles(run),
+        cross=crossed(run),
         classes=class_part(facts),
         trust=confidence_part(facts),
         pseudo_labels=pseudo_label_part(facts),
@@ -93,7 +94,7 @@ def _missing(facts: RunFacts, thumbnails: Thumbnails, *, small: bool) -> list[st
     if facts.by_cross_validation:
         missing.append(
             "The run has no test rows. What stands here is cross-validated: said of labelled images by fits that had "
-            "not seen them."
+            "not seen them. A class of one labelled image cannot be judged in this way."
         )
     elif not facts.run.metrics.get("test_rows"):
         missing.append(
