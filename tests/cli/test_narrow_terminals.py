@@ -84,7 +84,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("info", "cache"), ["class", "labelled", "val", "test"]),
         (("info", "run"), ["class", "labelled"]),
         (("evaluate", "run"), ["accuracy", "macro", "head", "medium", "tail", "ece", "nll", "seconds", "precision"]),
-        (("compare", "cache", "--split", "lt", "--methods", ",".join(METHODS), "--seeds", 1), ["macro", "medium", *METHODS]),
+        (
+            ("compare", "cache", "--split", "lt", "--methods", ",".join(METHODS), "--seeds", 1),
+            ["macro", "medium", *METHODS],
+        ),
         (("split", "cache", "--name", "new", "--labelled-max", 4, "--imbalance", 4), ["labelled", "unlabelled"]),
         (("split", "cache", "--preset", "list"), ["preset", "labelled", "unlabelled", "after"]),
         (("predict", "run", "cache"), ["path", "label", "confidence"]),
