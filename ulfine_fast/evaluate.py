@@ -51,8 +51,10 @@ def evaluate(
 
     Returns:
         Figures: ``run``, ``method``, ``cache``, ``split``; under a test prior its name as ``test_prior`` and the share
-        of every class as ``class_prior``; the figures of `ulfine_fast.judging.judge.Judgement`, ``by_group`` where it
-        was asked for, and ``seconds`` (of this evaluation).
+        of every class as ``class_prior``; the figures of `ulfine_fast.judging.metrics.evaluate_predictions`;
+        ``intervals``, ``pseudo_labels`` and, where the cache knows groups, ``per_group``
+        (`ulfine_fast.judging.judge.Judgement`); ``by_group`` where it was asked for; and ``seconds`` (of this
+        evaluation).
 
     Raises:
         UsageError: `test_prior` is neither a word nor a file.

@@ -74,8 +74,9 @@ def fit(
     Returns:
         The run. Figures: run, method, interrupted_at (the step, round or seed, where Ctrl-C ended the fit), seconds,
         pseudo_labels (`ulfine_fast.judging.pseudo_label_quality`), cross_validated
-        (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out) and those of
-        `ulfine_fast.judging.judge`; with several seeds also seeds, their spread.
+        (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out), intervals and, where
+        the cache knows groups, per_group (`ulfine_fast.judging.judge`), and those of
+        `ulfine_fast.judging.metrics.evaluate_predictions`; with several seeds also seeds, their spread.
 
     Raises:
         UsageError: Unknown method, setting or device, or `memory` is no size; see `ulfine_fast.rows.memory_bound`.

@@ -38,7 +38,7 @@ class Notes:
 
 
 def test_fit__leaves_whole_groups_out_and_so_foresees_the_next_camera(trapped, tmp_path):
-    found = {}
+    found, truth = {}, 0.0
     for cache in trapped:
         metrics = fit(cache=cache, out=tmp_path / f"run-{cache.name}", device="cpu").metrics
         found[cache.name] = metrics["cross_validated"]
