@@ -2,8 +2,8 @@
 
     python benchmarks/inspect_labels.py [--quick] [--json FILE] [--data DIR] [--draws K]
 
-Real CLIP features (`--data`, or the environment variable ULFINE_SHARED_DATA, else ../shared/data), the files' pools with
-all their rows in a long tail: the most frequent class has all of its rows (40 at most), the rarest an eighth of them. A
+Real CLIP features (`--data`, or the environment variable ULFINE_SHARED_DATA, else ../shared/data), the files' pools in
+a long tail: the most frequent class has all of its rows (40 at most), the rarest an eighth of them. A
 planted label is that of any other class (uniform) or of the nearest class by the means of true classes (confusable).
 Beside the product's list stands the plain order by cleanlab's self-confidence from the same left-out probabilities.
 Nothing is chosen here: the score was settled on other draws, of the eval rows of these files and of WHU-RS19 in RN50.
@@ -125,9 +125,7 @@ def main():
             shown = {group: f"{of[0]}/{of[1]}" for group, of in found.groups.items()}
             spread = f"{100 * value:.1f} ± {100 * np.std(found.found):.1f}"
             plain = f"{100 * np.mean(found.plain):.1f}"
-            print(
-                f"{name:<20}{kind:<12}{spread:>14}{plain:>17}{shown['frequent']:>12}{shown['rare']:>12}", flush=True
-            )
+            print(f"{name:<20}{kind:<12}{spread:>14}{plain:>17}{shown['frequent']:>12}{shown['rare']:>12}", flush=True)
             results[f"{name}, {kind}"] = {"found": found.found, "self_confidence": found.plain, "groups": found.groups}
             bars.append({"name": f"{name}, {kind}", "value": value, "bar": bar, "holds": value >= bar})
             for group, of in found.groups.items():

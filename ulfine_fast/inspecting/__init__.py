@@ -1,1 +1,1 @@
-"""Looking at a cache's rows: which labels are wrong, which images are foreign, which are twice there, which to label."""
+"""Looking at a cache's rows: wrong labels, foreign images, duplicates, and what to label next."""

@@ -43,7 +43,7 @@ def nearest_of_all(
         from ulfine_fast.rows.sample_places import sample_places
 
         index.train(cache.features(rows[sample_places(len(rows), 40 * n_lists)]))
-        index.nprobe = _PROBES
+        faiss.ParameterSpace().set_index_parameter(index, "nprobe", _PROBES)
     starts = range(0, len(rows), _BLOCK)
     for start in starts:
         index.add(cache.features(rows[start : start + _BLOCK]))
@@ -56,8 +56,8 @@ def nearest_of_all(
         # Its own row goes to the end, the others stay in their order.
         own = places == np.arange(start, stop)[:, None]
         order = np.argsort(own, axis=1, kind="stable")[:, :k]
-        near, places, own = (np.take_along_axis(array, order, 1) for array in (near, places, own))
-        gone = own | (places < 0)
+        near, places = np.take_along_axis(near, order, 1), np.take_along_axis(places, order, 1)
+        gone = np.take_along_axis(own, order, 1) | (places < 0)
         similarities[start:stop] = np.where(gone, -1, near)
         found[start:stop] = np.where(gone, -1, places)
         progress.update("comparing", stop, len(rows))

@@ -73,7 +73,7 @@ def estimate_threshold(similarities: NDArray[np.floating]) -> Threshold:
     return Threshold(1 - cut, FALSE * len(similarities), float(1 - np.exp(middle)))
 
 
-def same_contents(hashes: Sequence[bytes], rows: NDArray[np.int64]) -> list[tuple[int, int]]:
+def same_contents(hashes: Sequence[bytes] | NDArray[np.bytes_], rows: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Pairs of rows with one content hash: each row with the first of its kind.
 
     Args:

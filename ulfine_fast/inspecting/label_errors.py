@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class LabelErrors:
         return np.argsort(np.where(np.isnan(self.scores), np.inf, self.scores), kind="stable")
 
     def suspected(self) -> NDArray[np.bool_]:
-        """bool (N,): the first `expected` of `order` whose suggestion is another class than their label's."""
+        """Bool (N,): the first `expected` of `order` whose suggestion is another class than their label's."""
         found = np.zeros(len(self.scores), np.bool_)
         found[self.order()[: self.expected]] = True
         return found & ~np.isnan(self.scores)
@@ -95,7 +95,7 @@ def find_label_errors(data: TrainingData, seed: int, progress: Progress) -> Labe
     )
 
 
-def _cleanlab() -> tuple[object, object]:
+def _cleanlab() -> tuple[Any, Any]:
     try:
         from cleanlab import count, rank
     except ImportError as error:
@@ -103,14 +103,14 @@ def _cleanlab() -> tuple[object, object]:
     return rank, count
 
 
-def _expected(count: object, labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> int:
+def _expected(count: Any, labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> int:
     """How many labels are wrong; classes without a row have no part in it."""
     classes, places = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         return 0
     of_classes = probabilities[:, classes]
     of_classes = of_classes / of_classes.sum(1, keepdims=True).clip(1e-300)
-    return int(count.num_label_issues(places, of_classes, estimation_method="off_diagonal"))  # pyright: ignore[reportAttributeAccessIssue]
+    return int(count.num_label_issues(places, of_classes, estimation_method="off_diagonal"))
 
 
 def _confusion(data: TrainingData) -> NDArray[np.float64]:

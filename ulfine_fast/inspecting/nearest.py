@@ -33,9 +33,7 @@ REFERENCES = 20_000
 _BLOCK = 4096
 
 
-def nearest(
-    rows: Rows, k: int, references: int = REFERENCES
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def nearest(rows: Rows, k: int, references: int = REFERENCES) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The most similar other rows of each row.
 
     Args:

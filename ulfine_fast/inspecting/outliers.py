@@ -15,6 +15,7 @@ from ulfine_fast.inspecting.nearest import nearest
 from ulfine_fast.inspecting.whitened_space import WhitenedSpace
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.folds import stratified_folds
+from ulfine_fast.settings import resolve_settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class Outliers:
         return np.argsort(-self.scores, kind="stable")
 
     def suspected(self) -> NDArray[np.bool_]:
-        """bool (N,): beyond the threshold."""
+        """Bool (N,): beyond the threshold."""
         return self.scores > self.threshold
 
 
@@ -137,7 +138,7 @@ def _blocks(*parts: Tensor | StreamedRows) -> Iterator[Tensor]:
 
 def _fitted(data: TrainingData, seed: int) -> LogitModel:
     method = get_method("ulfine")
-    return method.fit(data, method.settings(unlabelled=False), seed, Silent()).model
+    return method.fit(data, resolve_settings(method, values={"unlabelled": False}), seed, Silent()).model
 
 
 def _parts(data: TrainingData, space: WhitenedSpace, rows: Tensor | StreamedRows, seed: int) -> _Parts:
@@ -218,19 +219,14 @@ def _best_share(folds: list[_Fold]) -> tuple[float, float | None]:
         return 0.5, None
     from sklearn.metrics import roc_auc_score
 
-    areas = [
-        float(
-            np.mean(
-                [
-                    roc_auc_score(
-                        np.repeat([0, 1], [len(known), len(hidden)]), np.concatenate([known, hidden]) @ [share, 1 - share]
-                    )
-                    for known, hidden in folds
-                ]
-            )
-        )
-        for share in SHARES
-    ]
+    def area(share: float) -> float:
+        found = []
+        for known, hidden in folds:
+            foreign = np.repeat([0, 1], [len(known), len(hidden)])
+            found.append(roc_auc_score(foreign, np.concatenate([known, hidden]) @ [share, 1 - share]))
+        return float(np.mean(found))
+
+    areas = [area(share) for share in SHARES]
     good = [place for place, area in enumerate(areas) if area >= max(areas) - ALIKE]
     best = min(good, key=lambda place: abs(SHARES[place] - 0.5))
     return SHARES[best], areas[best]

@@ -202,8 +202,9 @@ def _outliers(asked: Asked) -> Inspected:
         "separation": found.separation,
     }
     lines = [
-        f"{subject(int(suspected.sum()), 'image', 'belongs/belong')} to no class of {amount(len(rows), 'unlabelled row')}: "
-        f"their score is above {found.threshold:.2f}, by what left-out labelled images reach"
+        f"{subject(int(suspected.sum()), 'image', 'belongs/belong')} to no class, of "
+        f"{amount(len(rows), 'unlabelled row')}: their score is above {found.threshold:.2f}, by what "
+        "left-out labelled images reach"
     ]
     if found.separation is not None:
         lines.append(
@@ -236,9 +237,7 @@ def _next_to_label(asked: Asked) -> Inspected:
             "doubt": float(found.doubts[place]),
             "labelled": int(counts[guess]),
         }
-        return Finding(
-            int(rows[found.places[place]]), float(found.gains[place]), data.class_names[guess], others
-        )
+        return Finding(int(rows[found.places[place]]), float(found.gains[place]), data.class_names[guess], others)
 
     findings = [finding(place) for place in range(len(found.places))]
     figures = {"rows": len(rows), "chosen": len(findings)}

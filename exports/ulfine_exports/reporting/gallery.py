@@ -24,8 +24,8 @@ BUDGET = 4_000_000
 TITLES: dict[What, tuple[str, str]] = {
     "duplicates": (
         "Duplicates",
-        "Pairs of the same file or of nearly the same picture, those on both sides of the test first: what a classifier "
-        "has seen is no test of it.",
+        "Pairs of the same file or of nearly the same picture, those on both sides of the test first: what a "
+        "classifier has seen is no test of it.",
     ),
     "label-errors": (
         "Label errors",
