@@ -120,7 +120,14 @@ def _draws(cache: FeatureCache, split: str, seeds: int) -> list[Split]:
     if not protocol:
         raise UlfineError(f"split {split!r} has no protocol to draw anew: make one with `ulfine split {cache.path}`")
     draws = [
-        draw_split(cache.labels, cache.set_names, {**protocol, "seed": seed}, name=split, class_names=cache.class_names)
+        draw_split(
+            cache.labels,
+            cache.set_names,
+            {**protocol, "seed": seed},
+            name=split,
+            class_names=cache.class_names,
+            groups=cache.groups,
+        )
         for seed in range(seeds)
     ]
     if any(not len(draw.test) for draw in draws):

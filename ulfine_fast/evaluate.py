@@ -29,6 +29,7 @@ def evaluate(
     split: str | None = None,
     apply: Path | None = None,
     test_prior: TestPriorOption | None = None,
+    by_group: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Measure a run on a test set.
@@ -45,12 +46,15 @@ def evaluate(
         test_prior: Class distribution to decide for: ``uniform``; ``labelled``, that of the labelled rows;
             ``estimate``, from the test rows without their labels (transductive); or a CSV file of class,weight.
             Without it: as fitted.
+        by_group: Show the accuracy of each group of test rows (camera, site, batch); the cache must know them.
         progress: Told about what is judged.
 
     Returns:
         Figures: ``run``, ``method``, ``cache``, ``split``; under a test prior its name as ``test_prior`` and the share
-        of every class as ``class_prior``; and the figures of `ulfine_fast.judging.metrics.evaluate_predictions`,
-        ``pseudo_labels`` and ``seconds`` (of this evaluation).
+        of every class as ``class_prior``; the figures of `ulfine_fast.judging.metrics.evaluate_predictions`;
+        ``intervals``, ``pseudo_labels`` and, where the cache knows groups, ``per_group``
+        (`ulfine_fast.judging.judge.Judgement`); ``by_group`` where it was asked for; and ``seconds`` (of this
+        evaluation).
 
     Raises:
         UsageError: `test_prior` is neither a word nor a file.
@@ -77,6 +81,11 @@ def evaluate(
     if test_prior is not None:
         wanted = read_test_prior(test_prior, loaded.class_names, loaded.labelled_counts)
     opened = open_cache_of(loaded, cache, apply, progress)
+    if by_group and opened.groups is None:
+        raise UlfineError(
+            f"{opened.path} knows no groups: name their column with `ulfine cache-features --group-column`, or leave "
+            "out --by-group"
+        )
     name = split
     if name is None:
         own = (loaded.provenance.get("split") or {}).get("requested")
@@ -117,6 +126,7 @@ def evaluate(
         "split": name,
         **under,
         **judged.metrics,
+        **({"by_group": True} if by_group else {}),
         "seconds": round(time.perf_counter() - start, 4),
     }
 
@@ -167,7 +177,9 @@ def fitted_split(run: Run, cache: FeatureCache) -> Split | None:
     if "drawn" not in made["protocol"]:
         return None
     known = own if APPLIED in made["protocol"] else plain
-    drawn = draw_split(known.labels, known.set_names, made["protocol"], class_names=known.class_names)
+    drawn = draw_split(
+        known.labels, known.set_names, made["protocol"], class_names=known.class_names, groups=known.groups
+    )
     return own.changed(drawn) if isinstance(own, RelabelledCache) and known is plain else drawn
 
 

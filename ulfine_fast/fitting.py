@@ -12,8 +12,9 @@ from annotated_types import Ge, Le
 
 from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.written import shown
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.wording.counts import amount
+from ulfine_cache.wording.counts import amount, subject
 from ulfine_fast.judging.five_crops import Views
 from ulfine_fast.registry import METHODS, found_method
 
@@ -41,6 +42,7 @@ def fit(
     device: Annotated[str, Written("auto|cpu|cuda|cuda:N")] = "auto",
     views: Views = "auto",
     text_only_classes: bool = False,
+    reject_outliers: bool = False,
     memory: Annotated[str, Written("auto|SIZE")] = "auto",
     overwrite: bool = False,
     progress: Progress = Silent(),  # noqa: B008
@@ -67,6 +69,8 @@ def fit(
         views: What is looked at in an image, here and later: ``center``; ``five-crop``, the mean of the logits of five
             crops; ``auto``, five crops where the cache has them.
         text_only_classes: Accept classes without labelled images, for their text alone.
+        reject_outliers: Leave unlabelled images that belong to no class out of the pseudo-labels, as ``ulfine inspect
+            --what outliers`` finds them.
         memory: Bound on the resident memory, such as ``4GB``; unlabelled rows that would break it are read from the
             disk block by block. ``auto``: half of what is free.
         overwrite: Replace the run that stands at `out`.
@@ -75,8 +79,9 @@ def fit(
     Returns:
         The run. Figures: run, method, interrupted_at (the step, round or seed, where Ctrl-C ended the fit), seconds,
         pseudo_labels (`ulfine_fast.judging.pseudo_label_quality`), cross_validated
-        (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out) and those of
-        `ulfine_fast.judging.judge`; with several seeds also seeds, their spread.
+        (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out), intervals and, where
+        the cache knows groups, per_group (`ulfine_fast.judging.judge`), and those of
+        `ulfine_fast.judging.metrics.evaluate_predictions`; with several seeds also seeds, their spread.
 
     Raises:
         UsageError: Unknown method, setting or device, or `memory` is no size; see `ulfine_fast.rows.memory_bound`.
@@ -118,8 +123,17 @@ def fit(
             progress.note(
                 "no test rows, so nothing will be measured on a test set: add test/ to the images or draw a split"
             )
+        _tell_shared_groups(opened, rows, progress)
         if streams:
             note_streaming(data, bound, progress)
+        _note_leaks(opened, rows, progress)
+        rejected: int | None = None
+        if reject_outliers and len(rows.unlabelled):
+            from ulfine_fast.inspecting.rejecting import kept_rows
+
+            kept = kept_rows(data, rows.unlabelled, seed, progress)
+            rejected = len(rows.unlabelled) - len(kept)
+            data = load_training_data(opened, replace(rows, unlabelled=kept), used_device, streams=streams)
         start = time.perf_counter()
         every_seed = [seed + number for number in range(seeds)]
         results = train_seeds(chosen, values, data, every_seed, progress, keep_interrupted=True)
@@ -131,7 +145,22 @@ def fit(
             "device": used_device,
             "views": used_views,
         }
+        if rejected is not None:
+            resolved["rejected_outliers"] = rejected
         return _write(folder, out, opened, rows, data, results, resolved, seconds, origin)
+
+
+def _note_leaks(cache: FeatureCache, split: Split, progress: Progress) -> None:
+    from ulfine_fast.inspecting.duplicates import leaking_rows
+
+    leaking = leaking_rows(cache, split)
+    if len(leaking):
+        first = cache.paths_of(leaking[:1])[0]
+        progress.note(
+            f"{subject(len(leaking), 'test image', 'is/are')} also among the training images ({shown(first)}"
+            f"{', ...' if len(leaking) > 1 else ''}), so the test looks better than it is: `ulfine inspect --what "
+            "duplicates` names them"
+        )
 
 
 def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:
@@ -141,6 +170,19 @@ def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:
         raise UlfineError(
             f"class {missing[0]!r}{more} has no labelled rows in {cache}: label at least one image of it, remove the "
             "class, or pass --text-only-classes to rely on its text alone"
+        )
+
+
+def _tell_shared_groups(cache: FeatureCache, split: Split, progress: Progress) -> None:
+    """Say that test rows look easier than the next camera, site or batch will be."""
+    if cache.groups is None or not len(split.test):
+        return
+    fitted = {cache.groups[row] for row in split.labelled.tolist()} - {""}
+    shared = sum(cache.groups[row] in fitted for row in split.test.tolist())
+    if shared:
+        progress.note(
+            f"{shared} of {amount(len(split.test), 'test row')} have a group (camera, site, batch) in common with "
+            "labelled rows, and look better than rows of a new one would: `ulfine split --by-group` keeps them apart"
         )
 
 

@@ -73,8 +73,10 @@ def _show_cross_validated(found: dict[str, Any], output: Output) -> None:
     classes = found["per_class"]
     unjudged = [entry["name"] for entry in classes if not entry["rows"]]
     output.line()
+    without = "its whole group" if found.get("by_group") else "it"
     output.text(
-        f"cross-validated on {amount(found['rows'], 'labelled image')}, each by a fit without it and so rather too low:"
+        f"cross-validated on {amount(found['rows'], 'labelled image')}, each by a fit without {without} and so rather "
+        "too low:"
     )
     output.text(f"accuracy {_with_range(accuracy)}, with classes as frequent as among these", indent=2)
     of = f"{found['classes']} of {amount(len(classes), 'class')}" if unjudged else amount(len(classes), "class")
@@ -88,7 +90,8 @@ def _show_cross_validated(found: dict[str, Any], output: Output) -> None:
     if unlabelled := found["unlabelled"]:
         output.text(
             f"of {amount(unlabelled['rows'], 'unlabelled image')} {_with_range(unlabelled['expected_accuracy'])} would "
-            f"be right by the estimated shares of the classes; {unlabelled['confident_rows']} have a confidence of "
+            f"be right by the estimated shares of the classes; the mean confidence is "
+            f"{percent(unlabelled['mean_confidence'])} %, and {unlabelled['confident_rows']} have "
             f"{confident['threshold']} or more",
             indent=2,
         )

@@ -31,7 +31,8 @@ class Choice:
 
 def kept(data: TrainingData, keep: Tensor) -> TrainingData:
     """The same data with the labelled rows of a mask only, bool (n_labelled,)."""
-    return replace(data, features=data.features[keep], labels=data.labels[keep])
+    groups = None if data.groups is None else data.groups[keep.cpu()]
+    return replace(data, features=data.features[keep], labels=data.labels[keep], groups=groups)
 
 
 def usable_rows(data: TrainingData) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.splitting.row_groups import group_numbers
 from ulfine_cache.wording.counts import amount
 from ulfine_fast.rows.memory_bound import readable
 from ulfine_fast.rows.streamed_rows import StreamedRows, StreamedViews
@@ -38,6 +39,8 @@ class TrainingData:
         strong_views: Reads the strong views of the unlabelled rows, float16 (n_unlabelled, K, D), unit length to 1e-3,
             on the device of `unlabelled`, which then is the weak view; None where the cache holds none. A function,
             because most methods want none of them. They stay on the disk where `unlabelled` does.
+        groups: int64 (n_labelled,), rows of one number have a camera, a site or a batch in common; None where that is
+            not known, or is the same for all.
     """
 
     features: Tensor
@@ -46,6 +49,7 @@ class TrainingData:
     text: Tensor | None
     class_names: tuple[str, ...]
     strong_views: Callable[[], Tensor | StreamedViews] | None = None
+    groups: Tensor | None = None
 
     @property
     def n_classes(self) -> int:
@@ -104,6 +108,8 @@ def load_training_data(
         device=device,
         where=str(cache.path),
     )
+    if cache.groups is not None:
+        data = replace(data, groups=_groups(cache, labelled))
     streamed = StreamedRows(cache, split.unlabelled, device) if streams else None
     if streamed is not None:
         data = replace(data, unlabelled=streamed)
@@ -112,6 +118,11 @@ def load_training_data(
     if streamed is not None:
         return replace(data, strong_views=streamed.strong_views)
     return replace(data, strong_views=lambda: _read_strong_views(cache, split.unlabelled, device))
+
+
+def _groups(cache: FeatureCache, rows: NDArray[np.int64]) -> Tensor | None:
+    numbers = group_numbers(cache.groups or [])[rows]
+    return None if len(np.unique(numbers)) < 2 else torch.as_tensor(numbers)
 
 
 def _read_strong_views(cache: FeatureCache, rows: NDArray[np.int64], device: str) -> Tensor:

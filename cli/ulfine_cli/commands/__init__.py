@@ -5,7 +5,19 @@ Figures that need no table are shown name by name; a file in this folder is for 
 
 from ulfine_cli import understood
 from ulfine_cli.command import Command
-from ulfine_cli.commands import compare, evaluate, export, fit, info, neighbours, predict, quickstart, split, verify
+from ulfine_cli.commands import (
+    compare,
+    evaluate,
+    export,
+    fit,
+    info,
+    inspect,
+    neighbours,
+    predict,
+    quickstart,
+    split,
+    verify,
+)
 from ulfine_cli.failures import STARTS_OVER
 
 COMMANDS = (
@@ -85,6 +97,13 @@ COMMANDS = (
         "ulfine_exports.report:report",
         "ulfine report run --out report.html",
         ("target",),
+        interrupted=STARTS_OVER,
+    ),
+    Command(
+        "ulfine_exports.inspect_cache:inspect_cache",
+        "ulfine inspect cache --what label-errors --out errors.csv --gallery errors.html",
+        ("cache",),
+        show=inspect.show,
         interrupted=STARTS_OVER,
     ),
     Command(
