@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_fast.inspecting.questions import What
+from ulfine_fast.inspecting.what import What
 
 LISTED = 200
 """Findings among the figures; all of them are in the table."""
@@ -39,7 +39,7 @@ def inspect_cache(
 
     Args:
         cache: Directory of the cache.
-        what: The question.
+        what: Which question to ask of it.
         run: A run of this cache: its split is taken, and its model says which class an image to label next may be.
         split: Named split; without it that of the run, or the cache's own labels and sets.
         out: Write the table to this ``.csv`` file, or ``.parquet`` with the extra parquet.
