@@ -75,10 +75,10 @@ def cross_validated_figures(
         ``classes``, how many are judged; ``accuracy``, as classes are frequent among the labelled rows, and
         ``macro_accuracy``, over the judged classes: each ``value``, ``low`` and ``high`` of the 95 % interval;
         ``mean_confidence``; ``confident``: a ``threshold``, the left-out ``rows`` at or above it, and as ``value``
-        which share is right, with its interval; ``unlabelled`` (None without): ``rows``, ``mean_confidence``, ``confident_rows`` at or above the threshold, and ``expected_accuracy``, the
-        recalls weighted by the estimated class prior, with its interval; ``per_class``: ``name``, ``labelled``,
-        ``rows``, ``recall``, ``low``, ``high``, ``precision``, ``confused_with``, as in
-        `ulfine_fast.judging.class_figures.class_details`.
+        which share is right, with its interval; ``unlabelled`` (None without): ``rows``, ``mean_confidence``,
+        ``confident_rows`` at or above the threshold, and ``expected_accuracy``, the recalls weighted by the estimated
+        class prior, with its interval; ``per_class``: ``name``, ``labelled``, ``rows``, ``recall``, ``low``, ``high``,
+        ``precision``, ``confused_with``, as in `ulfine_fast.judging.class_figures.class_details`.
     """
     n_classes = len(class_names)
     judged = labelled_counts[labels] > 1
