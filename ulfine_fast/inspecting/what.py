@@ -1,4 +1,4 @@
-"""The names of the questions; reading them costs nothing."""
+"""The words of the four questions: for the command, which is read without numpy, and for who answers them."""
 
 from typing import Literal
 

@@ -58,7 +58,7 @@ class _GroupedItem(SourceItem):
 
     _group: str
 
-    def __new__(cls, *fields: Any, _group: str) -> "_GroupedItem":
+    def __new__(cls, *fields: Any, _group: str = "") -> "_GroupedItem":
         item = super().__new__(cls, *fields)
         item._group = _group
         return item

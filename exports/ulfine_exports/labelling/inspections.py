@@ -14,7 +14,7 @@ from ulfine_exports.labelling.queues import Known, Queue
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
-    from ulfine_fast.inspecting.questions import What
+    from ulfine_fast.inspecting.what import What
 
 _NEXT = 1000
 """Images to label next that are found at once."""

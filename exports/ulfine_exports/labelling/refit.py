@@ -89,7 +89,14 @@ class Refit:
         if self.run is not None:
             from ulfine_fast.run import CONFIG
 
-            given = {"method": self.run.method, "settings": self.run.path / CONFIG, "seed": self.run.config["seed"]}
+            config = self.run.config
+            given = {
+                "method": self.run.method,
+                "settings": self.run.path / CONFIG,
+                "seed": config["seed"],
+                "views": self.run.views,
+                "reject_outliers": "rejected_outliers" in config,
+            }
         run = fit(
             cache=self._now.cache.path,
             out=self._out,

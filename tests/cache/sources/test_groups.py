@@ -1,5 +1,6 @@
 """Cameras, sites and batches: the column that says them, in every kind of table."""
 
+import copy
 import json
 
 import pyarrow as pa
@@ -88,6 +89,7 @@ def test_listing_digest__counts_groups_and_nothing_else_than_before_without():
     assert len({listing_digest([each]) for each in (item, item.of_group("x"), item.of_group("y"))}) == 3
     assert item.of_group("") is item
     assert tuple(item.of_group("x")) == tuple(item)
+    assert copy.copy(item.of_group("x")).group == "x"
 
 
 @pytest.mark.parametrize(("cell", "name"), [(3, "3"), (3.5, "3.5"), (" a b ", "a b"), ("", ""), (float("nan"), "")])

@@ -47,7 +47,7 @@ def test_draw_split__a_test_set_of_its_own_takes_its_groups_along():
     tested = groups_of(groups, split.test)
     assert tested == {"camera 0", "camera 1"}
     assert not tested & (groups_of(groups, split.labelled) | groups_of(groups, split.unlabelled))
-    own = np.where(np.arange(len(labels)) % 36 > 30, -1, labels)
+    own = np.where(np.arange(len(labels)) % 36 > 20, -1, labels)
     rest = draw_split(own, sets, PROTOCOL | {"by_group": True, "unlabelled": "own"}, groups=groups)
     assert len(rest.unlabelled)
     assert not tested & groups_of(groups, rest.unlabelled)

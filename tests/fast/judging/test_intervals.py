@@ -75,3 +75,10 @@ def test_design_effect__of_rows_that_are_not_alike_is_one():
     right = np.random.default_rng(0).random(5000) < 0.7
     assert design_effect(right, np.arange(5000)) == pytest.approx(1, abs=0.02)
     assert design_effect(right, None) == design_effect(right, np.zeros(5000)) == design_effect(right[:0], None) == 1
+
+
+def test_mean_recall_error__rows_that_are_all_right_are_as_uncertain_as_those_of_any_class():
+    hits, totals = np.array([2, 2, 20]), np.array([2, 2, 40])
+    mean = 24.5 / 45
+    rare = 2 * mean * (1 - mean) / 2
+    assert mean_recall_error(hits, totals) >= np.sqrt(rare) / 3

@@ -123,3 +123,10 @@ def test_grouped_folds__of_fewer_groups_than_folds():
         torch.tensor([0, 1, 0, 1]), 5, 1000, torch.Generator().manual_seed(0), torch.tensor([7, 7, 9, 9])
     )
     assert sorted(left_out.tolist()) == [1, 1, 2, 2]
+
+
+def test_grouped_folds__groups_of_one_class_are_dealt_over_the_folds():
+    labels, groups = torch.arange(40) // 10, torch.arange(40) // 2
+    folds = grouped_folds(labels, groups, 5, torch.Generator().manual_seed(0))
+    counts = torch.stack([torch.bincount(labels[folds == fold], minlength=4) for fold in range(5)])
+    assert counts.tolist() == [[2, 2, 2, 2]] * 5
