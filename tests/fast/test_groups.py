@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.feature_cache import FeatureCache
 from ulfine_fast.evaluate import evaluate
 from ulfine_fast.fitting import fit
+from ulfine_fast.rows.cross_validation import kept
+from ulfine_fast.rows.training_data import load_training_data
 
 N_CLASSES, N_CAMERAS, N_FITTED, WIDTH = 4, 40, 20, 24
 
@@ -85,3 +89,13 @@ def test_fit__a_class_that_one_group_has_alone_cannot_be_judged(make_cache, tmp_
         found = fit(cache=cache, out=tmp_path / f"run-{text}", device="cpu").metrics["cross_validated"]
         assert [entry["rows"] for entry in found["per_class"]] == [8, 8, 0, 8, 8, 8]
         assert found["classes"] == 5
+
+
+def test_kept__keeps_the_groups_of_the_rows_that_are_kept(trapped):
+    opened = FeatureCache.open(trapped[0])
+    data = load_training_data(opened, opened.read_split(None))
+    keep = torch.arange(len(data.labels)) % 3 == 0
+    assert torch.equal(kept(data, keep).groups, data.groups[keep])
+    assert len(data.groups.unique()) == N_FITTED
+    other = FeatureCache.open(trapped[1])
+    assert load_training_data(other, other.read_split(None)).groups is None

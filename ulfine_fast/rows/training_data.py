@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -39,8 +40,6 @@ class TrainingData:
         strong_views: Reads the strong views of the unlabelled rows, float16 (n_unlabelled, K, D), unit length to 1e-3,
             on the device of `unlabelled`, which then is the weak view; None where the cache holds none. A function,
             because most methods want none of them. They stay on the disk where `unlabelled` does.
-        groups: int64 (n_labelled,), rows of one number have a camera, a site or a batch in common; None where that is
-            not known, or is the same for all.
     """
 
     features: Tensor
@@ -49,7 +48,14 @@ class TrainingData:
     text: Tensor | None
     class_names: tuple[str, ...]
     strong_views: Callable[[], Tensor | StreamedViews] | None = None
-    groups: Tensor | None = None
+
+    @property
+    def groups(self) -> Tensor | None:
+        """int64 (n_labelled,) on the CPU: rows of one number have a camera, a site or a batch in common.
+
+        None where that is not known, or is the same for all.
+        """
+        return None
 
     @property
     def n_classes(self) -> int:
@@ -83,6 +89,22 @@ class TrainingData:
         return torch.bincount(self.labels, minlength=self.n_classes)
 
 
+@dataclass(frozen=True)
+class GroupedTrainingData(TrainingData):
+    """Training data of which it is known which labelled rows have something in common.
+
+    Attributes:
+        group_numbers: As `groups`.
+    """
+
+    group_numbers: Tensor | None = None
+
+    @property
+    def groups(self) -> Tensor | None:
+        """The group of each labelled row."""
+        return self.group_numbers
+
+
 def load_training_data(
     cache: FeatureCache, split: Split, device: str = "cpu", *, streams: bool = False
 ) -> TrainingData:
@@ -109,7 +131,8 @@ def load_training_data(
         where=str(cache.path),
     )
     if cache.groups is not None:
-        data = replace(data, groups=_groups(cache, labelled))
+        fields = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+        data = GroupedTrainingData(**fields, group_numbers=_groups(cache, labelled))
     streamed = StreamedRows(cache, split.unlabelled, device) if streams else None
     if streamed is not None:
         data = replace(data, unlabelled=streamed)
