@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_fast.inspecting.questions import What
+from ulfine_fast.inspecting.what import What
 
 LISTED = 200
 """Findings among the figures; all of them are in the table."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.wording.counts import amount, subject
 from ulfine_fast.inspecting.inspected import Finding, Inspected
+from ulfine_fast.inspecting.what import What
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from ulfine_cache.splits import Split
     from ulfine_fast.models.logit_model import LogitModel
     from ulfine_fast.rows.training_data import TrainingData
-
-What = Literal["duplicates", "label-errors", "outliers", "next-to-label"]
 
 
 @dataclass(frozen=True)

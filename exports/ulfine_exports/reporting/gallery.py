@@ -12,7 +12,7 @@ from ulfine_exports.pages.thumbnails import Thumbnails
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_fast.inspecting.inspected import Inspected
-    from ulfine_fast.inspecting.questions import What
+    from ulfine_fast.inspecting.what import What
 
 MOST_SHOWN = 240
 """Findings on a page; the table has all of them."""
