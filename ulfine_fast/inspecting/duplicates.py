@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FALSE = 1e-3
 """Rows whose nearest neighbour is taken for a duplicate though it is none, as a share of all rows."""
+MOST_FALSE = 10
+"""Such rows at the most, in a large collection."""
 FLOOR = 1e-6
 """Distances (one less the cosine) below it are those of equal features: float16 says no more."""
 NEIGHBOURS = 5
@@ -53,7 +55,7 @@ def estimate_threshold(similarities: NDArray[np.floating]) -> Threshold:
 
     Distances of nearest neighbours that are no duplicates are taken for log-normal, with the median and the lower
     quartile of all nearest distances, which few duplicates hardly move. The threshold is where this distribution has a
-    tail of `FALSE`.
+    tail of `FALSE`, or of `MOST_FALSE` rows.
 
     Args:
         similarities: (n,), cosines to the nearest neighbour whose features are not the same.
@@ -69,8 +71,9 @@ def estimate_threshold(similarities: NDArray[np.floating]) -> Threshold:
     logs = np.log(distances)
     middle, low = np.quantile(logs, [0.5, 0.25])
     spread = max((middle - low) / -float(norm.ppf(0.25)), 1e-3)
-    cut = float(np.exp(middle + norm.ppf(FALSE) * spread))
-    return Threshold(1 - cut, FALSE * len(similarities), float(1 - np.exp(middle)))
+    share = min(FALSE, MOST_FALSE / len(distances))
+    cut = float(np.exp(middle + norm.ppf(share) * spread))
+    return Threshold(1 - cut, share * len(similarities), float(1 - np.exp(middle)))
 
 
 def same_contents(hashes: Sequence[bytes] | NDArray[np.bytes_], rows: NDArray[np.int64]) -> list[tuple[int, int]]:
