@@ -78,7 +78,8 @@ COMMANDS = (
         "ulfine compare cache --split tail --methods zero-shot,lp,ulfine --seeds 5",
         ("cache",),
         show=compare.show,
-        interrupted=STARTS_OVER,
+        interrupted="interrupted: the same command starts from the beginning, or with --out goes on where it was",
+        renamed={"config": "settings"},
         reports="ulfine_exports.reporting.unasked:after_compare",
     ),
     Command(
