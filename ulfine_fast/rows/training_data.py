@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ class TrainingData:
         strong_views: Reads the strong views of the unlabelled rows, float16 (n_unlabelled, K, D), unit length to 1e-3,
             on the device of `unlabelled`, which then is the weak view; None where the cache holds none. A function,
             because most methods want none of them. They stay on the disk where `unlabelled` does.
+        parts: Widths of the encoders' features that stand side by side, of equal lengths; empty for one encoder.
     """
 
     features: Tensor
@@ -46,6 +48,7 @@ class TrainingData:
     text: Tensor | None
     class_names: tuple[str, ...]
     strong_views: Callable[[], Tensor | StreamedViews] | None = None
+    parts: tuple[int, ...] = ()
 
     @property
     def n_classes(self) -> int:
@@ -104,6 +107,8 @@ def load_training_data(
         device=device,
         where=str(cache.path),
     )
+    if "parts" in cache.attributes:
+        data = replace(data, parts=_part_widths(cache, streams=streams))
     streamed = StreamedRows(cache, split.unlabelled, device) if streams else None
     if streamed is not None:
         data = replace(data, unlabelled=streamed)
@@ -112,6 +117,19 @@ def load_training_data(
     if streamed is not None:
         return replace(data, strong_views=streamed.strong_views)
     return replace(data, strong_views=lambda: _read_strong_views(cache, split.unlabelled, device))
+
+
+def _part_widths(cache: FeatureCache, *, streams: bool) -> tuple[int, ...]:
+    """Widths of the encoders of a joined cache."""
+    if streams:
+        raise UlfineError(
+            f"{cache.path} is joined from several encoders, and memory does not hold its unlabelled rows: raise "
+            "--memory, or draw fewer with `ulfine split --unlabelled-max`"
+        )
+    widths = tuple(int(part["width"]) for part in json.loads(cache.attributes["parts"]))
+    if sum(widths) != cache.n_features:
+        raise UlfineError(f"{cache.path} is damaged: its parts are not as wide as its features, join it again")
+    return widths
 
 
 def _read_strong_views(cache: FeatureCache, rows: NDArray[np.int64], device: str) -> Tensor:

@@ -5,7 +5,19 @@ Figures that need no table are shown name by name; a file in this folder is for 
 
 from ulfine_cli import understood
 from ulfine_cli.command import Command
-from ulfine_cli.commands import compare, evaluate, export, fit, info, neighbours, predict, quickstart, split, verify
+from ulfine_cli.commands import (
+    compare,
+    evaluate,
+    export,
+    fit,
+    info,
+    models,
+    neighbours,
+    predict,
+    quickstart,
+    split,
+    verify,
+)
 from ulfine_cli.failures import STARTS_OVER
 
 COMMANDS = (
@@ -104,5 +116,18 @@ COMMANDS = (
         interrupted=STARTS_OVER,
     ),
     Command("ulfine_exports.serve.server:serve", "ulfine serve model.onnx --port 8080", ("model",)),
+    Command(
+        "ulfine_exports.models:models",
+        "ulfine models dinov2",
+        ("word",),
+        show=models.show,
+        interrupted=STARTS_OVER,
+    ),
+    Command(
+        "ulfine_fast.join:join",
+        "ulfine join cache-b-32 cache-rn50 --out both",
+        ("caches",),
+        interrupted=STARTS_OVER,
+    ),
     Command("ulfine_exports.label:label", "ulfine label cache --run run --out labels.csv", ("cache",)),
 )
