@@ -2,51 +2,69 @@
 
 from __future__ import annotations
 
-import time
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Predicate
 
 from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
-from ulfine_fast.judging.comparison import Comparison
-from ulfine_fast.registry import METHODS, get_method
+from ulfine_fast.bench.seed_range import is_range, seeds_of
+from ulfine_fast.judging.comparison import Comparison, Comparisons
 
 if TYPE_CHECKING:
-    from ulfine_cache.config import StrictConfig
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
-    from ulfine_fast.method import Method
+    from ulfine_fast.bench.contender import Contender
+    from ulfine_fast.bench.one_fit import Fit
+
+COMPARISON = "comparison.json"
+"""The figures of a comparison, in the directory of its fits."""
 
 
 @command
 def compare(
     *,
     cache: Path,
-    split: str,
+    split: Annotated[str, Written("NAME,NAME...")],
     methods: Annotated[str, Written("METHOD,METHOD...")],
-    seeds: Annotated[int, Ge(1)] = 5,
+    seeds: Annotated[int, Ge(1)] | Annotated[str, Predicate(is_range), Written("N|FIRST:END")] = 5,
     ablation: bool = False,
+    settings: Path | None = None,
+    set: Sequence[Annotated[str, Written("METHOD.KEY=VALUE")]] = (),
+    grid: Sequence[Annotated[str, Written("METHOD.KEY=VALUE,VALUE...")]] = (),
     apply: Path | None = None,
     device: Annotated[str, Written("auto|cpu|cuda|cuda:N")] = "auto",
+    out: Path | None = None,
+    table: Sequence[Annotated[Path, Written("FILE.tex|FILE.md|FILE.csv")]] = (),
     progress: Progress = Silent(),  # noqa: B008
-) -> Comparison:
+) -> Comparison | Comparisons:
     """Train several methods on the same draws, side by side.
 
     Every seed, from 0 on, draws the split's protocol anew and fits every method with its default settings. Differences
     are paired, to the first method. Where the cache has a test set, all draws share it; otherwise each holds out its
-    own. Where the cache holds five crops of each image, all methods are judged by all five.
+    own. Where the cache holds five crops of each image, all methods are judged by all five. With `out` every fit is
+    kept, and none is done twice: the same command goes on after a stop, processes with other seeds share the
+    directory, and the command with all the seeds puts everything together.
 
     Args:
         cache: Directory of the cache.
-        split: Named split, whose protocol is drawn anew for every seed.
+        split: Named split, whose protocol is drawn anew for every seed; or several, separated by commas.
         methods: Methods, separated by commas; differences are to the first.
-        seeds: How many draws.
+        seeds: How many draws, or which: ``10:20`` are the ten from 10 on.
         ablation: The one method named, and the same without each of its parts.
+        settings: YAML file with a mapping of settings under the name of each method.
+        set: A setting of one method, such as ``lp-la.tau=0.5``; wins over the file. May be repeated.
+        grid: Values of a setting to choose from in every fit, on labelled rows that are left out in turn, never on test
+            rows; such as ``lp-la.tau=0.5,1,1.5``. Repeated, all combinations of a method are tried.
         apply: CSV file of decisions about labels, as of ``fit``; the protocol is drawn from these labels.
         device: Where to train.
+        out: Directory that keeps the logits, settings and metrics of every fit, and the figures, tables and pictures of
+            the comparison.
+        table: File of a table for a paper, by its suffix LaTeX, Markdown or CSV. May be repeated.
         progress: Told about every fit.
 
     Returns:
@@ -56,12 +74,17 @@ def compare(
         stderr are None for one seed; all is None where the figure is not defined. ``pseudo_labels`` holds for ``all``,
         ``head``, ``medium`` and ``tail`` the same spreads of what `ulfine_fast.judging.pseudo_label_quality` says of
         the fitted model's pseudo-labels; None where the truth of no unlabelled row is known. With `ablation` the
-        entries after the first are named ``"ulfine without paf"`` and so on.
+        entries after the first are named ``"ulfine without paf"`` and so on. With `out` or `table` each method has
+        ``test``, a paired permutation test of the difference with Holm's correction over the methods (``name``, ``p``,
+        ``p_holm``; None for the first), and ``per_class``, the spread of the labelled rows and of the recall of each
+        class; with `grid` also ``chosen``, the settings of each seed. The figures then have ``out`` and ``tables``, the
+        files. Several splits give ``tasks``, these figures by the name of the split.
 
     Raises:
-        UsageError: A method is unknown or named twice, or an ablation is asked of several methods or of one without
-            switches.
-        UlfineError: The split was not drawn from a protocol, or yields no test rows.
+        UsageError: A method, a setting or a seed cannot be used, or is named twice, or an ablation is asked of several
+            methods or of one without switches.
+        UlfineError: The split was not drawn from a protocol, or yields no test rows; or `out` holds fits of another
+            cache, protocol, code or setting.
 
     Example:
         >>> figures = compare(cache=Path("photos-cache"), split="lt", methods="zero-shot,ulfine", seeds=5)
@@ -71,56 +94,41 @@ def compare(
         ['mean', 'stderr']
     """
     from ulfine_cache.labelling.relabelled import open_relabelled
+    from ulfine_fast.bench.contender import find_contenders
+    from ulfine_fast.bench.kept_fits import check_directory
+    from ulfine_fast.bench.paper_table import check_table
 
-    names = [name.strip() for name in methods.split(",")]
-    if "" in names:
-        raise UsageError(f"methods {methods!r} holds an empty name: write them as zero-shot,lp,ulfine")
-    if len(set(names)) < len(names):
-        raise UsageError(f"a method is named twice in {methods}: name each once")
-    found = [get_method(name) for name in names]
-    if len({method.name for method in found}) < len(found):
-        raise UsageError(f"two of the methods {methods} have one name: give each METHOD its own")
-    contenders = _ablation(found) if ablation else {method.name: (method, method.settings()) for method in found}
+    wanted = seeds_of(seeds)
+    contenders = find_contenders(methods, ablation=ablation, settings=settings, assignments=set, grid=grid)
+    splits = [name.strip() for name in split.split(",")]
+    if len(dict.fromkeys(splits)) < len(splits):
+        raise UsageError(f"a split is named twice in {split}: name each once")
+    for path in table:
+        check_table(path)
+    if out is not None:
+        check_directory(out)
     opened = open_relabelled(cache, apply, text=True, progress=progress)
-    draws = _draws(opened, split, seeds)
-    collected: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
-    total = len(draws) * len(contenders)
-    for seed, draw in enumerate(draws):
-        for name, (method, settings) in contenders.items():
-            figures = _fit_and_judge(opened, draw, method, settings, seed, device)
-            collected[name].append(figures)
-            done = sum(map(len, collected.values()))
-            progress.update("comparing", done, total, macro_accuracy=figures["macro_accuracy"])
-    protocol = {key: value for key, value in draws[0].protocol.items() if key not in ("seed", "drawn")}
-    first = [figures["macro_accuracy"] for figures in next(iter(collected.values()))]
-    return Comparison(
-        split=split,
-        protocol=protocol,
-        seeds=list(range(seeds)),
-        methods=[_summary(name, per_seed, first) for name, per_seed in collected.items()],
-    )
-
-
-def _ablation(methods: list[Method]) -> dict[str, tuple[Method, StrictConfig]]:
-    """The whole method and the method without each of its parts, by name."""
-    if len(methods) != 1 or not methods[0].switches:
-        able = ", ".join(name for name in METHODS if get_method(name).switches)
-        raise UsageError(f"--ablation takes one method that has parts to turn off: --methods is one of {able}")
-    (method,) = methods
-    return {
-        method.name if part is None else f"{method.name} without {part}": (method, method.settings(**changes))
-        for part, changes in method.ablations().items()
+    draws = {name: _draws(opened, name, wanted) for name in splits}
+    found = _fit_all(opened, draws, contenders, device, out, progress)
+    comparisons = {
+        name: _comparison(name, of_split, contenders, found, tested=out is not None or bool(table))
+        for name, of_split in draws.items()
     }
+    figures = next(iter(comparisons.values())) if len(splits) == 1 else Comparisons(tasks=comparisons)
+    if out is not None or table:
+        _write(figures, comparisons, out, table)
+    return figures
 
 
-def _draws(cache: FeatureCache, split: str, seeds: int) -> list[Split]:
+def _draws(cache: FeatureCache, split: str, seeds: Sequence[int]) -> dict[int, Split]:
+    """The draws of a split by seed."""
     from ulfine_cache.splits import draw_split
 
     protocol = cache.read_split(split).protocol
     if not protocol:
         raise UlfineError(f"split {split!r} has no protocol to draw anew: make one with `ulfine split {cache.path}`")
-    draws = [
-        draw_split(
+    draws = {
+        seed: draw_split(
             cache.labels,
             cache.set_names,
             {**protocol, "seed": seed},
@@ -128,61 +136,95 @@ def _draws(cache: FeatureCache, split: str, seeds: int) -> list[Split]:
             class_names=cache.class_names,
             groups=cache.groups,
         )
-        for seed in range(seeds)
-    ]
-    if any(not len(draw.test) for draw in draws):
+        for seed in seeds
+    }
+    if any(not len(draw.test) for draw in draws.values()):
         raise UlfineError(
             f"split {split!r} has no test rows to compare on: draw it anew with `ulfine split --test-per-class K`"
         )
     return draws
 
 
-def _fit_and_judge(
-    cache: FeatureCache, split: Split, method: Method, settings: StrictConfig, seed: int, device: str
-) -> dict[str, Any]:
-    from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
-    from ulfine_fast.judging.judge import judge
-    from ulfine_fast.judging.metrics import SCALARS
-    from ulfine_fast.rows.memory_bound import memory_bound
-    from ulfine_fast.rows.training_data import load_training_data
-    from ulfine_fast.streaming_choice import must_stream
-    from ulfine_fast.training import choose_device, train
-
-    used_device = choose_device(device)
-    streams = must_stream(cache, split, used_device, memory_bound("auto"))
-    data = load_training_data(cache, split, used_device, streams=streams)
-    start = time.perf_counter()
-    # The bar shows the comparison; the steps inside each fit would only flicker.
-    result = train(method, settings, data, seed, Silent())
-    seconds = time.perf_counter() - start
-    views = choose_views("auto", FIVE_CROPS, cache)
-    metrics = judge(result.model, cache, split, data.labelled_counts.cpu().numpy(), views=views).metrics
-    return {**{key: metrics[key] for key in SCALARS}, "seconds": seconds, "pseudo_labels": metrics["pseudo_labels"]}
+def _protocol(draws: dict[int, Split]) -> dict[str, Any]:
+    """What the draws of a split have in common."""
+    first = next(iter(draws.values()))
+    return {key: value for key, value in first.protocol.items() if key not in ("seed", "drawn")}
 
 
-def _summary(name: str, per_seed: list[dict[str, Any]], first: list[float]) -> dict[str, Any]:
-    import numpy as np
+def _fit_all(
+    cache: FeatureCache,
+    draws: dict[str, dict[int, Split]],
+    contenders: Sequence[Contender],
+    device: str,
+    out: Path | None,
+    progress: Progress,
+) -> dict[tuple[str, str, int], Fit]:
+    """Every fit by split, contender and seed; those that are in `out` are read, the others are done and put there."""
+    from ulfine_fast.bench.kept_fits import KeptFits
+    from ulfine_fast.bench.one_fit import fit_and_judge
 
-    from ulfine_fast.judging.metrics import SCALARS
-    from ulfine_fast.judging.spread import spread
+    kept = {} if out is None else {name: KeptFits(out, cache, name, _protocol(of)) for name, of in draws.items()}
+    found: dict[tuple[str, str, int], Fit] = {}
+    for split, fits in kept.items():
+        found |= {(split, *key): fit for key, fit in fits.done(contenders, list(draws[split])).items()}
+    wanted = [
+        (split, seed, contender) for split, of_split in draws.items() for seed in of_split for contender in contenders
+    ]
+    if found:
+        progress.note(f"{len(found)} of {len(wanted)} fits are in {out} and are not done again")
+    for split, seed, contender in wanted:
+        if (split, contender.name, seed) in found:
+            continue
+        draw = draws[split][seed]
+        fit = fit_and_judge(cache, draw, contender, seed, device, logits=out is not None)
+        if split in kept:
+            kept[split].keep(contender, seed, draw, fit)
+        found[split, contender.name, seed] = fit
+        progress.update("comparing", len(found), len(wanted), macro_accuracy=fit.metrics["macro_accuracy"])
+    return found
 
-    figures = {key: spread([entry[key] for entry in per_seed]) for key in (*SCALARS, "seconds")}
-    differences = np.array([entry["macro_accuracy"] for entry in per_seed]) - np.array(first)
-    n_seeds = len(differences)
-    stderr = float(differences.std(ddof=1) / np.sqrt(n_seeds)) if n_seeds > 1 else None
-    difference = {"mean": float(differences.mean()), "stderr": stderr}
-    return {"method": name, **figures, "difference": difference, "pseudo_labels": _pseudo_labels(per_seed)}
+
+def _comparison(
+    split: str,
+    draws: dict[int, Split],
+    contenders: Sequence[Contender],
+    found: dict[tuple[str, str, int], Fit],
+    *,
+    tested: bool,
+) -> Comparison:
+    """The figures of one split."""
+    from ulfine_fast.bench.summary import add_tests, per_class, summary
+
+    metrics = {item.name: [found[split, item.name, seed].metrics for seed in draws] for item in contenders}
+    first = [entry["macro_accuracy"] for entry in next(iter(metrics.values()))]
+    entries = [summary(name, per_seed, first) for name, per_seed in metrics.items()]
+    if tested:
+        add_tests(entries)
+        for entry in entries:
+            entry["per_class"] = per_class(metrics[entry["method"]])
+            chosen = [found[split, entry["method"], seed] for seed in draws]
+            if chosen[0].grid is not None:
+                entry["chosen"] = [fit.settings for fit in chosen]
+    return Comparison(split=split, protocol=_protocol(draws), seeds=list(draws), methods=entries)
 
 
-def _pseudo_labels(per_seed: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Spreads of the pseudo-labels' figures, for each group of classes."""
-    from ulfine_fast.judging.spread import spread
+def _write(
+    figures: dict[str, Any], comparisons: dict[str, Comparison], out: Path | None, tables: Sequence[Path]
+) -> None:
+    """Write the tables that were asked for, and into the directory of the fits those that belong there."""
+    from ulfine_cache.atomic import replacing
+    from ulfine_fast.bench.paper_table import write_class_table, write_table
 
-    qualities = [entry["pseudo_labels"] for entry in per_seed if entry["pseudo_labels"] is not None]
-    if not qualities:
-        return None
-    names = ("used", "false_used", "false", "false_confidence")
-    return {
-        group: {name: spread([quality[group][name] for quality in qualities]) for name in names}
-        for group in ("all", "head", "medium", "tail")
-    }
+    files = list(tables)
+    if out is not None:
+        files += [out / f"table{suffix}" for suffix in (".tex", ".md", ".csv")]
+        figures["out"] = str(out)
+    for path in files:
+        write_table(path, comparisons)
+    if out is not None:
+        write_class_table(out / "per_class.csv", comparisons)
+        files.append(out / "per_class.csv")
+    figures["tables"] = [str(path) for path in files]
+    if out is not None:
+        with replacing(out / COMPARISON) as partial:
+            partial.write_text(json.dumps(figures, indent=2, allow_nan=False), encoding="utf-8")

@@ -198,6 +198,7 @@ def write_run(folder: Path, run: Run) -> None:
     from safetensors.torch import save
 
     from ulfine_fast.elsewhere.known_models import name_of
+    from ulfine_fast.models.weighted_parts import WeightedParts
     from ulfine_fast.registry import METHODS
 
     description: dict[str, Any] = {
@@ -209,7 +210,7 @@ def write_run(folder: Path, run: Run) -> None:
         "n_features": run.n_features,
     }
     if run.method not in METHODS:
-        description["model"] = name_of(run.model)
+        description["model"] = name_of(run.model.model if isinstance(run.model, WeightedParts) else run.model)
     # One key only: older safetensors write several in an order that changes from process to process.
     metadata = {"ulfine": json.dumps(description, sort_keys=True)}
     tensors = {name: tensor.contiguous().clone() for name, tensor in run.model.state_dict().items()}
@@ -275,7 +276,7 @@ def load_run(path: Path | str) -> Run:
         build = _builder(path, method, description.get("model"))
         provenance = json.loads(_text(path / PROVENANCE))
         _check_digests(path, provenance, provenance.pop(_DIGESTS, {}))
-        model = build(description["architecture"])
+        model = _built(build, description["architecture"])
         model.load_state_dict(tensors)
         _check_sizes(description, model)
         config = yaml.safe_load(_text(path / CONFIG))
@@ -314,6 +315,15 @@ def _builder(path: Path, method: str, model: Any) -> Callable[[dict[str, Any]], 
         f"the run {path} is of method {method!r}, which ulfine-fast {__version__} does not have: use the "
         f"version that wrote it{_version_of(path)}, or fit it again with one of {', '.join(known_methods())}"
     )
+
+
+def _built(build: Callable[[dict[str, Any]], LogitModel], architecture: dict[str, Any]) -> LogitModel:
+    """The untrained model, with weights of several encoders before it where it has some."""
+    from ulfine_fast.models.weighted_parts import WEIGHTED, WeightedParts
+
+    if WEIGHTED not in architecture:
+        return build(architecture)
+    return WeightedParts(build(architecture["model"]), architecture[WEIGHTED])
 
 
 def _origin_of(path: Path) -> Origin | None:

@@ -106,7 +106,36 @@ def prior_power(config: Mapping[str, Any]) -> float:
     return method.prior_power(resolve_settings(method, values=config.get("settings")))
 
 
+def read_settings_of_methods(file: Path, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read a YAML file that holds a mapping of settings under the name of each method.
+
+    Args:
+        file: The file.
+        methods: Those that it may name.
+
+    Raises:
+        UsageError: It names another method.
+        UlfineError: It is missing, or of another form.
+    """
+    content = _read_mapping(file)
+    for name, values in content.items():
+        if name not in methods:
+            raise UsageError(f"{file} has settings of {name!r}, which is not compared: choose of {', '.join(methods)}")
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+            raise UlfineError(f"{file} has no mapping of settings under {name}: write lines of the form key: value")
+    return {name: {key: _read_number(value) for key, value in values.items()} for name, values in content.items()}
+
+
 def _read_file(file: Path, method_name: str) -> dict[str, Any]:
+    content = _read_mapping(file)
+    if "settings" in content and "method" in content:
+        if content["method"] != method_name:
+            raise UsageError(f"{file} holds the settings of method {content['method']}, not of {method_name}")
+        content = content["settings"]
+    return {key: _read_number(value) for key, value in content.items()}
+
+
+def _read_mapping(file: Path) -> dict[str, Any]:
     try:
         content = _bounded(yaml.safe_load(read_text(file, most=_MOST_BYTES)))
     except OSError as error:
@@ -120,11 +149,7 @@ def _read_file(file: Path, method_name: str) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UlfineError(f"{file} is not a mapping of settings: write lines of the form key: value")
-    if "settings" in content and "method" in content:
-        if content["method"] != method_name:
-            raise UsageError(f"{file} holds the settings of method {content['method']}, not of {method_name}")
-        content = content["settings"]
-    return {key: _read_number(value) for key, value in content.items()}
+    return content
 
 
 def _parse_value(text: str, assignment: str) -> Any:

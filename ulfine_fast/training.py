@@ -13,7 +13,9 @@ import torch
 from ulfine_cache.encoders.device import choose_device as choose_any_device
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_fast.method import FitResult, Method
+from ulfine_fast.models.weighted_parts import WeightedParts
 from ulfine_fast.rows.memory_bound import free_bytes, readable
+from ulfine_fast.rows.part_weights import choose_part_weights, stretched
 
 if TYPE_CHECKING:
     from ulfine_cache.config import StrictConfig
@@ -103,6 +105,11 @@ def train_seeds(
         KeyboardInterrupt: As in `train`.
     """
     _check_memory(method, data, progress)
+    weights: list[float] = []
+    if data.parts:
+        weights = choose_part_weights(data, seeds[0])
+        progress.note(f"weights of the encoders: {', '.join(f'{weight:.2f}' for weight in weights)}")
+        data = stretched(data, weights)
     with _deterministic(data.features.device.type):
         if not method.seeded and len(seeds) > 1:
             progress.note(f"nothing in {method.name} is random: every seed gives the same")
@@ -111,7 +118,15 @@ def train_seeds(
             results = method.fit_seeds(data, settings, seeds, progress)
     if any(result.interrupted_at is not None for result in results) and not keep_interrupted:
         raise KeyboardInterrupt
+    if weights:
+        results = [_of_parts(result, data.parts, weights) for result in results]
     return [_finished(method, result) for result in results]
+
+
+def _of_parts(result: FitResult, widths: Sequence[int], weights: list[float]) -> FitResult:
+    """The result for features as they are in the cache."""
+    model = WeightedParts(result.model.to("cpu"), widths, weights)
+    return replace(result, model=model, diagnostics={**result.diagnostics, "encoder_weights": weights})
 
 
 def _check_memory(method: Method, data: TrainingData, progress: Progress) -> None:

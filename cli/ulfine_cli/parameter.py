@@ -88,8 +88,10 @@ class Parameter:
         )
 
     def _parser(self) -> Callable[[str], Any] | None:
-        """Reads what is a word or a number; None for all else."""
+        """Reads what is a word or a number, or a number or a text; None for all else."""
         words, kinds = self.hint.words, self.hint.kinds
+        if kinds == (int, str):
+            return lambda text: int(text) if text.isascii() and text.isdigit() else text
         if not (words and kinds):
             return None
 

@@ -27,8 +27,9 @@ def report(
     known, as where there are no test rows or the pictures are gone, is said on the page.
 
     Args:
-        target: Directory of a run, or the file that ``ulfine compare --json`` wrote.
-        out: HTML file to be written.
+        target: Directory of a run; or the file that ``ulfine compare --json`` wrote, or its directory ``--out``.
+        out: HTML file to be written; of a comparison also an SVG, PDF or PNG file for the critical-difference picture:
+            the mean ranks of the methods, and which of them are not told apart.
         cache: Where the cache of the run is now; without it where it was.
         map: How the features are laid out in the plane: ``pca``; ``tsne``, which openTSNE draws; ``auto``, the latter
             where that is installed.
@@ -45,13 +46,21 @@ def report(
         >>> report(target=Path("runs/first"), out=Path("first.html"), map="pca")["missing"]
         []
     """
-    from ulfine_exports.reporting.written import write_comparison_report, write_run_report
+    from ulfine_exports.pages.picture_files import SUFFIXES
+    from ulfine_exports.reporting.written import write_comparison_picture, write_comparison_report, write_run_report
+    from ulfine_fast.compare import COMPARISON
+
+    if (target / COMPARISON).is_file():
+        target = target / COMPARISON
 
     # A path that is not there is taken for a run: that is what it would mostly have been.
     if target.is_file():
         if cache is not None:
             raise UsageError(f"{target} is no run, so --cache has no meaning")
-        written = write_comparison_report(target, None, out)
+        if out.suffix in SUFFIXES:
+            written = write_comparison_picture(target, out)
+        else:
+            written = write_comparison_report(target, None, out)
     else:
         written = write_run_report(target, out, cache=cache, map=map)
     for sentence in written.missing:

@@ -23,18 +23,35 @@ class Comparison(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         """Mean and standard deviation over the draws in percent, and the paired difference to the first method."""
-        methods = self["methods"]
-        first = methods[0]["method"]
-        rows = [
-            [
-                method["method"],
-                *(percent_cell(method[name]["mean"], method[name]["std"]) for name in _COLUMNS),
-                percent_cell(method["difference"]["mean"], method["difference"]["stderr"])
-                if method["method"] != first
-                else "–",
-            ]
-            for method in methods
+        return _html(self)
+
+
+class Comparisons(dict[str, Any]):
+    """Comparisons on several splits: ``{"tasks": {split: Comparison}}``.
+
+    Example:
+        >>> Comparisons(tasks={})._repr_html_()
+        ''
+    """
+
+    def _repr_html_(self) -> str:
+        """The table of each."""
+        return "".join(map(_html, self["tasks"].values()))
+
+
+def _html(comparison: dict[str, Any]) -> str:
+    methods = comparison["methods"]
+    first = methods[0]["method"]
+    rows = [
+        [
+            method["method"],
+            *(percent_cell(method[name]["mean"], method[name]["std"]) for name in _COLUMNS),
+            percent_cell(method["difference"]["mean"], method["difference"]["stderr"])
+            if method["method"] != first
+            else "–",
         ]
-        title = f"{self['split']}, {amount(len(self['seeds']), 'draw')}, percent"
-        headings = [name.removesuffix("_accuracy") for name in _COLUMNS]
-        return html_table(title, ["method", *headings, f"macro - {first}"], rows)
+        for method in methods
+    ]
+    title = f"{comparison['split']}, {amount(len(comparison['seeds']), 'draw')}, percent"
+    headings = [name.removesuffix("_accuracy") for name in _COLUMNS]
+    return html_table(title, ["method", *headings, f"macro - {first}"], rows)

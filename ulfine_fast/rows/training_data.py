@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ class TrainingData:
         strong_views: Reads the strong views of the unlabelled rows, float16 (n_unlabelled, K, D), unit length to 1e-3,
             on the device of `unlabelled`, which then is the weak view; None where the cache holds none. A function,
             because most methods want none of them. They stay on the disk where `unlabelled` does.
+        parts: Widths of the encoders' features that stand side by side, of equal lengths; empty for one encoder.
     """
 
     features: Tensor
@@ -48,6 +50,7 @@ class TrainingData:
     text: Tensor | None
     class_names: tuple[str, ...]
     strong_views: Callable[[], Tensor | StreamedViews] | None = None
+    parts: tuple[int, ...] = ()
 
     @property
     def groups(self) -> Tensor | None:
@@ -133,6 +136,8 @@ def load_training_data(
     if cache.groups is not None:
         fields = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
         data = GroupedTrainingData(**fields, group_numbers=_groups(cache, labelled))
+    if "parts" in cache.attributes:
+        data = replace(data, parts=_part_widths(cache, streams=streams))
     streamed = StreamedRows(cache, split.unlabelled, device) if streams else None
     if streamed is not None:
         data = replace(data, unlabelled=streamed)
@@ -146,6 +151,19 @@ def load_training_data(
 def _groups(cache: FeatureCache, rows: NDArray[np.int64]) -> Tensor | None:
     numbers = group_numbers(cache.groups or [])[rows]
     return None if len(np.unique(numbers)) < 2 else torch.as_tensor(numbers)
+
+
+def _part_widths(cache: FeatureCache, *, streams: bool) -> tuple[int, ...]:
+    """Widths of the encoders of a joined cache."""
+    if streams:
+        raise UlfineError(
+            f"{cache.path} is joined from several encoders, and memory does not hold its unlabelled rows: raise "
+            "--memory, or draw fewer with `ulfine split --unlabelled-max`"
+        )
+    widths = tuple(int(part["width"]) for part in json.loads(cache.attributes["parts"]))
+    if sum(widths) != cache.n_features:
+        raise UlfineError(f"{cache.path} is damaged: its parts are not as wide as its features, join it again")
+    return widths
 
 
 def _read_strong_views(cache: FeatureCache, rows: NDArray[np.int64], device: str) -> Tensor:

@@ -12,6 +12,7 @@ from ulfine_cli.commands import (
     fit,
     info,
     inspect,
+    models,
     neighbours,
     predict,
     quickstart,
@@ -90,7 +91,8 @@ COMMANDS = (
         "ulfine compare cache --split tail --methods zero-shot,lp,ulfine --seeds 5",
         ("cache",),
         show=compare.show,
-        interrupted=STARTS_OVER,
+        interrupted="interrupted: the same command starts from the beginning, or with --out goes on where it was",
+        renamed={"config": "settings"},
         reports="ulfine_exports.reporting.unasked:after_compare",
     ),
     Command(
@@ -122,5 +124,18 @@ COMMANDS = (
         interrupted=STARTS_OVER,
     ),
     Command("ulfine_exports.serve.server:serve", "ulfine serve model.onnx --port 8080", ("model",)),
+    Command(
+        "ulfine_exports.models:models",
+        "ulfine models dinov2",
+        ("word",),
+        show=models.show,
+        interrupted=STARTS_OVER,
+    ),
+    Command(
+        "ulfine_fast.join:join",
+        "ulfine join cache-b-32 cache-rn50 --out both",
+        ("caches",),
+        interrupted=STARTS_OVER,
+    ),
     Command("ulfine_exports.label:label", "ulfine label cache --run run --out labels.csv", ("cache",)),
 )

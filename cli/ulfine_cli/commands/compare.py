@@ -8,6 +8,17 @@ from ulfine_cli.output import Output, percent
 
 
 def show(figures: dict[str, Any], output: Output) -> None:
+    """Print one table for each split, and which files were written."""
+    tasks = figures.get("tasks")
+    for place, comparison in enumerate(tasks.values() if tasks else [figures]):
+        if place:
+            output.line()
+        _show_comparison(comparison, output)
+    for name in figures.get("tables", ()):
+        output.line(f"table written to {name}")
+
+
+def _show_comparison(figures: dict[str, Any], output: Output) -> None:
     """Print one row for each method: mean and spread over the seeds, and the paired difference to the first."""
     methods = figures["methods"]
     rows = [[method["method"], *(mean_and_spread(method[name], "std") for name in ACCURACIES)] for method in methods]

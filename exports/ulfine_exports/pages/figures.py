@@ -86,23 +86,43 @@ def drawing(
         >>> drawn.svg[:29]
         Markup('<svg class="plot" role="img" ')
     """
+    drawn = Drawn()
+    with styled_figure(label, height=height, width=width, columns=columns) as (figure, axes):
+        yield figure, axes, drawn
+        target = io.StringIO()
+        figure.savefig(target, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    drawn.svg = _for_a_page(target.getvalue(), label)
+
+
+@contextmanager
+def styled_figure(
+    label: str, *, height: float, width: float, columns: int = 1, more: "dict[str, Any] | None" = None
+) -> "Generator[tuple[Figure, Any]]":
+    """Make a figure in the style of the pages, which holds until the block ends.
+
+    Args:
+        label: As for `drawing`.
+        height: Inches.
+        width: Inches.
+        columns: Axes side by side.
+        more: Parameters of matplotlib that win over the style.
+
+    Yields:
+        The figure, and its axes or an array of them.
+    """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    drawn = Drawn()
     with matplotlib.rc_context(), warnings.catch_warnings():
         # Whatever the user's own figures look like, these look the same everywhere.
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": label})
+        matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": label} | (more or {}))
         # Letters that matplotlib's font lacks are the browser's affair.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
-        yield figure, figure.subplots(1, columns), drawn
-        target = io.StringIO()
-        figure.savefig(target, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    drawn.svg = _for_a_page(target.getvalue(), label)
+        yield figure, figure.subplots(1, columns)
 
 
 class Drawn:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ulfine_cache.progress import Progress
 from ulfine_exports.pages.extra import REMEDY, missing_packages
-from ulfine_exports.reporting.written import REPORT, Written, write_comparison_report, write_run_report
+from ulfine_exports.reporting.written import (
+    REPORT,
+    Written,
+    write_bench,
+    write_comparison_report,
+    write_run_report,
+)
 
 MOST_LISTED = 50_000
 """Rows of a cache up to which its source is listed for the sake of pictures: listing a million files takes minutes."""
@@ -58,7 +65,18 @@ def after_quickstart(figures: dict[str, Any], json: Path | None) -> Written:
 
 @_harmless
 def after_compare(figures: dict[str, Any], json: Path | None) -> Written | None:
-    """Write the report of a comparison beside its JSON file, under the same name; nothing without one."""
+    """Write the report of a comparison into the directory of its fits and beside its JSON file, under its name."""
+    written = None
+    if "out" in figures:
+        started = time.perf_counter()
+        report, *pictures = write_bench(Path(figures["out"]), figures)
+        size = sum(path.stat().st_size for path in (report, *pictures))
+        written = Written(report, size, [], time.perf_counter() - started)
+    beside = _beside(figures, json)
+    return written or beside
+
+
+def _beside(figures: dict[str, Any], json: Path | None) -> Written | None:
     if json is None or not json.is_file():
         return None
     out = json.with_suffix(".html")

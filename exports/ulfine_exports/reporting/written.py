@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.errors import UlfineError
+from ulfine_exports.pages.extra import check_packages
 from ulfine_exports.reporting.runs.map_choice import MapMethod, map_method
 
 if TYPE_CHECKING:
@@ -83,10 +84,62 @@ def write_comparison_report(source: Path, figures: dict[str, Any] | None, out: P
     return _written(out, page)
 
 
+def write_comparison_picture(source: Path, out: Path) -> Written:
+    """Write the critical-difference picture of a comparison, or of several together.
+
+    Args:
+        source: The JSON file that holds it.
+        out: SVG, PDF or PNG file.
+
+    Raises:
+        UlfineError: A package is missing, the file holds no comparison or one of fewer than two methods or draws, or
+            the picture cannot be written.
+    """
+    from ulfine_exports.reporting.comparisons.comparison import read_comparison
+    from ulfine_exports.reporting.comparisons.rank_picture import write_rank_picture
+    from ulfine_exports.reporting.comparisons.ranks import mean_ranks
+
+    started = time.perf_counter()
+    check_packages("a picture")
+    ranks = mean_ranks(read_comparison(source).values())
+    if ranks is None:
+        raise UlfineError(f"{source} has fewer than two methods or two draws, which have no ranks: compare more")
+    write_rank_picture(out, ranks)
+    return Written(out, out.stat().st_size, [], round(time.perf_counter() - started, 2))
+
+
+def write_bench(folder: Path, figures: dict[str, Any]) -> list[Path]:
+    """Write the report and the pictures of a comparison into the directory of its fits.
+
+    Args:
+        folder: The directory.
+        figures: Of the comparison.
+
+    Returns:
+        The files: ``report.html``, ``ranks.svg`` and ``ranks.pdf``, and of curves over the parameters of the protocols
+        ``curve-PARAMETER.svg`` and ``.pdf``.
+    """
+    from ulfine_exports.reporting.comparisons.comparison import comparison_of
+    from ulfine_exports.reporting.comparisons.curves import find_curves, write_curve
+    from ulfine_exports.reporting.comparisons.rank_picture import write_rank_picture
+    from ulfine_exports.reporting.comparisons.ranks import mean_ranks
+
+    comparisons = comparison_of(figures, folder)
+    files = [write_comparison_report(folder, figures, folder / REPORT).out]
+    ranks = mean_ranks(comparisons.values())
+    for suffix in (".svg", ".pdf"):
+        if ranks is not None:
+            files.append(folder / f"ranks{suffix}")
+            write_rank_picture(files[-1], ranks)
+        for curve in find_curves(comparisons):
+            files.append(folder / f"curve-{curve.name}{suffix}")
+            write_curve(files[-1], curve)
+    return files
+
+
 def _written(out: Path, page: Callable[[], tuple[str, list[str]]]) -> Written:
     """Write a page, complete or not at all."""
     from ulfine_cache.atomic import make_directory, replacing
-    from ulfine_exports.pages.extra import check_packages
 
     started = time.perf_counter()
     check_packages("a report")

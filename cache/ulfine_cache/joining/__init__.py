@@ -1,0 +1,1 @@
+"""Several caches of the same images as one."""
