@@ -20,6 +20,7 @@ from ulfine_fast.registry import METHODS, found_method
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
+    from ulfine_fast.deciding.gates import Gate
     from ulfine_fast.elsewhere.found_method import Origin
     from ulfine_fast.method import FitResult
     from ulfine_fast.rows.training_data import TrainingData
@@ -42,6 +43,7 @@ def fit(
     views: Views = "auto",
     text_only_classes: bool = False,
     memory: Annotated[str, Written("auto|SIZE")] = "auto",
+    min: Annotated[Sequence[str], Written("FIGURE=VALUE")] = (),
     overwrite: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Run:
@@ -69,6 +71,9 @@ def fit(
         text_only_classes: Accept classes without labelled images, for their text alone.
         memory: Bound on the resident memory, such as ``4GB``; unlabelled rows that would break it are read from the
             disk block by block. ``auto``: half of what is free.
+        min: A gate: the least value of a figure, such as ``macro_accuracy=0.9`` on test rows, or
+            ``cross_validated.macro_accuracy=0.9`` on rows that were left out; may be repeated. The run is written in
+            any case; where a gate does not hold, the command line ends with the exit code 1.
         overwrite: Replace the run that stands at `out`.
         progress: Told about the steps.
 
@@ -76,10 +81,12 @@ def fit(
         The run. Figures: run, method, interrupted_at (the step, round or seed, where Ctrl-C ended the fit), seconds,
         pseudo_labels (`ulfine_fast.judging.pseudo_label_quality`), cross_validated
         (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out) and those of
-        `ulfine_fast.judging.judge`; with several seeds also seeds, their spread.
+        `ulfine_fast.judging.judge`; with several seeds also seeds, their spread; with gates also gates, as
+        `ulfine_fast.deciding.gates.judged_gates`.
 
     Raises:
-        UsageError: Unknown method, setting or device, or `memory` is no size; see `ulfine_fast.rows.memory_bound`.
+        UsageError: Unknown method, setting, device or gate, or `memory` is no size; see
+            `ulfine_fast.rows.memory_bound`.
         UlfineError: The cache, the split or the target cannot be used; see `load_training_data` and
             `new_run_directory`.
 
@@ -89,6 +96,7 @@ def fit(
         True
     """
     from ulfine_cache.labelling.relabelled import note_judged, open_relabelled
+    from ulfine_fast.deciding.gates import read_gates
     from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
     from ulfine_fast.rows.memory_bound import memory_bound
     from ulfine_fast.rows.training_data import load_training_data
@@ -97,6 +105,7 @@ def fit(
     from ulfine_fast.streaming_choice import must_stream, note_streaming
     from ulfine_fast.training import choose_device, train_seeds
 
+    gates = read_gates(min)
     chosen, origin = found_method(method)
     values = resolve_settings(chosen, file=settings, assignments=set)
     used_device = choose_device(device)
@@ -131,7 +140,7 @@ def fit(
             "device": used_device,
             "views": used_views,
         }
-        return _write(folder, out, opened, rows, data, results, resolved, seconds, origin)
+        return _write(folder, out, opened, rows, data, results, resolved, seconds, origin, gates)
 
 
 def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:
@@ -154,7 +163,9 @@ def _write(
     resolved: dict[str, Any],
     seconds: float,
     origin: Origin | None,
+    gates: list[Gate],
 ) -> Run:
+    from ulfine_fast.deciding.gates import judged_gates
     from ulfine_fast.judging.judge import judge
     from ulfine_fast.judging.left_out_figures import left_out_figures
     from ulfine_fast.judging.metrics import SCALARS
@@ -178,6 +189,7 @@ def _write(
         others = [judge(other.model, cache, tested, counts, views=resolved["views"]).metrics for other in results[1:]]
         seeds["seeds"] = {name: spread_with_test_error(name, [judged.metrics, *others]) for name in SCALARS}
     figures, left_out, left_out_probabilities = left_out_figures(result, data)
+    metrics = {**judged.metrics, "cross_validated": figures, **seeds}
     run = Run(
         path=out,
         model=result.model,
@@ -186,7 +198,7 @@ def _write(
         class_names=data.class_names,
         labelled_counts=tuple(int(count) for count in counts),
         n_features=data.n_features,
-        metrics={**judged.metrics, "cross_validated": figures, **seeds, "seconds": round(seconds, 4)},
+        metrics={**metrics, **judged_gates(gates, metrics), "seconds": round(seconds, 4)},
         provenance={
             "cache": describe_cache(cache),
             "split": {**describe_split(split), "requested": resolved["split"]},

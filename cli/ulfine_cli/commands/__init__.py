@@ -7,6 +7,7 @@ from ulfine_cli import understood
 from ulfine_cli.command import Command
 from ulfine_cli.commands import compare, evaluate, export, fit, info, neighbours, predict, quickstart, split, verify
 from ulfine_cli.failures import STARTS_OVER
+from ulfine_fast.deciding.gates import failed_gates
 
 COMMANDS = (
     Command(
@@ -71,6 +72,7 @@ COMMANDS = (
         "ulfine evaluate run --json metrics.json",
         ("run",),
         show=evaluate.show,
+        failures=failed_gates,
         interrupted=STARTS_OVER,
     ),
     Command(
