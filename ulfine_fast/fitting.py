@@ -166,7 +166,7 @@ def _write(
     gates: list[Gate],
 ) -> Run:
     from ulfine_fast.deciding.gates import judged_gates
-    from ulfine_fast.judging.judge import judge
+    from ulfine_fast.judging.judge import judge, read_probabilities
     from ulfine_fast.judging.left_out_figures import left_out_figures
     from ulfine_fast.judging.metrics import SCALARS
     from ulfine_fast.judging.spread import spread_with_test_error
@@ -175,6 +175,7 @@ def _write(
     from ulfine_fast.records.history import write_history_csv, write_tensorboard
     from ulfine_fast.records.predictions import write_predictions
     from ulfine_fast.records.provenance import describe_cache, describe_split, stamp
+    from ulfine_fast.records.rows_fitted_on import write_labelled, write_unlabelled
     from ulfine_fast.run import CROSS_VALIDATED, HISTORY, PER_CLASS, PREDICTIONS, Run, write_run
 
     counts = data.labelled_counts.cpu().numpy()
@@ -233,4 +234,8 @@ def _write(
             class_names=data.class_names,
         )
     write_class_table(folder / PER_CLASS, run.metrics)
+    write_labelled(folder, cache, split)
+    write_unlabelled(
+        folder, cache, split, lambda rows: read_probabilities(result.model, cache, rows, resolved["views"])
+    )
     return run

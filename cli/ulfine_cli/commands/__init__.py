@@ -5,7 +5,19 @@ Figures that need no table are shown name by name; a file in this folder is for 
 
 from ulfine_cli import understood
 from ulfine_cli.command import Command
-from ulfine_cli.commands import compare, evaluate, export, fit, info, neighbours, predict, quickstart, split, verify
+from ulfine_cli.commands import (
+    compare,
+    diff,
+    evaluate,
+    export,
+    fit,
+    info,
+    neighbours,
+    predict,
+    quickstart,
+    split,
+    verify,
+)
 from ulfine_cli.failures import STARTS_OVER
 from ulfine_fast.deciding.gates import failed_gates
 
@@ -82,6 +94,14 @@ COMMANDS = (
         show=compare.show,
         interrupted=STARTS_OVER,
         reports="ulfine_exports.reporting.unasked:after_compare",
+    ),
+    Command(
+        "ulfine_exports.diff:diff",
+        "ulfine diff runs/last-week runs/this-week --max-drop 0.01 --out diff.html",
+        ("old", "new"),
+        show=diff.show,
+        failures=diff.worse,
+        interrupted=STARTS_OVER,
     ),
     Command(
         "ulfine_exports.report:report",
