@@ -56,7 +56,7 @@ def evaluate(
         Figures: ``run``, ``method``, ``cache``, ``split``; under a test prior its name as ``test_prior`` and the share
         of every class as ``class_prior``; and the figures of `ulfine_fast.judging.metrics.evaluate_predictions`,
         ``pseudo_labels`` and ``seconds`` (of this evaluation); with gates ``gates``, as
-        `ulfine_fast.deciding.gates.judged_gates`.
+        `ulfine_fast.deciding.gates.judged_gates`; of a run with a threshold ``acceptance``, as of ``fit``.
 
     Raises:
         UsageError: `test_prior` is neither a word nor a file, or a gate names no figure.
@@ -70,6 +70,7 @@ def evaluate(
     import numpy as np
 
     from ulfine_cache.labelling.relabelled import note_judged
+    from ulfine_fast.deciding.acceptance import accepted_figures
     from ulfine_fast.deciding.gates import judged_gates, read_gates
     from ulfine_fast.judging.five_crops import choose_views
     from ulfine_fast.judging.judge import judge, read_logits
@@ -118,6 +119,10 @@ def evaluate(
         views=views,
         test_shift=shift,
     )
+    accepted: dict[str, Any] = {}
+    if loaded.threshold is not None and wanted is None:
+        found = accepted_figures(judged.probabilities, opened.labels[rows.test], loaded.threshold)
+        accepted = {"acceptance": {**loaded.metrics["acceptance"], "test": found}}
     return {
         "run": str(loaded.path),
         "method": loaded.method,
@@ -125,6 +130,7 @@ def evaluate(
         "split": name,
         **under,
         **judged.metrics,
+        **accepted,
         **judged_gates(gates, judged.metrics | {"cross_validated": loaded.metrics.get("cross_validated")}),
         "seconds": round(time.perf_counter() - start, 4),
     }

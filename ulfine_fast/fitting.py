@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError
@@ -43,6 +43,7 @@ def fit(
     views: Views = "auto",
     text_only_classes: bool = False,
     memory: Annotated[str, Written("auto|SIZE")] = "auto",
+    target_accuracy: Annotated[float, Gt(0), Lt(1)] | None = None,
     min: Annotated[Sequence[str], Written("FIGURE=VALUE")] = (),
     overwrite: bool = False,
     progress: Progress = Silent(),  # noqa: B008
@@ -71,6 +72,9 @@ def fit(
         text_only_classes: Accept classes without labelled images, for their text alone.
         memory: Bound on the resident memory, such as ``4GB``; unlabelled rows that would break it are read from the
             disk block by block. ``auto``: half of what is free.
+        target_accuracy: Learn, from labelled images that were left out, the confidence from which on so large a share
+            of the answers is right, each class counting the same. `predict`, `serve` and the exported file then mark
+            what is accepted.
         min: A gate: the least value of a figure, such as ``macro_accuracy=0.9`` on test rows, or
             ``cross_validated.macro_accuracy=0.9`` on rows that were left out; may be repeated. The run is written in
             any case; where a gate does not hold, the command line ends with the exit code 1.
@@ -82,7 +86,9 @@ def fit(
         pseudo_labels (`ulfine_fast.judging.pseudo_label_quality`), cross_validated
         (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out) and those of
         `ulfine_fast.judging.judge`; with several seeds also seeds, their spread; with gates also gates, as
-        `ulfine_fast.deciding.gates.judged_gates`.
+        `ulfine_fast.deciding.gates.judged_gates`; with a target accuracy also acceptance, as
+        `ulfine_fast.deciding.acceptance.Acceptance.figures` (null where no threshold could be learnt) and, of test
+        rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`.
 
     Raises:
         UsageError: Unknown method, setting, device or gate, or `memory` is no size; see
@@ -140,7 +146,8 @@ def fit(
             "device": used_device,
             "views": used_views,
         }
-        return _write(folder, out, opened, rows, data, results, resolved, seconds, origin, gates)
+        wanted = _Wanted(gates, target_accuracy)
+        return _write(folder, out, opened, rows, data, results, resolved, seconds, origin, wanted)
 
 
 def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:
@@ -153,6 +160,14 @@ def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked of a fit beside the model."""
+
+    gates: list[Gate]
+    target_accuracy: float | None
+
+
 def _write(
     folder: Path,
     out: Path,
@@ -163,8 +178,9 @@ def _write(
     resolved: dict[str, Any],
     seconds: float,
     origin: Origin | None,
-    gates: list[Gate],
+    wanted: _Wanted,
 ) -> Run:
+    from ulfine_fast.deciding.acceptance import acceptance_figures
     from ulfine_fast.deciding.gates import judged_gates
     from ulfine_fast.judging.judge import judge, read_probabilities
     from ulfine_fast.judging.left_out_figures import left_out_figures
@@ -191,6 +207,14 @@ def _write(
         seeds["seeds"] = {name: spread_with_test_error(name, [judged.metrics, *others]) for name in SCALARS}
     figures, left_out, left_out_probabilities = left_out_figures(result, data)
     metrics = {**judged.metrics, "cross_validated": figures, **seeds}
+    if wanted.target_accuracy is not None:
+        labels = data.labels.cpu().numpy()[left_out]
+        metrics["acceptance"] = acceptance_figures(
+            (left_out_probabilities, labels),
+            (judged.probabilities, cache.labels[split.test]),
+            counts,
+            wanted.target_accuracy,
+        )
     run = Run(
         path=out,
         model=result.model,
@@ -199,7 +223,7 @@ def _write(
         class_names=data.class_names,
         labelled_counts=tuple(int(count) for count in counts),
         n_features=data.n_features,
-        metrics={**metrics, **judged_gates(gates, metrics), "seconds": round(seconds, 4)},
+        metrics={**metrics, **judged_gates(wanted.gates, metrics), "seconds": round(seconds, 4)},
         provenance={
             "cache": describe_cache(cache),
             "split": {**describe_split(split), "requested": resolved["split"]},
@@ -236,6 +260,10 @@ def _write(
     write_class_table(folder / PER_CLASS, run.metrics)
     write_labelled(folder, cache, split)
     write_unlabelled(
-        folder, cache, split, lambda rows: read_probabilities(result.model, cache, rows, resolved["views"])
+        folder,
+        cache,
+        split,
+        lambda rows: read_probabilities(result.model, cache, rows, resolved["views"]),
+        run.threshold,
     )
     return run

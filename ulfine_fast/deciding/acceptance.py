@@ -1,13 +1,13 @@
 """From which confidence on answers are right often enough: a threshold learnt from left-out rows. numpy only.
 
 Each class counts the same, as in macro accuracy: rows of frequent classes, which long-tailed labels are full of, are
-easier, and a threshold for them would promise too much of a balanced test set (`benchmarks/decide.py`). Among the rows
-that are accepted `IMAGINED` wrong ones are counted besides, so that a few right rows at the top do not settle it.
+easier, and a threshold for them would promise too much of a balanced test set (`benchmarks/decide.py`). Beside the rows
+that are accepted `IMAGINED` ones of mean accuracy are counted, so that a few right rows at the top do not settle it.
 
-The threshold makes the *estimated* accuracy reach the target. What left-out rows *guarantee* is another thing: with 95 %
-confidence at least the low end of Clopper and Pearson's interval (The use of confidence or fiducial limits illustrated
-in the case of the binomial, Biometrika 26, 1934) at the effective number of accepted rows. Even if all of n are right it
-is only 0.05^(1/n): for 0.95 that takes 59 rows. Conformal risk control gives the same kind of bound in expectation.
+The threshold makes the *estimated* accuracy reach the target. What left-out rows *guarantee* is another thing: with
+95 % confidence at least the low end of Clopper and Pearson's interval (The use of confidence or fiducial limits
+illustrated in the case of the binomial, Biometrika 26, 1934) at the effective number of accepted rows. Even if all of n
+are right it is only 0.05^(1/n): for 0.95 that takes 59 rows. All of it holds for rows like the labelled ones.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-IMAGINED = 2.0
-"""Wrong rows of mean weight that are counted besides."""
+IMAGINED = 4.0
+"""Rows of mean weight and mean accuracy that are counted besides."""
 
 LEVEL = 0.95
 """How sure the guarantee is."""
@@ -97,10 +97,9 @@ def learn_acceptance(
     sums, hits = np.cumsum(weights[order]), np.cumsum((weights * right)[order])
     # Rows of equal confidence are accepted together.
     ends = np.append(ranked[1:] != ranked[:-1], True)
-    reached = np.flatnonzero(ends & (hits / (sums + IMAGINED) >= target))
-    # Where each row is right, or nearly so, what is imagined must not turn them all down.
-    plain = float(hits[-1] / sums[-1]) >= target + (1 - target) / 2
-    last = len(labels) - 1 if plain else int(reached[-1]) if len(reached) else -1
+    mean = hits[-1] / sums[-1]
+    reached = np.flatnonzero(ends & ((hits + IMAGINED * mean) / (sums + IMAGINED) >= target))
+    last = int(reached[-1]) if len(reached) else -1
     if last < 0:
         return Acceptance(target, 2.0, len(labels), 0, 0.0, None, 0.0)
     threshold = 0.0 if last == len(labels) - 1 else float(ranked[last])
@@ -132,6 +131,33 @@ def lower_bound(hits: float, n: float) -> float:
     from scipy.stats import beta
 
     return float(beta.ppf(1 - LEVEL, hits, n - hits + 1)) if hits > 0 else 0.0
+
+
+def acceptance_figures(
+    left_out: tuple[NDArray[np.floating], NDArray[np.integer]],
+    tested: tuple[NDArray[np.floating], NDArray[np.integer]],
+    labelled_counts: NDArray[np.integer],
+    target: float,
+) -> dict[str, Any] | None:
+    """Learn a threshold and hold it to test rows.
+
+    Args:
+        left_out: float (M, C) and int (M,), probabilities and labels of left-out rows. Those of a class of one image
+            have no say: nothing was left to learn it from.
+        tested: float (N, C) and int (N,), the same of test rows.
+        labelled_counts: int (C,).
+        target: Accuracy to reach.
+
+    Returns:
+        `Acceptance.figures` and, under ``test``, `accepted_figures` (None without test rows); None where no labelled
+        row was left out.
+    """
+    judged = labelled_counts[left_out[1]] > 1
+    learnt = learn_acceptance(left_out[0][judged], left_out[1][judged], target)
+    if learnt is None:
+        return None
+    test = accepted_figures(*tested, learnt.threshold) if len(tested[1]) else None
+    return {**learnt.figures(), "test": test}
 
 
 def accepted_figures(

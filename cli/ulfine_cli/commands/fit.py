@@ -14,8 +14,13 @@ def show(figures: dict[str, Any], output: Output) -> None:
 
 
 def failures(figures: dict[str, Any]) -> list[str]:
-    """Say which gates do not hold, and that the run is not a whole one."""
+    """Say which gates do not hold, that no threshold was learnt, and that the run is not a whole one."""
     gates = failed_gates(figures)
+    if "acceptance" in figures and figures["acceptance"] is None:
+        gates.append(
+            "no threshold was learnt: this method leaves no labelled images out, or too few are labelled; take ulfine, "
+            "or label more"
+        )
     if "interrupted_at" not in figures:
         return gates
     return [
