@@ -9,7 +9,10 @@ coverage are those of the test rows. The peers, scikit-learn's logistic regressi
 out in five folds, get their best temperature there and a threshold by the same rule. Accuracy on the files' own test
 rows, which are from elsewhere, stands beside it. diff: 200 simulated pairs of models, a hundred classes to three, three
 to thirty test rows each: how often the interval of the difference holds the true one, and how often that of a bootstrap
-does. drift: see `drift_bars`.
+does. drift: batches of 50 rows of a collection against 500 others, 200 of them unchanged ones. What changes pictures is
+tried on WHU-RS19's photographs with `builtin:tiny`, the one encoder that is always there: a blur of the third of five
+strengths (a Gaussian of 2 pixels at 300 x 300), and another camera (warmer, darker, less contrast). A class whose share
+doubles is the most frequent one, in batches of 50 and of 200.
 """
 
 import argparse
@@ -25,6 +28,7 @@ from regimes import Cell, Regime, draw, read
 
 from ulfine_cache.progress import Silent
 from ulfine_fast.deciding.acceptance import accepted_figures, learn_acceptance
+from ulfine_fast.deciding.drift_test import compare_rows
 from ulfine_fast.deciding.paired_difference import paired_difference
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.cross_validation import kept
@@ -171,6 +175,88 @@ def diff_bars(pairs: int = 200, looks: int = 5) -> tuple[dict[str, Any], list[Ba
     return covered, bars
 
 
+def drift_bars(batches: int) -> tuple[dict[str, Any], list[Bar]]:
+    """False alarms and what is found; classes are those of the nearest class mean."""
+    figures: dict[str, Any] = {}
+    alarms: list[bool] = []
+    doubled: dict[int, list[bool]] = {50: [], 200: []}
+    for name, _ in SETS[:2]:
+        file = read(DATA, name)
+        labels = file.pool_labels
+        n_classes = int(labels.max()) + 1
+        means = np.stack([file.pool[labels == k].mean(0) for k in range(n_classes)])
+        answers = (file.pool @ means.T).argmax(1)
+        frequent = int(np.bincount(labels).argmax())
+        rng = np.random.default_rng(0)
+
+        def alarm(former: NDArray[Any], new: NDArray[Any], seed: int) -> bool:
+            parts = (file.pool[former], file.pool[new], answers[former], answers[new])
+            return compare_rows(*parts, n_classes, seed).alarm
+
+        for seed in range(batches // 2):
+            order = rng.permutation(len(labels))
+            alarms.append(alarm(order[:500], order[500:550], seed))
+        for size, found in doubled.items():
+            for seed in range(batches // 10):
+                order = rng.permutation(len(labels))
+                former, rest = order[:500], order[500:]
+                mine = rest[labels[rest] == frequent]
+                wanted = min(len(mine), round(2 * size * float((labels == frequent).mean())))
+                new = np.concatenate([mine[:wanted], rest[labels[rest] != frequent][: size - wanted]])
+                found.append(alarm(former, new, seed))
+    figures["false alarms"] = float(np.mean(alarms))
+    figures |= {f"doubled share, {size} rows": float(np.mean(of)) for size, of in doubled.items()}
+    figures |= changed_pictures(batches // 10)
+    print(f"drift: {figures}", flush=True)
+    bars = [at_most("drift: false alarms, unchanged batches of 50", figures["false alarms"], 0.05)]
+    for name, value in figures.items():
+        if name != "false alarms":
+            bars.append({"name": f"drift: finds {name}", "value": value, "bar": 0.9, "holds": value >= 0.9})
+    return figures, bars
+
+
+def changed_pictures(batches: int) -> dict[str, float]:
+    """Share of batches of 50 changed photographs that raise an alarm."""
+    from PIL import Image, ImageEnhance, ImageFilter
+
+    from ulfine_cache.encoders.encoder import load_encoder
+
+    files = sorted((DATA / "images" / "whurs19").rglob("*.jpg"))
+    if not files:
+        return {}
+    files = [files[place] for place in np.random.default_rng(0).permutation(len(files))[:400]]
+    encoder = load_encoder({"model": "builtin:tiny", "pretrained": ""}, "cpu", None)
+
+    def warmer(picture: Image.Image) -> Image.Image:
+        dark = ImageEnhance.Contrast(ImageEnhance.Brightness(picture).enhance(0.8)).enhance(0.8)
+        red, green, blue = dark.split()
+        return Image.merge(
+            "RGB", (red.point(lambda v: min(255, int(1.15 * v))), green, blue.point(lambda v: int(0.85 * v)))
+        )
+
+    changes = {
+        "": lambda picture: picture,
+        "a blur": lambda picture: picture.filter(ImageFilter.GaussianBlur(2)),
+        "another camera": warmer,
+    }
+    features = {}
+    for name, change in changes.items():
+        rows = []
+        for start in range(0, len(files), 50):
+            opened = [change(Image.open(file).convert("RGB")) for file in files[start : start + 50]]
+            rows.append(encoder.encode_images(np.stack([encoder.preprocess.to_pixels(picture) for picture in opened])))
+        features[name] = np.concatenate(rows)
+    rng, nobody = np.random.default_rng(1), np.zeros(len(files), np.int64)
+    found: dict[str, list[bool]] = {name: [] for name in changes if name}
+    for seed in range(batches):
+        order = rng.permutation(len(files))
+        for name, of in found.items():
+            former, new = order[:350], order[350:]
+            drift = compare_rows(features[""][former], features[name][new], nobody[former], nobody[new], 1, seed)
+            of.append(drift.alarm)
+    return {name: float(np.mean(of)) for name, of in found.items()}
+
+
 def at_most(name: str, value: float, bar: float) -> Bar:
     return {"name": name, "value": value, "bar": bar, "holds": value <= bar}
 
@@ -195,6 +281,9 @@ def main() -> int:
         bars += found
     if "refusal" in arguments.only and there:
         figures["refusal"], found = refusal_bars(1 if arguments.quick else arguments.draws, arguments.quick)
+        bars += found
+    if "drift" in arguments.only and there:
+        figures["drift"], found = drift_bars(20 if arguments.quick else 200)
         bars += found
     for bar in bars:
         print(f"{'holds' if bar['holds'] else 'FAILS'}  {bar['name']}: {bar['value']:.4g} (bar {bar['bar']})")

@@ -34,6 +34,7 @@ def fit(
     out: Path,
     split: str | None = None,
     apply: Path | None = None,
+    from_: Path | None = None,
     method: Annotated[str, Written("|".join([*METHODS, "FILE.py:METHOD"]))] = "ulfine",
     settings: Path | None = None,
     set: Annotated[Sequence[str], Written("KEY=VALUE")] = (),
@@ -61,6 +62,8 @@ def fit(
         apply: CSV file of decisions about labels (``path,label``; an empty label means unlabelled), such as
             `ulfine label` writes; the last line about an image counts, a new name is a new class. No feature is
             computed again, and the run keeps the decisions.
+        from_: A former run: its method, settings, split, seed, views and decisions about labels are taken where nothing
+            else is said, and the classes that both have are compared on the test images that it does not know.
         method: Name of the method: one of these, one of an installed package, or a file that holds one, which is run.
         settings: YAML file with settings of the method, or the ``config.yaml`` of a run.
         set: One setting of the method; may be repeated, and wins over `settings`.
@@ -86,7 +89,8 @@ def fit(
         pseudo_labels (`ulfine_fast.judging.pseudo_label_quality`), cross_validated
         (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out) and those of
         `ulfine_fast.judging.judge`; with several seeds also seeds, their spread; with gates also gates, as
-        `ulfine_fast.deciding.gates.judged_gates`; with a target accuracy also acceptance, as
+        `ulfine_fast.deciding.gates.judged_gates`; with a former run also against, as
+        `ulfine_fast.deciding.former_run.against_former`; with a target accuracy also acceptance, as
         `ulfine_fast.deciding.acceptance.Acceptance.figures` (null where no threshold could be learnt) and, of test
         rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`.
 
@@ -102,21 +106,31 @@ def fit(
         True
     """
     from ulfine_cache.labelling.relabelled import note_judged, open_relabelled
+    from ulfine_fast.deciding.former_run import check_encoder, taken_over
     from ulfine_fast.deciding.gates import read_gates
     from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
     from ulfine_fast.rows.memory_bound import memory_bound
     from ulfine_fast.rows.training_data import load_training_data
-    from ulfine_fast.run import new_run_directory
+    from ulfine_fast.run import load_run, new_run_directory
     from ulfine_fast.settings import resolve_settings, resolved_config
     from ulfine_fast.streaming_choice import must_stream, note_streaming
     from ulfine_fast.training import choose_device, train_seeds
 
     gates = read_gates(min)
+    former = None
+    if from_ is not None:
+        former = load_run(from_)
+        given = {"method": method, "settings": settings, "split": split, "seed": seed, "views": views, "apply": apply}
+        nothing = {"method": "ulfine", "settings": None, "split": None, "seed": 0, "views": "auto", "apply": None}
+        given = taken_over(former, given, nothing)
+        method, settings, split, seed, views, apply = (given[name] for name in nothing)
     chosen, origin = found_method(method)
     values = resolve_settings(chosen, file=settings, assignments=set)
     used_device = choose_device(device)
     bound = memory_bound(memory)
     opened = open_relabelled(cache, apply, text=True, progress=progress)
+    if former is not None:
+        check_encoder(former, opened)
     rows = opened.read_split(split)
     note_judged(opened, rows, progress)
     used_views = choose_views(views, FIVE_CROPS, opened)
@@ -146,7 +160,7 @@ def fit(
             "device": used_device,
             "views": used_views,
         }
-        wanted = _Wanted(gates, target_accuracy)
+        wanted = _Wanted(gates, target_accuracy, former, progress)
         return _write(folder, out, opened, rows, data, results, resolved, seconds, origin, wanted)
 
 
@@ -166,6 +180,8 @@ class _Wanted:
 
     gates: list[Gate]
     target_accuracy: float | None
+    former: Run | None
+    progress: Progress
 
 
 def _write(
@@ -181,6 +197,7 @@ def _write(
     wanted: _Wanted,
 ) -> Run:
     from ulfine_fast.deciding.acceptance import acceptance_figures
+    from ulfine_fast.deciding.former_run import against_former
     from ulfine_fast.deciding.gates import judged_gates
     from ulfine_fast.judging.judge import judge, read_probabilities
     from ulfine_fast.judging.left_out_figures import left_out_figures
@@ -191,6 +208,7 @@ def _write(
     from ulfine_fast.records.history import write_history_csv, write_tensorboard
     from ulfine_fast.records.predictions import write_predictions
     from ulfine_fast.records.provenance import describe_cache, describe_split, stamp
+    from ulfine_fast.records.reference_rows import write_reference
     from ulfine_fast.records.rows_fitted_on import write_labelled, write_unlabelled
     from ulfine_fast.run import CROSS_VALIDATED, HISTORY, PER_CLASS, PREDICTIONS, Run, write_run
 
@@ -207,6 +225,8 @@ def _write(
         seeds["seeds"] = {name: spread_with_test_error(name, [judged.metrics, *others]) for name in SCALARS}
     figures, left_out, left_out_probabilities = left_out_figures(result, data)
     metrics = {**judged.metrics, "cross_validated": figures, **seeds}
+    if wanted.former is not None:
+        metrics["against"] = against_former(wanted.former, cache, split, judged.probabilities, counts, wanted.progress)
     if wanted.target_accuracy is not None:
         labels = data.labels.cpu().numpy()[left_out]
         metrics["acceptance"] = acceptance_figures(
@@ -233,6 +253,7 @@ def _write(
             "interrupted": result.interrupted_at is not None,
             "interrupted_at": result.interrupted_at,
             "device": resolved["device"],
+            **({} if wanted.former is None else {"from": str(wanted.former.path)}),
             "diagnostics": result.diagnostics,
             **({} if origin is None else {"method": asdict(origin)}),
             **stamp(),
@@ -259,6 +280,7 @@ def _write(
         )
     write_class_table(folder / PER_CLASS, run.metrics)
     write_labelled(folder, cache, split)
+    write_reference(folder, cache, split)
     write_unlabelled(
         folder,
         cache,

@@ -12,7 +12,7 @@ from ulfine_cache.command import command
 from ulfine_cache.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from ulfine_exports.deciding.contest import Contest
+    from ulfine_fast.deciding.contest import Contest
 
 
 @command
@@ -52,7 +52,7 @@ def diff(
         Figures: old, new, cache, split, test_rows, left_out_rows (because a model was fitted on them), unknown_rows (of
         a class that neither has), new_classes and gone_classes (names), taken_for_new (rows of common classes that are
         taken for new ones); common and whole, the rows of common classes and all of them, each as
-        `ulfine_exports.deciding.contest.Contest.figures`; flips (lost, won, both_wrong: rows); per_class; models (old
+        `ulfine_fast.deciding.contest.Contest.figures`; flips (lost, won, both_wrong: rows); per_class; models (old
         and new, each bytes and seconds for the rows); max_drop, doubt, worse, verdict (a sentence); out, seconds.
 
     Raises:

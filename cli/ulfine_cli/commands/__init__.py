@@ -8,6 +8,7 @@ from ulfine_cli.command import Command
 from ulfine_cli.commands import (
     compare,
     diff,
+    drift,
     evaluate,
     export,
     fit,
@@ -15,6 +16,7 @@ from ulfine_cli.commands import (
     neighbours,
     predict,
     quickstart,
+    sort,
     split,
     verify,
 )
@@ -115,6 +117,22 @@ COMMANDS = (
         ("model", "inputs"),
         show=predict.show,
         failures=predict.unreadable,
+        interrupted=STARTS_OVER,
+    ),
+    Command(
+        "ulfine_exports.sort:sort",
+        "ulfine sort model.onnx photos/new --out sorted --move --doubtful 0.9",
+        ("model", "photos"),
+        show=sort.show,
+        failures=sort.failures,
+        interrupted="interrupted: the same command goes on, and `ulfine sort --undo DIR` puts everything back",
+    ),
+    Command(
+        "ulfine_exports.drift:drift",
+        "ulfine drift run photos/this-week",
+        ("model", "inputs"),
+        show=drift.show,
+        failures=drift.failures,
         interrupted=STARTS_OVER,
     ),
     Command(

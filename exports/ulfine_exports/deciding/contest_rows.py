@@ -10,7 +10,7 @@ import numpy as np
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress
 from ulfine_cache.wording.counts import amount
-from ulfine_exports.deciding.contest import Contest, contest, union_of
+from ulfine_fast.deciding.contest import Contest, contest, union_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ def judged(common: dict[str, Any], max_drop: float, doubt: str) -> dict[str, Any
     """Say whether a new model is worse.
 
     Args:
-        common: Figures of the rows of common classes, as `ulfine_exports.deciding.contest.Contest.figures`.
+        common: Figures of the rows of common classes, as `ulfine_fast.deciding.contest.Contest.figures`.
         max_drop: How much macro accuracy may fall, a fraction of 1.
         doubt: ``"new"`` or ``"old"``, who has its benefit.
 

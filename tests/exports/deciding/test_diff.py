@@ -10,9 +10,9 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
 from ulfine_cache.splits import make_split
-from ulfine_exports.deciding.contest import contest
 from ulfine_exports.diff import diff
 from ulfine_exports.export import export_onnx
+from ulfine_fast.deciding.contest import contest
 from ulfine_fast.fitting import fit
 
 CLASSES = np.array(["ash", "birch", "cedar", "elm", "=fig"])
