@@ -183,19 +183,14 @@ def drift_bars(batches: int) -> tuple[dict[str, Any], list[Bar]]:
     for name, _ in SETS[:2]:
         file = read(DATA, name)
         labels = file.pool_labels
-        n_classes = int(labels.max()) + 1
-        means = np.stack([file.pool[labels == k].mean(0) for k in range(n_classes)])
+        means = np.stack([file.pool[labels == k].mean(0) for k in range(labels.max() + 1)])
         answers = (file.pool @ means.T).argmax(1)
         frequent = int(np.bincount(labels).argmax())
         rng = np.random.default_rng(0)
 
-        def alarm(former: NDArray[Any], new: NDArray[Any], seed: int) -> bool:
-            parts = (file.pool[former], file.pool[new], answers[former], answers[new])
-            return compare_rows(*parts, n_classes, seed).alarm
-
         for seed in range(batches // 2):
             order = rng.permutation(len(labels))
-            alarms.append(alarm(order[:500], order[500:550], seed))
+            alarms.append(alarm(file.pool, answers, order[:500], order[500:550], seed))
         for size, found in doubled.items():
             for seed in range(batches // 10):
                 order = rng.permutation(len(labels))
@@ -203,7 +198,7 @@ def drift_bars(batches: int) -> tuple[dict[str, Any], list[Bar]]:
                 mine = rest[labels[rest] == frequent]
                 wanted = min(len(mine), round(2 * size * float((labels == frequent).mean())))
                 new = np.concatenate([mine[:wanted], rest[labels[rest] != frequent][: size - wanted]])
-                found.append(alarm(former, new, seed))
+                found.append(alarm(file.pool, answers, former, new, seed))
     figures["false alarms"] = float(np.mean(alarms))
     figures |= {f"doubled share, {size} rows": float(np.mean(of)) for size, of in doubled.items()}
     figures |= changed_pictures(batches // 10)
@@ -213,6 +208,13 @@ def drift_bars(batches: int) -> tuple[dict[str, Any], list[Bar]]:
         if name != "false alarms":
             bars.append({"name": f"drift: finds {name}", "value": value, "bar": 0.9, "holds": value >= 0.9})
     return figures, bars
+
+
+def alarm(
+    rows: NDArray[Any], answers: NDArray[Any], former: NDArray[np.int64], new: NDArray[np.int64], seed: int
+) -> bool:
+    parts = (rows[former], rows[new], answers[former], answers[new])
+    return compare_rows(*parts, int(answers.max()) + 1, seed).alarm
 
 
 def changed_pictures(batches: int) -> dict[str, float]:
@@ -230,9 +232,8 @@ def changed_pictures(batches: int) -> dict[str, float]:
     def warmer(picture: Image.Image) -> Image.Image:
         dark = ImageEnhance.Contrast(ImageEnhance.Brightness(picture).enhance(0.8)).enhance(0.8)
         red, green, blue = dark.split()
-        return Image.merge(
-            "RGB", (red.point(lambda v: min(255, int(1.15 * v))), green, blue.point(lambda v: int(0.85 * v)))
-        )
+        bands = red.point(lambda value: min(255, int(1.15 * value))), green, blue.point(lambda value: int(0.85 * value))
+        return Image.merge("RGB", bands)
 
     changes = {
         "": lambda picture: picture,

@@ -20,10 +20,8 @@ def place(make_cache, clusters, tmp_path):
     lines = [f"{path}," for path in paths[labels == 5]]
     (tmp_path / "five.csv").write_text("\n".join(["path,label", *lines]) + "\n", "utf-8")
     make_split(cache=tmp_path / "cache", name="lt", labelled_max=16, imbalance=4, test_per_class=20)
-    fit(
-        cache=tmp_path / "cache", split="lt", out=tmp_path / "old", apply=tmp_path / "five.csv", set=["tau=0.5"], seed=7,
-        method="lp-la",
-    )  # fmt: skip
+    old = {"cache": tmp_path / "cache", "split": "lt", "out": tmp_path / "old", "apply": tmp_path / "five.csv"}
+    fit(**old, set=["tau=0.5"], seed=7, method="lp-la")
     (tmp_path / "six.csv").write_text("path,label\n", "utf-8")
     return tmp_path
 
