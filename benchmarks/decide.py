@@ -221,13 +221,13 @@ def changed_pictures(batches: int) -> dict[str, float]:
     """Share of batches of 50 changed photographs that raise an alarm."""
     from PIL import Image, ImageEnhance, ImageFilter
 
-    from ulfine_cache.encoders.encoder import load_encoder
+    from ulfine_cache.encoders.encoder import ClipEncoder
 
     files = sorted((DATA / "images" / "whurs19").rglob("*.jpg"))
     if not files:
         return {}
     files = [files[place] for place in np.random.default_rng(0).permutation(len(files))[:400]]
-    encoder = load_encoder({"model": "builtin:tiny", "pretrained": ""}, "cpu", None)
+    encoder = ClipEncoder.load("builtin:tiny", "", "cpu", "fp32")
 
     def warmer(picture: Image.Image) -> Image.Image:
         dark = ImageEnhance.Contrast(ImageEnhance.Brightness(picture).enhance(0.8)).enhance(0.8)
