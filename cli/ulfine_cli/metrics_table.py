@@ -42,6 +42,10 @@ def show_metrics(figures: dict[str, Any], output: Output) -> None:
         _show_cross_validated(found, output)
     elif "cross_validated" in figures:
         output.text("not cross-validated: no labelled image that could be judged was left out of the fit")
+    if "acceptance" in figures:
+        _show_acceptance(figures["acceptance"], output)
+    if found := figures.get("against"):
+        _show_against(found, output)
     show_classes(figures, output)
 
 
@@ -98,6 +102,54 @@ def _show_cross_validated(found: dict[str, Any], output: Output) -> None:
     single = [entry["name"] for entry in classes if entry["labelled"] == 1]
     if single:
         output.text(f"cannot be judged from 1 image: {listed(single, 4)}", indent=2)
+
+
+def _show_against(found: dict[str, Any], output: Output) -> None:
+    """Print how the classes fared that a former run has as well, those that changed most first."""
+    macro = found["common"]["macro_accuracy"]
+    known = [entry for entry in found["per_class"] if entry["known_to_old"] and entry["rows"]]
+    output.line()
+    points = f"{100 * macro['difference']:+.1f} points ({100 * macro['low']:+.1f} to {100 * macro['high']:+.1f})"
+    output.text(
+        f"against {found['run']}, on {amount(found['common']['rows'], 'test image')} of "
+        f"{amount(found['common']['classes'], 'class')} that both have: macro accuracy was {percent(macro['old'])} %, "
+        f"and is {percent(macro['new'])} %, {points}"
+    )
+    changed = sorted((entry for entry in known if entry["difference"]), key=lambda entry: -abs(entry["difference"]))
+    if changed:
+        parts = [f"{entry['name']} {100 * entry['difference']:+.1f}" for entry in changed]
+        output.text(f"recall in points: {listed(parts, 8)}", indent=2)
+
+
+def _show_acceptance(found: dict[str, Any] | None, output: Output) -> None:
+    """Print what the threshold is, what it was learnt from, and what it does to test rows."""
+    output.line()
+    if found is None:
+        output.text("no threshold could be learnt: no labelled image that could be judged was left out of the fit")
+        return
+    target = percent(found["target_accuracy"])
+    if not found["accepted"]:
+        output.text(f"no confidence is enough for {target} % accuracy on {amount(found['rows'], 'left-out image')}")
+        return
+    output.text(
+        f"accepted from a confidence of {text(found['threshold'])} on, for {target} % accuracy: "
+        f"{percent(found['coverage'])} % of {amount(found['rows'], 'left-out image')}, of which "
+        f"{percent(found['accuracy'])} % are right, each class counting the same"
+    )
+    if found["promised"] >= found["target_accuracy"]:
+        output.text(f"at least {percent(found['promised'])} % with 95 % confidence", indent=2)
+    else:
+        output.text(
+            f"{target} % cannot be promised from {found['accepted']} of them: with 95 % confidence it is at least "
+            f"{percent(found['promised'])} %, and {found['rows_to_promise']} would be needed, all of them right",
+            indent=2,
+        )
+    if test := found["test"]:
+        output.text(
+            f"of {amount(test['rows'], 'test image')} {percent(test['coverage'])} % are accepted, and "
+            f"{percent(test['accuracy'])} % of these are right",
+            indent=2,
+        )
 
 
 def _range(interval: dict[str, Any]) -> str:

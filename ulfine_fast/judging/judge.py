@@ -108,6 +108,23 @@ def read_logits(
     return logits
 
 
+def read_probabilities(
+    model: LogitModel,
+    cache: FeatureCache,
+    rows: NDArray[np.int64],
+    views: str = "center",
+    n_classes: int | None = None,
+) -> NDArray[np.float32]:
+    """The probabilities of rows of a cache, float32 (n, C), in their order; arguments as those of `judge`.
+
+    `n_classes` is C where the model has other classes than the cache.
+    """
+    probabilities = np.empty((len(rows), n_classes or len(cache.class_names)), dtype=np.float32)
+    for place, block in _blocks(model, cache, rows, views):
+        probabilities[place] = block
+    return probabilities
+
+
 def _blocks(
     model: LogitModel, cache: FeatureCache, rows: NDArray[np.int64], views: str
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:

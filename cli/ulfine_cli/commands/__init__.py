@@ -7,6 +7,8 @@ from ulfine_cli import understood
 from ulfine_cli.command import Command
 from ulfine_cli.commands import (
     compare,
+    diff,
+    drift,
     evaluate,
     export,
     fit,
@@ -16,10 +18,12 @@ from ulfine_cli.commands import (
     neighbours,
     predict,
     quickstart,
+    sort,
     split,
     verify,
 )
 from ulfine_cli.failures import STARTS_OVER
+from ulfine_fast.deciding.gates import failed_gates
 
 COMMANDS = (
     Command(
@@ -84,6 +88,7 @@ COMMANDS = (
         "ulfine evaluate run --json metrics.json",
         ("run",),
         show=evaluate.show,
+        failures=failed_gates,
         interrupted=STARTS_OVER,
     ),
     Command(
@@ -94,6 +99,14 @@ COMMANDS = (
         interrupted="interrupted: the same command starts from the beginning, or with --out goes on where it was",
         renamed={"config": "settings"},
         reports="ulfine_exports.reporting.unasked:after_compare",
+    ),
+    Command(
+        "ulfine_exports.diff:diff",
+        "ulfine diff runs/last-week runs/this-week --max-drop 0.01 --out diff.html",
+        ("old", "new"),
+        show=diff.show,
+        failures=diff.worse,
+        interrupted=STARTS_OVER,
     ),
     Command(
         "ulfine_exports.report:report",
@@ -114,6 +127,22 @@ COMMANDS = (
         ("model", "inputs"),
         show=predict.show,
         failures=predict.unreadable,
+        interrupted=STARTS_OVER,
+    ),
+    Command(
+        "ulfine_exports.sort:sort",
+        "ulfine sort model.onnx photos/new --out sorted --move --doubtful 0.9",
+        ("model", "photos"),
+        show=sort.show,
+        failures=sort.failures,
+        interrupted="interrupted: the same command goes on, and `ulfine sort --undo DIR` puts everything back",
+    ),
+    Command(
+        "ulfine_exports.drift:drift",
+        "ulfine drift run photos/this-week",
+        ("model", "inputs"),
+        show=drift.show,
+        failures=drift.failures,
         interrupted=STARTS_OVER,
     ),
     Command(
