@@ -58,8 +58,8 @@ def input_features(run: "Run", inputs: Sequence[Path], progress: Progress) -> In
 
 def _of_images(run: "Run", inputs: Sequence[Path], progress: Progress) -> InputFeatures:
     from ulfine_cache.pictures.views import make_views
+    from ulfine_exports.encoders.run_encoder import encoder_of
     from ulfine_exports.inference.pictures import find_images, to_picture
-    from ulfine_exports.run_encoder import encoder_of
 
     files = list(dict.fromkeys(file for path in inputs for file in (find_images(path) if path.is_dir() else [path])))
     if not files:

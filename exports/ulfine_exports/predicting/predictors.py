@@ -192,7 +192,7 @@ class RunPredictor:
 
     def _loaded(self) -> "ClipEncoder":
         if self._encoder is None:
-            from ulfine_exports.run_encoder import encoder_of
+            from ulfine_exports.encoders.run_encoder import encoder_of
 
             self._encoder = encoder_of(self._run, "give features instead of images", progress=self._progress)
         return self._encoder
