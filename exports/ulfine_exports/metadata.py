@@ -18,6 +18,9 @@ FORMAT = 1
 
 InputKind = Literal["features", "pixels", "image"]
 
+ACCEPTED = "accepted"
+"""Name of the output, bool (N,), that says whether the largest probability reaches the threshold."""
+
 VIEWS = ("center", "five-crop")
 """What an ``image`` graph looks at: the centre, or five crops whose logits are averaged."""
 

@@ -32,7 +32,7 @@ def taken_over(former: Run, given: dict[str, Any], defaults: dict[str, Any]) -> 
 
     Example:
         >>> given = {"method": "ulfine", "settings": None, "split": None, "seed": 3, "views": "auto", "apply": None}
-        >>> found = taken_over(load_run(Path("runs/first")), given, {**given, "seed": 0})
+        >>> found = taken_over(run, given, {**given, "seed": 0})
         >>> found["seed"], found["settings"]
         (3, PosixPath('runs/first/config.yaml'))
     """
