@@ -1,6 +1,6 @@
 """How far can a fit's word about itself be trusted? Cross-validated figures against the truth of rows not seen.
 
-    python benchmarks/trust.py [--quick] [--json FILE] [--data DIR] [--draws K]
+    python benchmarks/trust.py [--quick] [--json FILE] [--data DIR] [--draws K] [--first-seed N]
 
 Real CLIP features (`--data`, or the environment variable ULFINE_SHARED_DATA, else ../shared/data). A cell is a file,
 with its text or without, labels of the largest class and imbalance, and the shape of the unlabelled rows. `ulfine` is
@@ -185,6 +185,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ULFINE_SHARED_DATA", "../shared/data")))
     parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0, help="of the draws")
     arguments = parser.parse_args()
     if not (arguments.data / "clip-features").is_dir():
         print(f"skipped: no clip-features in {arguments.data}; pass --data DIR")
@@ -192,11 +193,12 @@ def main() -> int:
     cells = CELLS
     if arguments.quick:
         cells, arguments.draws = CELLS[:10], 2
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.draws)
     found: dict[str, Rows] = {}
     print("percent: cross-validated / true (intervals that hold it); elsewhere: the file's own test rows")
     for cell in cells:
         file = read(arguments.data, cell.file)
-        figures = found[str(cell)] = means([of_draw(file, cell, seed) for seed in range(arguments.draws)])
+        figures = found[str(cell)] = means([of_draw(file, cell, seed) for seed in seeds])
         shown = {name: f"{100 * value:.1f}" for name, value in figures.items()}
         print(
             f"{cell}\n    accuracy {shown['accuracy']} / {shown['true accuracy']} ({shown['accuracy holds']}), macro "
