@@ -6,7 +6,7 @@ The features lie outside the repository: `--data` (or the environment variable U
 names the folder that holds `clip-features/*.npz`. A task is a file, an imbalance ratio and a shape of the unlabelled
 rows. Test rows are the files' own, or 14 held out of every class. Nothing is chosen here: every method runs with its
 defaults, or chooses by cross-validation on labelled rows. All of it takes hours on two cores; `--keep DIR` stores every
-finished task there, and a later run goes on. Beside the JSON file a report is written (FILE.html): paired differences of
+finished task there, and a later run goes on. Beside the JSON file stands a report (FILE.html): paired differences of
 every method to the first, with error bars.
 """
 

@@ -32,10 +32,10 @@ from PIL import Image
 from ulfine_cache.errors import UsageError
 from ulfine_cache.preprocess import Preprocess
 from ulfine_cache.stage_one import cache_features
+from ulfine_exports.encoders.run_encoder import encoder_of
 from ulfine_exports.export import export_onnx
 from ulfine_exports.graphs.graph import FeatureGraph, PixelGraph
 from ulfine_exports.inference.providers import open_session
-from ulfine_exports.run_encoder import encoder_of
 from ulfine_fast.fitting import fit
 from ulfine_fast.run import load_run
 

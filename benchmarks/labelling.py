@@ -10,10 +10,10 @@ Four parts:
   rows of 100 classes, beside the same with 2,000 rows: what a page costs must not grow with the rows;
 - **kill**: a process that decides without end is killed by SIGKILL; how many of its acknowledged decisions are gone;
 - **afternoon**: 900 aerial photographs of WHU-RS19 and 105 for the test, 143 of the 900 labelled in a long tail, 15 of
-  these wrongly. A browser without a window is driven by keys as a person would press them: through the labels that the
-  model doubts, until 60 have been looked at; then the 60 least sure photographs are labelled, and the page fits again
-  after each. A driven browser is no person: it knows the truth, makes no mistakes and needs no time to look. What is
-  measured is the page, not the eye.
+  these wrongly. A browser without a window is driven by keys as a person would press them: through the likely wrong
+  labels (`label-errors`), until 60 have been looked at; then the 60 photographs that `next-to-label` names first are
+  labelled, and the page fits again after each. A driven browser is no person: it knows the truth, makes no mistakes and
+  needs no time to look. What is measured is the page, not the eye.
 
 The photographs lie outside the repository: `--data` (or ULFINE_SHARED_DATA, else ../shared/data) names the folder that
 holds `images/whurs19/`. Without them, or without Chromium with chromedriver, the last part is left out.
@@ -267,7 +267,8 @@ def afternoon(photos: Path, folder: Path, pictures: Path | None) -> dict[str, An
         driver = Driver(url)
         try:
             timed("page opens")
-            driver.choose("queue", "disagreement")
+            driver.choose("queue", "label-errors")
+            timed("label-errors opens")
             for number in range(1, LOOKED_AT + 1):
                 path = driver.text("#caption").partition(" · ")[0]
                 label = driver.text("#label-now").removeprefix("Now: ")
@@ -279,17 +280,18 @@ def afternoon(photos: Path, folder: Path, pictures: Path | None) -> dict[str, An
                     at_hand.append(number)
                 if pictures is not None and number == 1:
                     driver.browser.save_screenshot(str(pictures / "doubt.png"))
-            timed(f"{LOOKED_AT} doubted labels")
+            timed(f"{LOOKED_AT} likely wrong labels")
             driver.refit()
             timed("first refit")
             corrected = desk.refit.figures
-            driver.choose("queue", "least-sure")
+            driver.choose("queue", "next-to-label")
+            timed("next-to-label opens")
             if pictures is not None:
-                driver.browser.save_screenshot(str(pictures / "least-sure.png"))
+                driver.browser.save_screenshot(str(pictures / "next.png"))
             for _ in range(NEXT):
                 path = driver.text("#caption").partition(" · ")[0]
                 by_key += driver.decide(truth[path])
-            timed(f"{NEXT} least sure")
+            timed(f"{NEXT} labelled next")
             driver.refit()
             timed("second refit")
             labelled = desk.refit.figures
@@ -310,7 +312,8 @@ def afternoon(photos: Path, folder: Path, pictures: Path | None) -> dict[str, An
         "other_corrections": len(set(found) - wrong),
         "by_key": by_key,
         "seconds": steps,
-        "seconds_a_decision": (steps[f"{LOOKED_AT} doubted labels"] + steps[f"{NEXT} least sure"]) / (LOOKED_AT + NEXT),
+        "seconds_a_decision": (steps[f"{LOOKED_AT} likely wrong labels"] + steps[f"{NEXT} labelled next"])
+        / (LOOKED_AT + NEXT),
         "accuracy": {
             "as it was": first.metrics["accuracy"],
             "without mistakes": clean.metrics["accuracy"],

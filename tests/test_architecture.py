@@ -35,7 +35,7 @@ FOLDERS = [
 CALLED = {
     "ulfine_cache": {"stage_one", "import_features", "verify", "convert", "neighbours", "splits", "info"},
     "ulfine_fast": {"fitting", "evaluate", "compare", "estimator"},
-    "ulfine_exports": {"export", "predict", "info", "quickstart", "label", "report"},
+    "ulfine_exports": {"export", "predict", "info", "quickstart", "label", "report", "inspect_cache"},
     "ulfine_cli": {"main"},
 }
 """Modules at the top of a room that people and the command line call. Below them is how they do their work."""

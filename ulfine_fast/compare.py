@@ -129,7 +129,12 @@ def _draws(cache: FeatureCache, split: str, seeds: Sequence[int]) -> dict[int, S
         raise UlfineError(f"split {split!r} has no protocol to draw anew: make one with `ulfine split {cache.path}`")
     draws = {
         seed: draw_split(
-            cache.labels, cache.set_names, {**protocol, "seed": seed}, name=split, class_names=cache.class_names
+            cache.labels,
+            cache.set_names,
+            {**protocol, "seed": seed},
+            name=split,
+            class_names=cache.class_names,
+            groups=cache.groups,
         )
         for seed in seeds
     }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ulfine_cache.command import command
+from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.wording.counts import amount
@@ -29,6 +30,8 @@ def evaluate(
     split: str | None = None,
     apply: Path | None = None,
     test_prior: TestPriorOption | None = None,
+    by_group: bool = False,
+    min: Annotated[Sequence[str], Written("FIGURE=VALUE")] = (),
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Measure a run on a test set.
@@ -45,15 +48,22 @@ def evaluate(
         test_prior: Class distribution to decide for: ``uniform``; ``labelled``, that of the labelled rows;
             ``estimate``, from the test rows without their labels (transductive); or a CSV file of class,weight.
             Without it: as fitted.
+        by_group: Show the accuracy of each group of test rows (camera, site, batch); the cache must know them.
+        min: A gate: the least value of a figure, such as ``macro_accuracy=0.9`` or, of the run's left-out rows,
+            ``cross_validated.macro_accuracy=0.9``; may be repeated. Where one does not hold, the command line ends with
+            the exit code 1.
         progress: Told about what is judged.
 
     Returns:
         Figures: ``run``, ``method``, ``cache``, ``split``; under a test prior its name as ``test_prior`` and the share
-        of every class as ``class_prior``; and the figures of `ulfine_fast.judging.metrics.evaluate_predictions`,
-        ``pseudo_labels`` and ``seconds`` (of this evaluation).
+        of every class as ``class_prior``; the figures of `ulfine_fast.judging.metrics.evaluate_predictions`;
+        ``intervals``, ``pseudo_labels`` and, where the cache knows groups, ``per_group``
+        (`ulfine_fast.judging.judge.Judgement`); ``by_group`` where it was asked for; with gates ``gates``, as
+        `ulfine_fast.deciding.gates.judged_gates`; of a run with a threshold ``acceptance``, as of ``fit``; and
+        ``seconds`` (of this evaluation).
 
     Raises:
-        UsageError: `test_prior` is neither a word nor a file.
+        UsageError: `test_prior` is neither a word nor a file, or a gate names no figure.
         UlfineError: The cache is gone, is of another model, or has other classes; there are no test rows, or some of
             them were used to fit the run; the file of weights or of decisions does not fit.
 
@@ -64,6 +74,8 @@ def evaluate(
     import numpy as np
 
     from ulfine_cache.labelling.relabelled import note_judged
+    from ulfine_fast.deciding.acceptance import accepted_figures
+    from ulfine_fast.deciding.gates import judged_gates, read_gates
     from ulfine_fast.judging.five_crops import choose_views
     from ulfine_fast.judging.judge import judge, read_logits
     from ulfine_fast.priors.class_prior import MAX_ROWS, prior_figures, prior_shift
@@ -72,11 +84,17 @@ def evaluate(
     from ulfine_fast.run import load_run
 
     start = time.perf_counter()
+    gates = read_gates(min)
     loaded = load_run(run)
     wanted = None
     if test_prior is not None:
         wanted = read_test_prior(test_prior, loaded.class_names, loaded.labelled_counts)
     opened = open_cache_of(loaded, cache, apply, progress)
+    if by_group and opened.groups is None:
+        raise UlfineError(
+            f"{opened.path} knows no groups: name their column with `ulfine cache-features --group-column`, or leave "
+            "out --by-group"
+        )
     name = split
     if name is None:
         own = (loaded.provenance.get("split") or {}).get("requested")
@@ -110,6 +128,10 @@ def evaluate(
         views=views,
         test_shift=shift,
     )
+    accepted: dict[str, Any] = {}
+    if loaded.threshold is not None and wanted is None:
+        found = accepted_figures(judged.probabilities, opened.labels[rows.test], loaded.threshold)
+        accepted = {"acceptance": {**loaded.metrics["acceptance"], "test": found}}
     return {
         "run": str(loaded.path),
         "method": loaded.method,
@@ -117,6 +139,9 @@ def evaluate(
         "split": name,
         **under,
         **judged.metrics,
+        **({"by_group": True} if by_group else {}),
+        **accepted,
+        **judged_gates(gates, judged.metrics | {"cross_validated": loaded.metrics.get("cross_validated")}),
         "seconds": round(time.perf_counter() - start, 4),
     }
 
@@ -167,7 +192,9 @@ def fitted_split(run: Run, cache: FeatureCache) -> Split | None:
     if "drawn" not in made["protocol"]:
         return None
     known = own if APPLIED in made["protocol"] else plain
-    drawn = draw_split(known.labels, known.set_names, made["protocol"], class_names=known.class_names)
+    drawn = draw_split(
+        known.labels, known.set_names, made["protocol"], class_names=known.class_names, groups=known.groups
+    )
     return own.changed(drawn) if isinstance(own, RelabelledCache) and known is plain else drawn
 
 

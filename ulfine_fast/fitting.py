@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.names.written import shown
 from ulfine_cache.progress import Progress, Silent
-from ulfine_cache.wording.counts import amount
+from ulfine_cache.wording.counts import amount, subject
 from ulfine_fast.judging.five_crops import Views
 from ulfine_fast.registry import METHODS, found_method
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
+    from ulfine_fast.deciding.gates import Gate
     from ulfine_fast.elsewhere.found_method import Origin
     from ulfine_fast.method import FitResult
     from ulfine_fast.rows.training_data import TrainingData
@@ -33,6 +35,7 @@ def fit(
     out: Path,
     split: str | None = None,
     apply: Path | None = None,
+    from_: Path | None = None,
     method: Annotated[str, Written("|".join([*METHODS, "FILE.py:METHOD"]))] = "ulfine",
     settings: Path | None = None,
     set: Annotated[Sequence[str], Written("KEY=VALUE")] = (),
@@ -41,7 +44,10 @@ def fit(
     device: Annotated[str, Written("auto|cpu|cuda|cuda:N")] = "auto",
     views: Views = "auto",
     text_only_classes: bool = False,
+    reject_outliers: bool = False,
     memory: Annotated[str, Written("auto|SIZE")] = "auto",
+    target_accuracy: Annotated[float, Gt(0), Lt(1)] | None = None,
+    min: Annotated[Sequence[str], Written("FIGURE=VALUE")] = (),
     overwrite: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Run:
@@ -58,6 +64,8 @@ def fit(
         apply: CSV file of decisions about labels (``path,label``; an empty label means unlabelled), such as
             `ulfine label` writes; the last line about an image counts, a new name is a new class. No feature is
             computed again, and the run keeps the decisions.
+        from_: A former run: its method, settings, split, seed, views and decisions about labels are taken where nothing
+            else is said, and the classes that both have are compared on the test images that it does not know.
         method: Name of the method: one of these, one of an installed package, or a file that holds one, which is run.
         settings: YAML file with settings of the method, or the ``config.yaml`` of a run.
         set: One setting of the method; may be repeated, and wins over `settings`.
@@ -67,19 +75,33 @@ def fit(
         views: What is looked at in an image, here and later: ``center``; ``five-crop``, the mean of the logits of five
             crops; ``auto``, five crops where the cache has them.
         text_only_classes: Accept classes without labelled images, for their text alone.
+        reject_outliers: Leave unlabelled images that belong to no class out of the pseudo-labels, as ``ulfine inspect
+            --what outliers`` finds them.
         memory: Bound on the resident memory, such as ``4GB``; unlabelled rows that would break it are read from the
             disk block by block. ``auto``: half of what is free.
+        target_accuracy: Learn, from labelled images that were left out, the confidence from which on so large a share
+            of the answers is right, each class counting the same. `predict`, `serve` and the exported file then mark
+            what is accepted.
+        min: A gate: the least value of a figure, such as ``macro_accuracy=0.9`` on test rows, or
+            ``cross_validated.macro_accuracy=0.9`` on rows that were left out; may be repeated. The run is written in
+            any case; where a gate does not hold, the command line ends with the exit code 1.
         overwrite: Replace the run that stands at `out`.
         progress: Told about the steps.
 
     Returns:
         The run. Figures: run, method, interrupted_at (the step, round or seed, where Ctrl-C ended the fit), seconds,
         pseudo_labels (`ulfine_fast.judging.pseudo_label_quality`), cross_validated
-        (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out) and those of
-        `ulfine_fast.judging.judge`; with several seeds also seeds, their spread.
+        (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out), intervals and, where
+        the cache knows groups, per_group (`ulfine_fast.judging.judge`), and those of
+        `ulfine_fast.judging.metrics.evaluate_predictions`; with several seeds also seeds, their spread; with gates
+        also gates, as `ulfine_fast.deciding.gates.judged_gates`; with a former run also against, as
+        `ulfine_fast.deciding.former_run.against_former`; with a target accuracy also acceptance, as
+        `ulfine_fast.deciding.acceptance.Acceptance.figures` (null where no threshold could be learnt) and, of test
+        rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`.
 
     Raises:
-        UsageError: Unknown method, setting or device, or `memory` is no size; see `ulfine_fast.rows.memory_bound`.
+        UsageError: Unknown method, setting, device or gate, or `memory` is no size; see
+            `ulfine_fast.rows.memory_bound`.
         UlfineError: The cache, the split or the target cannot be used; see `load_training_data` and
             `new_run_directory`.
 
@@ -89,19 +111,31 @@ def fit(
         True
     """
     from ulfine_cache.labelling.relabelled import note_judged, open_relabelled
+    from ulfine_fast.deciding.former_run import check_encoder, taken_over
+    from ulfine_fast.deciding.gates import read_gates
     from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
     from ulfine_fast.rows.memory_bound import memory_bound
     from ulfine_fast.rows.training_data import load_training_data
-    from ulfine_fast.run import new_run_directory
+    from ulfine_fast.run import load_run, new_run_directory
     from ulfine_fast.settings import resolve_settings, resolved_config
     from ulfine_fast.streaming_choice import must_stream, note_streaming
     from ulfine_fast.training import choose_device, train_seeds
 
+    gates = read_gates(min)
+    former = None
+    if from_ is not None:
+        former = load_run(from_)
+        given = {"method": method, "settings": settings, "split": split, "seed": seed, "views": views, "apply": apply}
+        nothing = {"method": "ulfine", "settings": None, "split": None, "seed": 0, "views": "auto", "apply": None}
+        given = taken_over(former, given, nothing)
+        method, settings, split, seed, views, apply = (given[name] for name in nothing)
     chosen, origin = found_method(method)
     values = resolve_settings(chosen, file=settings, assignments=set)
     used_device = choose_device(device)
     bound = memory_bound(memory)
     opened = open_relabelled(cache, apply, text=True, progress=progress)
+    if former is not None:
+        check_encoder(former, opened)
     rows = opened.read_split(split)
     note_judged(opened, rows, progress)
     used_views = choose_views(views, FIVE_CROPS, opened)
@@ -118,8 +152,17 @@ def fit(
             progress.note(
                 "no test rows, so nothing will be measured on a test set: add test/ to the images or draw a split"
             )
+        _tell_shared_groups(opened, rows, progress)
         if streams:
             note_streaming(data, bound, progress)
+        _note_leaks(opened, rows, progress)
+        rejected: int | None = None
+        if reject_outliers and len(rows.unlabelled):
+            from ulfine_fast.inspecting.rejecting import kept_rows
+
+            kept = kept_rows(data, rows.unlabelled, seed, progress)
+            rejected = len(rows.unlabelled) - len(kept)
+            data = load_training_data(opened, replace(rows, unlabelled=kept), used_device, streams=streams)
         start = time.perf_counter()
         every_seed = [seed + number for number in range(seeds)]
         results = train_seeds(chosen, values, data, every_seed, progress, keep_interrupted=True)
@@ -131,7 +174,23 @@ def fit(
             "device": used_device,
             "views": used_views,
         }
-        return _write(folder, out, opened, rows, data, results, resolved, seconds, origin)
+        if rejected is not None:
+            resolved["rejected_outliers"] = rejected
+        wanted = _Wanted(gates, target_accuracy, former, progress)
+        return _write(folder, out, opened, rows, data, results, resolved, seconds, origin, wanted)
+
+
+def _note_leaks(cache: FeatureCache, split: Split, progress: Progress) -> None:
+    from ulfine_fast.inspecting.duplicates import leaking_rows
+
+    leaking = leaking_rows(cache, split)
+    if len(leaking):
+        first = cache.paths_of(leaking[:1])[0]
+        progress.note(
+            f"{subject(len(leaking), 'test image', 'is/are')} also among the training images ({shown(first)}"
+            f"{', ...' if len(leaking) > 1 else ''}), so the test looks better than it is: `ulfine inspect --what "
+            "duplicates` names them"
+        )
 
 
 def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:
@@ -144,6 +203,29 @@ def _check_every_class_is_labelled(data: TrainingData, cache: Path) -> None:
         )
 
 
+def _tell_shared_groups(cache: FeatureCache, split: Split, progress: Progress) -> None:
+    """Say that test rows look easier than the next camera, site or batch will be."""
+    if cache.groups is None or not len(split.test):
+        return
+    fitted = {cache.groups[row] for row in split.labelled.tolist()} - {""}
+    shared = sum(cache.groups[row] in fitted for row in split.test.tolist())
+    if shared:
+        progress.note(
+            f"{shared} of {amount(len(split.test), 'test row')} have a group (camera, site, batch) in common with "
+            "labelled rows, and look better than rows of a new one would: `ulfine split --by-group` keeps them apart"
+        )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked of a fit beside the model."""
+
+    gates: list[Gate]
+    target_accuracy: float | None
+    former: Run | None
+    progress: Progress
+
+
 def _write(
     folder: Path,
     out: Path,
@@ -154,8 +236,12 @@ def _write(
     resolved: dict[str, Any],
     seconds: float,
     origin: Origin | None,
+    wanted: _Wanted,
 ) -> Run:
-    from ulfine_fast.judging.judge import judge
+    from ulfine_fast.deciding.acceptance import acceptance_figures
+    from ulfine_fast.deciding.former_run import against_former
+    from ulfine_fast.deciding.gates import judged_gates
+    from ulfine_fast.judging.judge import judge, read_probabilities
     from ulfine_fast.judging.left_out_figures import left_out_figures
     from ulfine_fast.judging.metrics import SCALARS
     from ulfine_fast.judging.spread import spread_with_test_error
@@ -164,6 +250,8 @@ def _write(
     from ulfine_fast.records.history import write_history_csv, write_tensorboard
     from ulfine_fast.records.predictions import write_predictions
     from ulfine_fast.records.provenance import describe_cache, describe_split, stamp
+    from ulfine_fast.records.reference_rows import write_reference
+    from ulfine_fast.records.rows_fitted_on import write_labelled, write_unlabelled
     from ulfine_fast.run import CROSS_VALIDATED, HISTORY, PER_CLASS, PREDICTIONS, Run, write_run
 
     counts = data.labelled_counts.cpu().numpy()
@@ -178,6 +266,17 @@ def _write(
         others = [judge(other.model, cache, tested, counts, views=resolved["views"]).metrics for other in results[1:]]
         seeds["seeds"] = {name: spread_with_test_error(name, [judged.metrics, *others]) for name in SCALARS}
     figures, left_out, left_out_probabilities = left_out_figures(result, data)
+    metrics = {**judged.metrics, "cross_validated": figures, **seeds}
+    if wanted.former is not None:
+        metrics["against"] = against_former(wanted.former, cache, split, judged.probabilities, counts, wanted.progress)
+    if wanted.target_accuracy is not None:
+        labels = data.labels.cpu().numpy()[left_out]
+        metrics["acceptance"] = acceptance_figures(
+            (left_out_probabilities, labels),
+            (judged.probabilities, cache.labels[split.test]),
+            counts,
+            wanted.target_accuracy,
+        )
     run = Run(
         path=out,
         model=result.model,
@@ -186,7 +285,7 @@ def _write(
         class_names=data.class_names,
         labelled_counts=tuple(int(count) for count in counts),
         n_features=data.n_features,
-        metrics={**judged.metrics, "cross_validated": figures, **seeds, "seconds": round(seconds, 4)},
+        metrics={**metrics, **judged_gates(wanted.gates, metrics), "seconds": round(seconds, 4)},
         provenance={
             "cache": describe_cache(cache),
             "split": {**describe_split(split), "requested": resolved["split"]},
@@ -196,6 +295,7 @@ def _write(
             "interrupted": result.interrupted_at is not None,
             "interrupted_at": result.interrupted_at,
             "device": resolved["device"],
+            **({} if wanted.former is None else {"from": str(wanted.former.path)}),
             "diagnostics": result.diagnostics,
             **({} if origin is None else {"method": asdict(origin)}),
             **stamp(),
@@ -221,4 +321,13 @@ def _write(
             class_names=data.class_names,
         )
     write_class_table(folder / PER_CLASS, run.metrics)
+    write_labelled(folder, cache, split)
+    write_reference(folder, cache, split)
+    write_unlabelled(
+        folder,
+        cache,
+        split,
+        lambda rows: read_probabilities(result.model, cache, rows, resolved["views"]),
+        run.threshold,
+    )
     return run

@@ -96,6 +96,12 @@ class Run:
         """What the run looks at in an image: ``"center"`` or ``"five-crop"`` (`ulfine_fast.judging.five_crops`)."""
         return str(self.config.get("views", "center"))
 
+    @property
+    def threshold(self) -> float | None:
+        """Confidence from which an answer counts as accepted (`ulfine_fast.deciding.acceptance`); None: none learnt."""
+        found = self.metrics.get("acceptance") or {}
+        return None if found.get("threshold") is None else float(found["threshold"])
+
     def predict_proba(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Class probabilities of features from the encoder that the run was fitted on.
 

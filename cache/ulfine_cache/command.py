@@ -6,6 +6,7 @@ Nothing here imports pydantic before the first call, so that the command line re
 import functools
 import inspect
 import types
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,10 @@ def config_of(function: Callable[..., Any]) -> "type[StrictConfig]":
         name: (_with_text_as_path(item.annotation), ... if item.default is inspect.Parameter.empty else item.default)
         for name, item in parameters_of(function).items()
     }
-    return create_model(function.__name__, __base__=Finite, **fields)
+    with warnings.catch_warnings():
+        # A parameter may be called as a method of pydantic's is, such as copy, which nothing here calls.
+        warnings.filterwarnings("ignore", message="Field name .* shadows an attribute")
+        return create_model(function.__name__, __base__=Finite, **fields)
 
 
 def _with_text_as_path(hint: Any) -> Any:

@@ -52,6 +52,8 @@ class FeatureCache:
         n_features_pre: Width D_pre of a feature before the encoder's projection; 0 where the cache does not hold them.
         labels: int64 (n_rows,), -1 = unlabelled.
         set_names: (n_rows,) of "", "train", "val" or "test".
+        groups: n_rows names of what images have in common, such as a camera, a site or a batch, "" where nothing is
+            said; None where nothing is said of any.
         class_names: C names; a label is an index into them.
         text_features: float32 (C, D), unit norm, or None where the encoder has no text tower.
         text_features_pre: float32 (C, D_pre), unit norm: `text_features` among the features before the projection, or
@@ -86,6 +88,7 @@ class FeatureCache:
     fingerprint: str
     labels: npt.NDArray[np.int64]
     set_names: npt.NDArray[np.str_]
+    groups: list[str] | None
     _table: ShardTable
 
     @classmethod
@@ -293,6 +296,7 @@ class FeatureCache:
         self.n_rows, self.n_views, self.n_features = (int(size) for size in dataset(file, "features").shape)
         self.n_features_pre = int(dataset(file, "features_pre").shape[2]) if "features_pre" in file else 0
         self._ends = np.cumsum(self._table.rows)
+        self.groups = read_texts(file, "group") if "group" in file else None
         if not dataset(file, "label").is_virtual:
             self.labels = read_array(file, "label").astype(np.int64)
             self.set_names = read_array(file, "set").astype("U5")
@@ -311,6 +315,7 @@ class FeatureCache:
             part for part in (self.text_features, self.text_features_pre, self.prompt_features) if part is not None
         ]
         rows = len(self.labels) == len(self.set_names) == self.n_rows == sum(self._table.rows)
+        rows = rows and (self.groups is None or len(self.groups) == self.n_rows)
         if not (known and rows and all(len(part) == self.n_classes for part in texts)):
             raise ValueError("labels, class names and text prototypes are of different sizes")
 

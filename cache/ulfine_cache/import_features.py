@@ -32,8 +32,8 @@ def import_features(
     Features and text prototypes are brought to unit norm. Importing the same file again changes nothing.
 
     Args:
-        file: An ``.npz`` file with features, labels (-1: unlabelled); text_features, class_names, set, paths, views
-            if known.
+        file: An ``.npz`` file with features, labels (-1: unlabelled); text_features, class_names, set, groups, paths,
+            views if known.
         out: Directory of the cache.
         text_features: Name of the array with the text prototypes, or ``none`` to use none.
         index: FAISS index: ``auto``, ``none``, or a factory string.
@@ -148,6 +148,7 @@ def _shards(content: FeatureFile, request: dict[str, Any]) -> Iterator[Shard]:
             labels=content.labels[rows],
             paths=content.paths[rows],
             set_names=content.set_names[rows],
+            groups=content.groups[rows],
             hashes=[content_hash(row.tobytes()) for row in features],
             request=request,
         )

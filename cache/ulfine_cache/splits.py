@@ -58,6 +58,7 @@ def make_split(
     unlabelled: Unlabelled = "consistent",
     ranks: Ranks = "permutation",
     test_per_class: Positive | None = None,
+    by_group: bool = False,
     seed: Natural = 0,
     apply: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
@@ -82,6 +83,8 @@ def make_split(
             without a label.
         ranks: Which classes are frequent: random ones, or the first ones, as in published CIFAR code.
         test_per_class: Images of every class held out for the test, if the cache has no test set.
+        by_group: Never have rows of one group (camera, site, batch) in the test and among the others: whole groups are
+            held out, and rows that share one with a test row are left out.
         seed: Decides which class is rare and which images are drawn.
         apply: CSV file of decisions about labels (``path,label``; an empty label means unlabelled), such as
             `ulfine label` writes; the split is drawn from these labels, and ``fit`` needs the same file with it.
@@ -124,7 +127,19 @@ def make_split(
     opened = open_relabelled(cache, apply, progress=progress)
     if chosen is not None:
         check_preset(chosen, len(opened.class_names), opened.read_split(None), str(cache))
-    split = draw_split(opened.labels, opened.set_names, parameters, name=name, class_names=opened.class_names)
+    if parameters.by_group and opened.groups is None:
+        raise UsageError(
+            f"{cache} knows no groups, which by-group needs: name their column with `ulfine cache-features "
+            "--group-column`, or add an array groups to the .npz file"
+        )
+    split = draw_split(
+        opened.labels,
+        opened.set_names,
+        parameters,
+        name=name,
+        class_names=opened.class_names,
+        groups=opened.groups,
+    )
     if chosen is not None:
         check_drawn(chosen, split, str(cache))
         split.protocol["preset"] = chosen.name
@@ -178,8 +193,12 @@ def _check_same_protocol(cache: FeatureCache, name: str, wanted: SplitProtocol) 
     # Splits drawn by earlier versions do not name what came later: those values are the defaults.
     known = {key: value for key, value in read_protocol(cache.path, name).items() if key in SplitProtocol.model_fields}
     found = protocol_values(SplitProtocol.checked(**known))
-    values = protocol_values(wanted).items()
-    changes = [f"{key}: {found[key]} -> {value}" for key, value in values if found[key] != value]
+    values = protocol_values(wanted)
+    changes = [
+        f"{key}: {found.get(key, False)} -> {values.get(key, False)}"
+        for key in dict.fromkeys([*values, *found])
+        if found.get(key, False) != values.get(key, False)
+    ]
     if changes:
         raise UlfineError(
             f"{cache.path} has a split {name!r} of another protocol ({', '.join(changes)}): choose another --name, or "

@@ -38,6 +38,7 @@ def cache_features(
     path_column: str | None = None,
     label_column: str | None = None,
     set_column: str | None = None,
+    group_column: str | None = None,
     root: Path | None = None,
     extension: str | None = None,
     missing_labels: str | None = None,
@@ -85,6 +86,8 @@ def cache_features(
         path_column: Column of a table that names the images, or holds them; found where it is called as usual.
         label_column: Column of a table with the classes, or ``none``; found where it is called as usual.
         set_column: Column of a table with train, val and test, or ``none``; found where it is called as usual.
+        group_column: Column of a table that says what images have in common, such as a camera, a site or a batch, or
+            ``none``; found where it is called group. See `make_split`.
         root: Folder that the paths of a table are relative to, instead of the table's own. Links below it are followed.
         extension: What is missing at the end of the paths of a table, such as ``.jpg``; found where one image fits.
         missing_labels: Words, with commas between them, that mean unlabelled in tables and shards; by default what

@@ -42,6 +42,10 @@ def show_metrics(figures: dict[str, Any], output: Output) -> None:
         _show_cross_validated(found, output)
     elif "cross_validated" in figures:
         output.text("not cross-validated: no labelled image that could be judged was left out of the fit")
+    if "acceptance" in figures:
+        _show_acceptance(figures["acceptance"], output)
+    if found := figures.get("against"):
+        _show_against(found, output)
     show_classes(figures, output)
 
 
@@ -73,8 +77,10 @@ def _show_cross_validated(found: dict[str, Any], output: Output) -> None:
     classes = found["per_class"]
     unjudged = [entry["name"] for entry in classes if not entry["rows"]]
     output.line()
+    without = "its whole group" if found.get("by_group") else "it"
     output.text(
-        f"cross-validated on {amount(found['rows'], 'labelled image')}, each by a fit without it and so rather too low:"
+        f"cross-validated on {amount(found['rows'], 'labelled image')}, each by a fit without {without} and so rather "
+        "too low:"
     )
     output.text(f"accuracy {_with_range(accuracy)}, with classes as frequent as among these", indent=2)
     of = f"{found['classes']} of {amount(len(classes), 'class')}" if unjudged else amount(len(classes), "class")
@@ -88,13 +94,62 @@ def _show_cross_validated(found: dict[str, Any], output: Output) -> None:
     if unlabelled := found["unlabelled"]:
         output.text(
             f"of {amount(unlabelled['rows'], 'unlabelled image')} {_with_range(unlabelled['expected_accuracy'])} would "
-            f"be right by the estimated shares of the classes; {unlabelled['confident_rows']} have a confidence of "
+            f"be right by the estimated shares of the classes; the mean confidence is "
+            f"{percent(unlabelled['mean_confidence'])} %, and {unlabelled['confident_rows']} have "
             f"{confident['threshold']} or more",
             indent=2,
         )
     single = [entry["name"] for entry in classes if entry["labelled"] == 1]
     if single:
         output.text(f"cannot be judged from 1 image: {listed(single, 4)}", indent=2)
+
+
+def _show_against(found: dict[str, Any], output: Output) -> None:
+    """Print how the classes fared that a former run has as well, those that changed most first."""
+    macro = found["common"]["macro_accuracy"]
+    known = [entry for entry in found["per_class"] if entry["known_to_old"] and entry["rows"]]
+    output.line()
+    points = f"{100 * macro['difference']:+.1f} points ({100 * macro['low']:+.1f} to {100 * macro['high']:+.1f})"
+    output.text(
+        f"against {found['run']}, on {amount(found['common']['rows'], 'test image')} of "
+        f"{amount(found['common']['classes'], 'class')} that both have: macro accuracy was {percent(macro['old'])} %, "
+        f"and is {percent(macro['new'])} %, {points}"
+    )
+    changed = sorted((entry for entry in known if entry["difference"]), key=lambda entry: -abs(entry["difference"]))
+    if changed:
+        parts = [f"{entry['name']} {100 * entry['difference']:+.1f}" for entry in changed]
+        output.text(f"recall in points: {listed(parts, 8)}", indent=2)
+
+
+def _show_acceptance(found: dict[str, Any] | None, output: Output) -> None:
+    """Print what the threshold is, what it was learnt from, and what it does to test rows."""
+    output.line()
+    if found is None:
+        output.text("no threshold could be learnt: no labelled image that could be judged was left out of the fit")
+        return
+    target = percent(found["target_accuracy"])
+    if not found["accepted"]:
+        output.text(f"no confidence is enough for {target} % accuracy on {amount(found['rows'], 'left-out image')}")
+        return
+    output.text(
+        f"accepted from a confidence of {text(found['threshold'])} on, for {target} % accuracy: "
+        f"{percent(found['coverage'])} % of {amount(found['rows'], 'left-out image')}, of which "
+        f"{percent(found['accuracy'])} % are right, each class counting the same"
+    )
+    if found["promised"] >= found["target_accuracy"]:
+        output.text(f"at least {percent(found['promised'])} % with 95 % confidence", indent=2)
+    else:
+        output.text(
+            f"{target} % cannot be promised from {found['accepted']} of them: with 95 % confidence it is at least "
+            f"{percent(found['promised'])} %, and {found['rows_to_promise']} would be needed, all of them right",
+            indent=2,
+        )
+    if test := found["test"]:
+        output.text(
+            f"of {amount(test['rows'], 'test image')} {percent(test['coverage'])} % are accepted, and "
+            f"{percent(test['accuracy'])} % of these are right",
+            indent=2,
+        )
 
 
 def _range(interval: dict[str, Any]) -> str:

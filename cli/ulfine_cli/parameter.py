@@ -39,7 +39,8 @@ class Parameter:
     @property
     def spelled(self) -> str:
         """The name on the command line."""
-        return self.name.upper() if self.positional else f"--{self.name.replace('_', '-')}"
+        # A word that Python keeps for itself, such as from, has a line behind it there.
+        return self.name.upper() if self.positional else f"--{self.name.rstrip('_').replace('_', '-')}"
 
     @property
     def shown_default(self) -> str:

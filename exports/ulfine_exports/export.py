@@ -90,6 +90,7 @@ def export_onnx(
     from ulfine_cache.atomic import replacing
     from ulfine_exports.gate.parity import TOLERANCES
     from ulfine_exports.gate.run_rows import RunRows
+    from ulfine_exports.graphs.accepted_output import add_accepted
     from ulfine_exports.graphs.run_graph import build_run_graph
     from ulfine_exports.lower_precision.comparison import lower_precision
     from ulfine_exports.publishing.hub import write_hub
@@ -133,8 +134,11 @@ def export_onnx(
         labelled_counts=loaded.labelled_counts,
         class_prior=tuple(under.class_prior.tolist()),
         test_prior=under.test_prior or "",
+        **_acceptance(loaded, under.test_prior, progress),
         **built.described(),
     )
+    if metadata.acceptance_threshold is not None:
+        model = add_accepted(model, metadata.acceptance_threshold)
     content = _finish(model, metadata)
     if onnx is not None:
         with replacing(onnx) as partial:
@@ -224,6 +228,17 @@ def _looks_at(run: Run, input: InputKind, views: Views, progress: Progress) -> s
     if input != "image" and run.views != "center":
         progress.note(f"the run averages five crops of each image, {input} hold one: --input image gives its answers")
     return run.views if input == "image" else "center"
+
+
+def _acceptance(run: Run, test_prior: str | None, progress: Progress) -> dict[str, float]:
+    """The threshold of a run for the metadata; it was learnt for the answers as they were fitted."""
+    if run.threshold is None:
+        return {}
+    if test_prior is not None:
+        progress.note("the run's threshold is for its answers without a test prior: the file has none")
+        return {}
+    target = run.metrics["acceptance"]["target_accuracy"]
+    return {"acceptance_threshold": run.threshold, "acceptance_target": float(target)}
 
 
 def _check_places(onnx: Path | None, triton: Path | None, triton_model: str, to_hub: Path | None) -> None:

@@ -83,7 +83,7 @@ def _export(path: Path) -> dict[str, Any]:
     model = read_model(path)
     props = {item.key: item.value for item in model.metadata_props}
     metadata = ExportMetadata.from_props(props, str(path))
-    figures = asdict(metadata)
+    figures = {name: value for name, value in asdict(metadata).items() if value is not None}
     class_names = figures.pop("class_names")
     return {
         "kind": "export",

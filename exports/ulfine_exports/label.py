@@ -99,7 +99,8 @@ def labelling(*, progress: Progress = Silent(), **options: Any) -> Generator[tup
         UlfineError: As for `label`.
 
     Example:
-        >>> with labelling(cache=Path("photos-cache"), run=Path("runs/first")) as (url, desk):
+        >>> options = {"cache": Path("photos-cache"), "run": Path("runs/first"), "out": Path("by-hand.csv")}
+        >>> with labelling(**options) as (url, desk):
         ...     desk.state()["decided"]
         0
     """

@@ -18,6 +18,9 @@ FORMAT = 1
 
 InputKind = Literal["features", "pixels", "image"]
 
+ACCEPTED = "accepted"
+"""Name of the output, bool (N,), that says whether the largest probability reaches the threshold."""
+
 VIEWS = ("center", "five-crop")
 """What an ``image`` graph looks at: the centre, or five crops whose logits are averaged."""
 
@@ -63,6 +66,9 @@ class ExportMetadata:
             it was recorded.
         test_prior: Where that prior comes from: ``"uniform"``, ``"labelled"``, ``"estimate"`` or ``"file"``; ``""``:
             from the fit.
+        acceptance_threshold: Confidence from which an answer counts as sure enough; None where none was learnt, and the
+            key is missing.
+        acceptance_target: The accuracy that this threshold was to reach, or None.
         ulfine_version: Version of this project that wrote the file.
     """
 
@@ -94,6 +100,8 @@ class ExportMetadata:
     labelled_counts: tuple[int, ...] = ()
     class_prior: tuple[float, ...] = ()
     test_prior: str = ""
+    acceptance_threshold: float | None = None
+    acceptance_target: float | None = None
     ulfine_version: str = ""
 
     def to_props(self) -> dict[str, str]:
@@ -101,6 +109,8 @@ class ExportMetadata:
         props = {"ulfine_format": str(FORMAT)}
         for field in fields(self):
             value = getattr(self, field.name)
+            if value is None:
+                continue
             props[field.name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         return props
 
@@ -157,6 +167,7 @@ _TUPLES = ("class_names", "logit_parts")
 _NUMBERS = ("labelled_counts", "class_prior")
 _MOST = 1e18  # what no count comes near; larger ones, infinity and NaN are damage
 _INTEGERS = ("n_features", "seed", "opset", "parity_rows")
+_SHARES = ("acceptance_threshold", "acceptance_target")
 _FLOATS = (
     "temperature",
     "parity_tolerance",
@@ -185,6 +196,11 @@ def _read(key: str, text: str) -> Any:
         if not isinstance(values, list) or not all(_is_share(value) for value in values):
             raise ValueError(f"{key} is not a list of numbers of at least 0")
         return tuple(values)
+    if key in _SHARES:
+        value = float(text)
+        if not 0 <= value <= 2:
+            raise ValueError(f"{key} is no share")
+        return value
     if key in _INTEGERS:
         return int(text)
     if key in _FLOATS:

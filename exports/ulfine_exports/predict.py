@@ -42,6 +42,8 @@ class Predictions:
         seconds: Time from start to end.
         test_prior: Name of the prior that the answers are for, see `TestPrior`; None: as the model is.
         class_prior: float64 (C,), that prior.
+        threshold: Confidence from which an answer is accepted; None where the model has none, or under a test prior,
+            for which none was learnt.
     """
 
     model: Path
@@ -54,6 +56,12 @@ class Predictions:
     seconds: float
     test_prior: str | None = None
     class_prior: NDArray[np.float64] | None = None
+    threshold: float | None = None
+
+    @property
+    def accepted(self) -> NDArray[np.bool_] | None:
+        """Bool (n,): whether the confidence reaches the threshold; None without one."""
+        return None if self.threshold is None else self.confidences >= self.threshold
 
     @property
     def labels(self) -> list[str]:
@@ -73,11 +81,20 @@ class Predictions:
             from ulfine_fast.priors.class_prior import prior_figures
 
             under = prior_figures(self.test_prior, self.class_prior, self.class_names)
+        predictions: list[dict[str, Any]] = [
+            {"path": path, "label": label, "confidence": value} for path, label, value in rows
+        ]
+        sure: dict[str, Any] = {}
+        if self.accepted is not None:
+            sure = {"threshold": self.threshold, "accepted": int(self.accepted.sum())}
+            for entry, accepted in zip(predictions, self.accepted.tolist(), strict=True):
+                entry["accepted"] = accepted
         return {
             "model": str(self.model),
             "device": self.device,
             **under,
-            "predictions": [{"path": path, "label": label, "confidence": value} for path, label, value in rows],
+            **sure,
+            "predictions": predictions,
             "unreadable": self.unreadable,
             "out": None if self.out is None else str(self.out),
             "seconds": round(self.seconds, 3),
@@ -116,7 +133,8 @@ def predict(
 
     Returns:
         The predictions, in the order of the inputs. Figures: model, device, predictions (list of {"path", "label",
-        "confidence"}), unreadable (list of {"path", "reason"}), out, seconds; under a test prior its name as test_prior
+        "confidence"}, with "accepted" where the model has a threshold, which then is threshold, and accepted their
+        number), unreadable (list of {"path", "reason"}), out, seconds; under a test prior its name as test_prior
         and class_prior, name to share.
 
     Raises:
@@ -178,8 +196,17 @@ def predict(
         probabilities = probabilities_under(values, prior_shift(prior, answered))
     if not found.paths:
         out = None
+    threshold = predictor.threshold if wanted is None else None
+    if predictor.threshold is not None and wanted is not None:
+        progress.note(f"the threshold of {model} is for its answers without a test prior: nothing is marked accepted")
     if out is not None:
-        write_predictions(out, paths=found.paths, probabilities=probabilities, class_names=predictor.class_names)
+        write_predictions(
+            out,
+            paths=found.paths,
+            probabilities=probabilities,
+            class_names=predictor.class_names,
+            threshold=threshold,
+        )
     return Predictions(
         model=model,
         device=predictor.device,
@@ -191,6 +218,7 @@ def predict(
         seconds=time.perf_counter() - started,
         test_prior=None if wanted is None else wanted.name,
         class_prior=prior,
+        threshold=threshold,
     )
 
 

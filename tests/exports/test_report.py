@@ -18,9 +18,13 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.import_features import import_features
 from ulfine_cache.splits import make_split
+from ulfine_cache.splitting.split_draw import Split
+from ulfine_cache.splitting.split_file import write_split
 from ulfine_cache.stage_one import cache_features
 from ulfine_exports.pages.render import short
 from ulfine_exports.report import report
+from ulfine_exports.reporting.runs import judged_rows
+from ulfine_exports.reporting.runs.run_page import BUDGET
 from ulfine_fast.compare import compare
 from ulfine_fast.fitting import fit
 from ulfine_fast.run import load_run
@@ -110,7 +114,7 @@ def test_run__table_of_classes_says_what_the_metrics_say(page, shapes, browser):
     assert headings[6:9] == ["zero-shot", "probe", "ulfine (fused)"]
     for name, _, labelled, *others in rows:
         assert int(labelled) == recalls[name]["labelled"]
-        # share %, tested, and three recalls each with their sign
+        # Pseudo-labels, the prior and its sign, tested, and three recalls with their signs.
         assert float(others[8]) == pytest.approx(100 * recalls[name]["recall"], abs=0.051)
 
 
@@ -127,7 +131,7 @@ def test_run__parts_of_the_fusion_answer_for_themselves(page, shapes):
     rows = re.findall(r"<tr><td>(circle|square|triangle)</td>(.*?)</tr>", page.read_text("utf-8"))
     assert len(rows) == 3
     for name, cells in rows:
-        found = [float(value) for value in re.findall(r'<td data-value="([\d.]+)">', cells)][-3:]
+        found = [float(value) for value in re.findall(r'<td data-value="([\d.]+)">', cells)][1:4]
         of_class = truth == cache.class_names.index(name)
         expected = [(predicted[of_class] == truth[of_class]).mean() for predicted in said.values()]
         assert found == pytest.approx(expected)
@@ -244,6 +248,32 @@ def test_cache_that_is_gone__leaves_what_the_run_itself_says(shapes, tmp_path):
     assert "Most confused pairs" not in text
     found = report(target=run, out=tmp_path / "r.html", cache=shapes / "cache", map="pca")
     assert found["missing"] == []
+
+
+def test_cache_that_has_other_rows_by_now__is_not_shown_as_the_runs(shapes, tmp_path):
+    shutil.copytree(shapes / "photos", tmp_path / "photos")
+    (tmp_path / "photos" / "circle" / "00.png").unlink()
+    cache_features(source=tmp_path / "photos", out=tmp_path / "cache", model="builtin:tiny", device="cpu", index="none")
+    (sentence,) = report(target=shapes / "run", out=tmp_path / "r.html", cache=tmp_path / "cache")["missing"]
+    assert "holds other rows than those the run was fitted on" in sentence
+    assert "Most confused pairs" not in (tmp_path / "r.html").read_text("utf-8")
+
+
+def test_split_that_was_drawn_anew__is_not_shown_as_the_runs(feature_cache, tmp_path):
+    """One that no protocol can draw again is compared by its sizes."""
+    rows = np.arange(200)
+    parts = {"unlabelled": rows[1::4], "test": rows[3::4]}
+    cache = shutil.copytree(feature_cache, tmp_path / "cache")
+
+    def write(labelled):
+        split = Split(name="own", val=rows[:0], protocol={}, labelled=labelled, **parts)
+        write_split(cache, split, FeatureCache.open(cache).fingerprint)
+
+    write(rows[::2])
+    run = fit(cache=cache, out=tmp_path / "run", split="own", method="lp").path
+    assert len(report(target=run, out=tmp_path / "r.html", map="pca")["missing"]) == 1
+    write(rows[2::2])
+    assert "holds other rows by now" in report(target=run, out=tmp_path / "r.html")["missing"][0]
 
 
 def test_without_test_rows__says_so_or_shows_what_folds_said(shapes, tmp_path):
@@ -381,3 +411,35 @@ def test_comparisons__several_on_one_page(compared, tmp_path, browser):
     assert [row.text.split()[0] for row in rows] == ["zero-shot", "lp"]
     mean = np.mean(figures["methods"][1]["macro_accuracy"]["per_seed"] * 2)
     assert rows[1].text.split()[1] == f"{100 * mean:.1f}"
+
+
+def test_many_rows__are_sampled_and_the_page_says_so(shapes, tmp_path, monkeypatch):
+    monkeypatch.setattr(judged_rows, "MOST_ROWS", 12)
+    (sentence,) = report(target=shapes / "run", out=tmp_path / "r.html", map="pca")["missing"]
+    assert sentence == "Single answers are those of 12 of 30 rows, evenly chosen."
+
+
+def test_large_run__stays_small(tmp_path, browser):
+    """100 classes, 20,000 rows."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(20_000) % 100
+    means = generator.normal(size=(100, 16)).astype(np.float32)
+    np.savez(
+        tmp_path / "large.npz",
+        features=means[labels] + generator.normal(size=(20_000, 16)).astype(np.float32),
+        labels=labels,
+        text_features=means,
+        class_names=np.array([f"species number {k}" for k in range(100)]),
+        paths=np.array([f"a/long/folder/of/pictures/{row:06d}.jpg" for row in range(20_000)]),
+    )
+    import_features(file=tmp_path / "large.npz", out=tmp_path / "cache", index="none")
+    split = {"labelled_max": 40, "imbalance": 20, "unlabelled_max": 100, "test_per_class": 40}
+    make_split(cache=tmp_path / "cache", name="lt", **split)
+    run = fit(cache=tmp_path / "cache", out=tmp_path / "run", split="lt", method="zero-shot").path
+    figures = report(target=run, out=tmp_path / "r.html", map="pca")
+    # As much as galleries and the map may have, on top.
+    assert figures["bytes"] + 2 * BUDGET < 5_000_000
+    seen = look(browser, tmp_path / "r.html", width=360)
+    assert seen.complaints == []
+    assert seen.width <= 360
+    assert len(browser.find_elements(By.CSS_SELECTOR, "table.sortable tbody tr")) == 100

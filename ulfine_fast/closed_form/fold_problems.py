@@ -61,18 +61,27 @@ class FoldProblems:
         )
 
 
-def fold_problems(data: TrainingData, settings: UlfineSettings, width: int, generator: torch.Generator) -> FoldProblems:
+def fold_problems(
+    data: TrainingData,
+    settings: UlfineSettings,
+    width: int,
+    generator: torch.Generator,
+    *,
+    enough: int = LEFT_OUT_ROWS,
+) -> FoldProblems:
     """Deal folds and fit what does not change any more: moments of labelled rows, probes and the scale of text.
 
-    Where classes have no labelled row, each fold leaves out every row of some classes, too.
+    Where classes have no labelled row, each fold leaves out every row of some classes, too. Rows that have a camera, a
+    site or a batch in common are in one fold: what is left out resembles what comes from the next one.
 
     Args:
         data: The rows, in coordinates of their span.
         settings: Settings of the method.
         width: Dimensions of the features.
         generator: Source of the folds, on the CPU.
+        enough: Left-out rows that are enough: folds beyond them are not left out.
     """
-    folds = folds_to_leave_out(data.labels, settings.folds, LEFT_OUT_ROWS, generator)
+    folds = folds_to_leave_out(data.labels, settings.folds, enough, generator, data.groups)
     keep = folds != torch.arange(int(folds.max()) + 1, device=folds.device)[:, None]
     keep[0] = True
     keep[1:] &= ~classes_to_leave_out(data.labelled_counts, len(keep) - 1, generator)[:, data.labels]

@@ -36,8 +36,9 @@ class LeftOutFusion:
 
     Attributes:
         labels: int64 (M,), of the left-out rows, problem by problem.
-        row_weights: float64 (M,), see `folds.balanced_weights`; 0 for rows that nothing could be learnt of. Where some
-            classes have no label, rows of classes that their problem saw no row of count as much as those classes.
+        row_weights: float64 (M,), see `folds.balanced_weights`; 0 for rows that nothing could be learnt of: without
+            text, those of a class that their problem saw no row of. Where some classes have no label, rows of classes
+            that their problem saw no row of count as much as those classes.
     """
 
     def __init__(self, data: TrainingData, keep: Tensor, probes: Tensor, text: Tensor | None, *, dlf: bool) -> None:
@@ -47,7 +48,8 @@ class LeftOutFusion:
         self.labels = torch.cat([data.labels[~seen] for seen in keep[1:]])
         self.row_weights = _row_weights(data, keep)
         self._rows = torch.cat([torch.nonzero(~seen).flatten() for seen in keep[1:]])
-        self._looked_at = (data.labelled_counts[self.labels] == 1) | ~_unseen(data, keep)
+        self._known = _known(data, keep)
+        self._looked_at = (data.labelled_counts[self.labels] == 1) | (self._known > 0)
         others = [probes[1:]] if text is None else [probes[1:], text.expand_as(probes[1:])]
         self._others = torch.stack([self._logits(weights) for weights in others])
         self._aligned = align(self._others, self.labels, self.row_weights)
@@ -92,7 +94,8 @@ class LeftOutFusion:
             weights: float64 (P,), the fusion weights of `fit`.
         """
         logits = fuse(self._parts(prototypes), weights)[self._looked_at]
-        return LeftOut(rows=self._rows[self._looked_at].cpu(), logits=logits.float().cpu())
+        rows, known = self._rows[self._looked_at], self._known[self._looked_at]
+        return LeftOut(rows=rows.cpu(), logits=logits.float().cpu(), known=known.cpu())
 
     def _parts(self, prototypes: Prototypes) -> Tensor:
         """Logits of the left-out rows under prototypes, probe and text, (P, M, C)."""
@@ -128,16 +131,18 @@ def _row_weights(data: TrainingData, keep: Tensor) -> Tensor:
         labels.append(data.labels[~seen])
         usable.append(every[~seen])
     # Where every class has a label, a row whose class the fold does not know is one like any other.
-    groups = torch.cat(labels) + n_classes * (_unseen(data, keep) & bool(missing))
+    unseen = _known(data, keep) == 0
+    groups = torch.cat(labels) + n_classes * (unseen & bool(missing))
     counts = torch.bincount(groups, minlength=2 * n_classes)
     shares = torch.cat([(1 - missing).expand(n_classes), missing.expand(n_classes)])
-    return balanced_weights(groups, counts, torch.cat(usable), shares)
+    usable = torch.cat(usable)
+    return balanced_weights(groups, counts, usable if data.text is not None else usable & ~unseen, shares)
 
 
-def _unseen(data: TrainingData, keep: Tensor) -> Tensor:
-    """Whether the problem that left a row out saw no row of its class, bool (M,)."""
-    unseen = []
+def _known(data: TrainingData, keep: Tensor) -> Tensor:
+    """How many rows of its class the problem that left a row out saw, int64 (M,)."""
+    known = []
     for seen in keep[1:]:
         kept = torch.bincount(data.labels[seen], minlength=data.n_classes)
-        unseen.append(kept[data.labels[~seen]] == 0)
-    return torch.cat(unseen)
+        known.append(kept[data.labels[~seen]])
+    return torch.cat(known)

@@ -56,15 +56,40 @@ def class_details(confusion: NDArray[np.int64], class_names: Sequence[str]) -> l
     return found
 
 
+def group_figures(right: NDArray[np.bool_], groups: Sequence[str]) -> list[dict[str, Any]]:
+    """Accuracy of the rows of each camera, site or batch.
+
+    Args:
+        right: bool (N,), whether a row was told right.
+        groups: N names, "" where nothing is said.
+
+    Returns:
+        For each group, by name: ``group``, ``rows``, ``accuracy``, ``low`` and ``high`` of its 95 % interval.
+    """
+    names, places = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
+    totals, hits = np.bincount(places, minlength=len(names)), np.bincount(places[right], minlength=len(names))
+    found = []
+    for name, rows, of_group in zip(names.tolist(), totals.tolist(), hits.tolist(), strict=True):
+        interval = share_interval(of_group / rows, rows)
+        accuracy = {"accuracy": interval["value"], "low": interval["low"], "high": interval["high"]}
+        found.append({"group": name, "rows": rows, **accuracy})
+    return found
+
+
 def accuracy_intervals(
-    confusion: NDArray[np.int64], metrics: dict[str, Any], labelled_counts: NDArray[np.integer]
+    confusion: NDArray[np.int64],
+    metrics: dict[str, Any],
+    labelled_counts: NDArray[np.integer],
+    *,
+    alike: float = 1.0,
 ) -> dict[str, dict[str, float] | None]:
     """What the number of test rows leaves open of each accuracy.
 
     Args:
         confusion: int64 (C, C), of the test rows.
         metrics: Of the same rows, as in `ulfine_fast.judging.metrics.evaluate_predictions`.
-        labelled_counts: int (C,), which define the groups.
+        labelled_counts: int (C,), which define the groups of classes.
+        alike: The `ulfine_fast.judging.intervals.design_effect` of the rows.
 
     Returns:
         For each of `ulfine_fast.judging.metrics.ACCURACIES` ``low`` and ``high`` of its 95 % interval and its standard
@@ -80,12 +105,12 @@ def accuracy_intervals(
             continue
         if name == "accuracy":
             # The rows are a sample of whatever they are: their classes' shares are uncertain, too.
-            interval, n = share_interval(value, float(totals.sum())), float(totals.sum())
-            mean = (hits.sum() + 0.5) / (n + 1)
+            n = float(totals.sum()) / alike
+            interval, mean = share_interval(value, n), (hits.sum() + 0.5) / (totals.sum() + 1)
             error = float(np.sqrt(mean * (1 - mean) / n))
         else:
             classes = groups.get(name, np.arange(len(totals)))
-            interval = mean_recall_interval(value, hits[classes], totals[classes])
-            error = mean_recall_error(hits[classes], totals[classes])
+            interval = mean_recall_interval(value, hits[classes], totals[classes], alike=alike)
+            error = mean_recall_error(hits[classes], totals[classes]) * alike**0.5
         found[name] = {"low": interval["low"], "high": interval["high"], "error": error}
     return found

@@ -1,7 +1,9 @@
 """How far to trust a fit without a test set: the figures of the labelled rows that it left out. numpy only.
 
 A left-out row is judged by a problem that did not learn from it, so it had fewer images of its class to learn from:
-figures are rather too low than too high, the more so the fewer images a class has. The weights that fuse and calibrate
+figures are rather too low than too high, the more so the fewer images a class has. At the best errors shrink as the
+images grow, to the share that the problem had of them; the high end of an interval is that of the figure under this
+gain, and the low end that of the figure without. The weights that fuse and calibrate
 the logits are chosen on these very rows; three numbers move the figures little (`docs/trust.md` has what
 `benchmarks/trust.py` found). Nothing here can see what no labelled row shows: other places, cameras or seasons.
 """
@@ -16,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_fast.judging.class_figures import class_details, confusion_matrix
-from ulfine_fast.judging.intervals import mean_recall_interval, share_interval, smoothed_recalls
+from ulfine_fast.judging.intervals import (
+    Interval,
+    design_effect,
+    mean_recall_interval,
+    share_interval,
+    smoothed_recalls,
+)
 
 THRESHOLDS = (0.99, 0.9, 0.5)
 """Confidences; the first is taken that enough left-out rows reach."""
@@ -45,6 +53,9 @@ def cross_validated_figures(
     labelled_counts: NDArray[np.integer],
     class_names: Sequence[str],
     unlabelled: UnlabelledAnswers | None = None,
+    *,
+    known: NDArray[np.floating] | None = None,
+    groups: NDArray[np.integer] | None = None,
 ) -> dict[str, Any] | None:
     """Judge left-out rows.
 
@@ -56,37 +67,55 @@ def cross_validated_figures(
         labelled_counts: int (C,), labelled images of each class.
         class_names: C names.
         unlabelled: The unlabelled rows that the fit learnt from, or None.
+        known: float (M,), the share of its class that was learnt from when a row was judged; None: all of it.
+        groups: int (M,), where rows were left out with all that have this number in common; else None.
 
     Returns:
-        JSON-able, None where no row can be judged. ``rows``; ``classes``, how many are judged; ``accuracy``, as classes
-        are frequent among the labelled rows, and ``macro_accuracy``, over the judged classes: each ``value``, ``low``
-        and ``high`` of the 95 % interval; ``mean_confidence``; ``confident``: a ``threshold``, the left-out ``rows`` at
-        or above it and which share is right, with its interval; ``unlabelled`` (None without): ``rows``,
-        ``mean_confidence``, ``confident_rows`` at or above the threshold, and ``expected_accuracy``, the recalls
-        weighted by the estimated class prior, with its interval; ``per_class``: ``name``, ``labelled``, ``rows``,
-        ``recall``, ``low``, ``high``, ``precision``, ``confused_with``, as in
-        `ulfine_fast.judging.class_figures.class_details`.
+        JSON-able, None where no row can be judged. ``rows``; ``by_group``, whether whole groups were left out;
+        ``classes``, how many are judged; ``accuracy``, as classes are frequent among the labelled rows, and
+        ``macro_accuracy``, over the judged classes: each ``value``, ``low`` and ``high`` of the 95 % interval;
+        ``mean_confidence``; ``confident``: a ``threshold``, the left-out ``rows`` at or above it, and as ``value``
+        which share is right, with its interval; ``unlabelled`` (None without): ``rows``, ``mean_confidence``,
+        ``confident_rows`` at or above the threshold, and ``expected_accuracy``, the recalls weighted by the estimated
+        class prior, with its interval; ``per_class``: ``name``, ``labelled``, ``rows``, ``recall``, ``low``, ``high``,
+        ``precision``, ``confused_with``, as in `ulfine_fast.judging.class_figures.class_details`.
     """
     n_classes = len(class_names)
     judged = labelled_counts[labels] > 1
     labels, probabilities = labels[judged], probabilities[judged]
     if not len(labels):
         return None
+    known_share = np.ones(len(labels)) if known is None else known[judged]
     confidence = probabilities.max(axis=1).astype(np.float64)
     confusion = confusion_matrix(probabilities.argmax(axis=1), labels, n_classes)
     totals, hits = confusion.sum(1), confusion.diagonal()
-    known = totals > 0
-    macro = float((hits[known] / totals[known]).mean())
+    seen = totals > 0
+    recalls = np.divide(hits, totals, out=np.zeros(n_classes), where=seen)
+    shares = np.bincount(labels, weights=known_share, minlength=n_classes) / np.maximum(totals, 1)
+    best = np.where(seen, 1 - (1 - recalls) * shares, 0.0)
+    best_hits = best * totals
     confident = _confident(confidence, probabilities.argmax(axis=1) == labels)
-    details = zip(class_names, class_details(confusion, class_names), strict=True)
+    details = class_details(confusion, class_names)
+    for k in np.flatnonzero(seen):
+        details[k]["high"] = share_interval(float(best[k]), float(totals[k]))["high"]
+    right = probabilities.argmax(axis=1) == labels
+    alike = design_effect(right, None if groups is None else groups[judged])
+    accuracy = [share_interval(float(of.sum() / totals.sum()), totals.sum() / alike) for of in (hits, best_hits)]
+    macro = [
+        mean_recall_interval(float(of[seen].mean()), of_hits, totals, alike=alike)
+        for of, of_hits in ((recalls, hits), (best, best_hits))
+    ]
     return {
         "rows": len(labels),
-        "classes": int(known.sum()),
-        "accuracy": share_interval(float(hits.sum() / totals.sum()), float(totals.sum())),
-        "macro_accuracy": mean_recall_interval(macro, hits, totals),
+        "by_group": groups is not None,
+        "classes": int(seen.sum()),
+        "accuracy": _with_high_end(*accuracy),
+        "macro_accuracy": _with_high_end(*macro),
         "mean_confidence": float(confidence.mean()),
         "confident": confident,
-        "unlabelled": None if unlabelled is None else _unlabelled(hits, totals, unlabelled, confident["threshold"]),
+        "unlabelled": None
+        if unlabelled is None
+        else _unlabelled((hits, best_hits), totals, unlabelled, confident["threshold"], alike),
         "per_class": [
             {
                 "name": name,
@@ -95,9 +124,13 @@ def cross_validated_figures(
                 "recall": float(hits[k] / totals[k]) if totals[k] else None,
                 **figures,
             }
-            for k, (name, figures) in enumerate(details)
+            for k, (name, figures) in enumerate(zip(class_names, details, strict=True))
         ],
     }
+
+
+def _with_high_end(interval: Interval, best: Interval) -> Interval:
+    return {**interval, "high": max(interval["high"], best["high"])}
 
 
 def _confident(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> dict[str, Any]:
@@ -113,14 +146,20 @@ def _confident(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> dic
 
 
 def _unlabelled(
-    hits: NDArray[np.integer], totals: NDArray[np.integer], answers: UnlabelledAnswers, threshold: float
+    hits: Sequence[NDArray[Any]],
+    totals: NDArray[np.integer],
+    answers: UnlabelledAnswers,
+    threshold: float,
+    alike: float,
 ) -> dict[str, Any]:
     prior = answers.prior / answers.prior.sum()
-    expected = float(prior @ smoothed_recalls(hits, totals))
+    expected = [
+        mean_recall_interval(float(prior @ smoothed_recalls(of, totals)), of, totals, prior, alike=alike) for of in hits
+    ]
     confidence = answers.confidence.astype(np.float64)
     return {
         "rows": answers.n_rows,
         "mean_confidence": float(confidence.mean()),
         "confident_rows": round(answers.n_rows * float((confidence >= threshold).mean())),
-        "expected_accuracy": mean_recall_interval(expected, hits, totals, prior),
+        "expected_accuracy": _with_high_end(*expected),
     }

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ulfine_fast.judging.class_figures import accuracy_intervals, class_details, confusion_matrix
+from ulfine_cache.splitting.row_groups import group_numbers
+from ulfine_fast.judging.class_figures import accuracy_intervals, class_details, confusion_matrix, group_figures
 from ulfine_fast.judging.five_crops import mean_logits, read_views
+from ulfine_fast.judging.intervals import design_effect
 from ulfine_fast.judging.metrics import evaluate_predictions
 from ulfine_fast.judging.pseudo_label_quality import THRESHOLD, pseudo_label_quality
 from ulfine_fast.models.model_under_test_prior import ModelUnderTestPrior
@@ -32,7 +34,8 @@ class Judgement:
 
     Attributes:
         metrics: As in `evaluate_predictions`, with the figures of `class_details` in ``per_class``; ``intervals`` of
-            the accuracies, as in `accuracy_intervals`; and ``pseudo_labels`` as in `pseudo_label_quality` (None where
+            the accuracies, as in `accuracy_intervals`; where the cache knows groups ``per_group``, as in
+            `group_figures`; and ``pseudo_labels`` as in `pseudo_label_quality` (None where
             the truth of no unlabelled row is known). Without test rows every figure is None.
         probabilities: float32 (n_test, C), in the order of ``split.test``.
     """
@@ -73,7 +76,12 @@ def judge(
     confusion = confusion_matrix(predicted, truth, len(names))
     for entry, details in zip(metrics["per_class"], class_details(confusion, names), strict=True):
         entry.update(details)
-    metrics["intervals"] = accuracy_intervals(confusion, metrics, labelled_counts)
+    alike = 1.0
+    if cache.groups is not None:
+        groups = [cache.groups[row] for row in split.test.tolist()]
+        metrics["per_group"] = group_figures(predicted == truth, groups)
+        alike = design_effect(predicted == truth, group_numbers(groups))
+    metrics["intervals"] = accuracy_intervals(confusion, metrics, labelled_counts, alike=alike)
     metrics["pseudo_labels"] = None
     unlabelled = split.unlabelled[cache.labels[split.unlabelled] >= 0]
     if len(unlabelled):
@@ -98,6 +106,23 @@ def read_logits(
     for place, block in _logit_blocks(model, cache, rows, views):
         logits[place] = block.numpy()
     return logits
+
+
+def read_probabilities(
+    model: LogitModel,
+    cache: FeatureCache,
+    rows: NDArray[np.int64],
+    views: str = "center",
+    n_classes: int | None = None,
+) -> NDArray[np.float32]:
+    """The probabilities of rows of a cache, float32 (n, C), in their order; arguments as those of `judge`.
+
+    `n_classes` is C where the model has other classes than the cache.
+    """
+    probabilities = np.empty((len(rows), n_classes or len(cache.class_names)), dtype=np.float32)
+    for place, block in _blocks(model, cache, rows, views):
+        probabilities[place] = block
+    return probabilities
 
 
 def _blocks(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ulfine_fast.method import FitResult
     from ulfine_fast.rows.training_data import TrainingData
 
-UNLABELLED_ROWS = 10_000
+UNLABELLED_ROWS = 4000
 """Unlabelled rows whose confidence is looked at, spread evenly over all there are."""
 
 
@@ -42,6 +42,8 @@ def left_out_figures(
         data.labelled_counts.cpu().numpy(),
         data.class_names,
         _answers(result, data),
+        known=result.left_out.known_share(data.labels.cpu()),
+        groups=None if data.groups is None else data.groups.numpy()[rows],
     )
     return figures, rows, probabilities
 

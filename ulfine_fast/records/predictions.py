@@ -18,9 +18,17 @@ if TYPE_CHECKING:
 
 FIXED_COLUMNS = ("path", "label", "confidence")
 
+ACCEPTED = "accepted"
+"""The column behind these where the model has a threshold, ``yes`` or ``no``; a boolean in Parquet."""
+
 
 def write_predictions(
-    path: Path, *, paths: Sequence[str], probabilities: NDArray[np.floating], class_names: Sequence[str]
+    path: Path,
+    *,
+    paths: Sequence[str],
+    probabilities: NDArray[np.floating],
+    class_names: Sequence[str],
+    threshold: float | None = None,
 ) -> None:
     """Write one line per input: path, label, confidence, then one column per class with its probability.
 
@@ -33,6 +41,7 @@ def write_predictions(
         paths: N names of inputs.
         probabilities: float (N, C). The label is the class of the largest, the confidence its value.
         class_names: C names.
+        threshold: Where there is one, the column `ACCEPTED` behind the confidence says which reach it.
 
     Raises:
         UsageError: The file name ends otherwise.
@@ -46,11 +55,12 @@ def write_predictions(
     """
     check_predictions_path(path)
     labels = [class_names[int(k)] for k in probabilities.argmax(axis=1)] if len(paths) else []
-    columns = _columns(class_names)
+    fixed = FIXED_COLUMNS if threshold is None else (*FIXED_COLUMNS, ACCEPTED)
+    columns = _columns(class_names, fixed)
     write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
     make_directory(path.parent)
     with replacing(path) as partial:
-        write(partial, columns, paths, labels, probabilities)
+        write(partial, columns, paths, labels, probabilities, threshold)
 
 
 def check_predictions_path(path: Path) -> None:
@@ -72,13 +82,13 @@ def check_predictions_path(path: Path) -> None:
             ) from error
 
 
-def _columns(class_names: Sequence[str]) -> list[str]:
+def _columns(class_names: Sequence[str], fixed: Sequence[str]) -> list[str]:
     """The header: no two columns have one name."""
-    taken = {*FIXED_COLUMNS, *class_names}
-    columns: list[str] = list(FIXED_COLUMNS)
+    taken = {*fixed, *class_names}
+    columns: list[str] = list(fixed)
     for name in class_names:
         column = name
-        while column in FIXED_COLUMNS or (column != name and column in taken):
+        while column in fixed or (column != name and column in taken):
             column = f"class {column}"
         columns.append(column)
         taken.add(column)
@@ -86,28 +96,42 @@ def _columns(class_names: Sequence[str]) -> list[str]:
 
 
 def _write_csv(
-    target: Path, columns: list[str], paths: Sequence[str], labels: list[str], probabilities: NDArray[np.floating]
+    target: Path,
+    columns: list[str],
+    paths: Sequence[str],
+    labels: list[str],
+    probabilities: NDArray[np.floating],
+    threshold: float | None,
 ) -> None:
     with csv_lines(target) as write:
         write(columns)
         # One template per line and Python floats: formatting numpy's numbers one by one takes nearly twice as long.
-        template = ",".join(["%.7g"] * (1 + len(columns) - len(FIXED_COLUMNS)))
+        template = ",".join(["%.7g"] * probabilities.shape[1])
         for name, label, row in zip(paths, labels, probabilities, strict=True):
             values = row.tolist()
-            write([name, label], (template % (max(values), *values)).split(","))
+            confidence = max(values)
+            accepted = [] if threshold is None else ["yes" if confidence >= threshold else "no"]
+            write([name, label], [f"{confidence:.7g}", *accepted, *(template % tuple(values)).split(",")])
 
 
 def _write_parquet(
-    target: Path, columns: list[str], paths: Sequence[str], labels: list[str], probabilities: NDArray[np.floating]
+    target: Path,
+    columns: list[str],
+    paths: Sequence[str],
+    labels: list[str],
+    probabilities: NDArray[np.floating],
+    threshold: float | None,
 ) -> None:
     import pyarrow
     from pyarrow import parquet
 
     values = np.asarray(probabilities, dtype=np.float32)
+    confidence = values.max(axis=1) if len(values) else values[:, 0]
     arrays = [
         pyarrow.array(list(map(readable, paths)), pyarrow.string()),
         pyarrow.array(list(map(readable, labels)), pyarrow.string()),
-        pyarrow.array(values.max(axis=1) if len(values) else values[:, 0]),
+        pyarrow.array(confidence),
+        *([] if threshold is None else [pyarrow.array(confidence >= threshold)]),
         *(pyarrow.array(np.ascontiguousarray(column)) for column in values.T),
     ]
     parquet.write_table(pyarrow.table(arrays, names=list(map(readable, columns))), target)

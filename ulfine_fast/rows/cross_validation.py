@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ulfine_fast.rows.folds import balanced_weights, stratified_folds
+from ulfine_fast.rows.training_data import GroupedTrainingData
 
 if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
@@ -31,7 +32,10 @@ class Choice:
 
 def kept(data: TrainingData, keep: Tensor) -> TrainingData:
     """The same data with the labelled rows of a mask only, bool (n_labelled,)."""
-    return replace(data, features=data.features[keep], labels=data.labels[keep])
+    rows = replace(data, features=data.features[keep], labels=data.labels[keep])
+    if isinstance(rows, GroupedTrainingData) and rows.group_numbers is not None:
+        return replace(rows, group_numbers=rows.group_numbers[keep.cpu()])
+    return rows
 
 
 def usable_rows(data: TrainingData) -> Tensor:

@@ -27,7 +27,39 @@ def stratified_folds(labels: Tensor, n_folds: int, generator: torch.Generator) -
     return folds.to(labels.device)
 
 
-def folds_to_leave_out(labels: Tensor, n_folds: int, enough: int, generator: torch.Generator) -> Tensor:
+def grouped_folds(labels: Tensor, groups: Tensor, n_folds: int, generator: torch.Generator) -> Tensor:
+    """Give every labelled row a fold, so that no group is in two, and each class is dealt as evenly as groups allow.
+
+    The largest groups come first, each to the fold that has least of its classes.
+
+    Args:
+        labels: int64 (N,).
+        groups: int64 (N,), at least two.
+        n_folds: K, at least 2.
+        generator: Source of the order of groups of one size (on the CPU).
+
+    Returns:
+        int64 (N,), 0 to K - 1 or less where there are fewer groups, on the device of `labels`.
+    """
+    found, places = torch.unique(groups.cpu(), return_inverse=True)
+    counts = torch.zeros(len(found), int(labels.max()) + 1)
+    counts.index_put_((places, labels.cpu()), torch.ones(len(places)), accumulate=True)
+    order = torch.randperm(len(found), generator=generator)
+    order = order[torch.argsort(counts.sum(1)[order], descending=True, stable=True)]
+    shares = counts / counts.sum(0).clamp_min(1)
+    loads = torch.zeros(min(n_folds, len(found)), counts.shape[1])
+    fold_of = torch.empty(len(found), dtype=torch.int64)
+    for group in order.tolist():
+        # Ties of folds that hold none of its classes go to the emptier one.
+        fold = int((loads @ shares[group] + 1e-6 * loads.sum(1)).argmin())
+        fold_of[group] = fold
+        loads[fold] += shares[group]
+    return fold_of[places].to(labels.device)
+
+
+def folds_to_leave_out(
+    labels: Tensor, n_folds: int, enough: int, generator: torch.Generator, groups: Tensor | None = None
+) -> Tensor:
     """Deal the rows into folds, and choose the first folds to be left out until that many rows have been.
 
     Args:
@@ -35,11 +67,15 @@ def folds_to_leave_out(labels: Tensor, n_folds: int, enough: int, generator: tor
         n_folds: K, at least 2.
         enough: Rows that are enough; where there are fewer, all folds are left out.
         generator: Source of the order within each class (on the CPU).
+        groups: int64 (N,), rows that stay together, or None.
 
     Returns:
         int64 (N,): 1 to K for a row of a fold that is left out, 0 for the others.
     """
-    folds = stratified_folds(labels, n_folds, generator) + 1
+    if groups is None:
+        folds = stratified_folds(labels, n_folds, generator) + 1
+    else:
+        folds = grouped_folds(labels, groups, n_folds, generator) + 1
     sizes = torch.bincount(folds, minlength=n_folds + 1).cumsum(0)
     needed = 1 + int((sizes[1:-1] < enough).sum())
     return torch.where(folds <= needed, folds, 0)

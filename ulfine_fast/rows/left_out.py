@@ -21,10 +21,28 @@ class LeftOut:
     Attributes:
         rows: int64 (M,), positions among the labelled rows.
         logits: float32 (M, C), on the scale of the final model.
+        known: int64 (M,), labelled rows of the row's class that the problem learnt from; None where that is not told.
     """
 
     rows: Tensor
     logits: Tensor
+    known: Tensor | None = None
+
+    def known_share(self, labels: Tensor) -> NDArray[np.float64] | None:
+        """The share of its class that was learnt from when a row was looked at, the mean over looks.
+
+        Args:
+            labels: int64 (N,), of all labelled rows.
+
+        Returns:
+            float64 (R,), 0 to 1, of the rows of `averaged`; None where that is not told.
+        """
+        if self.known is None:
+            return None
+        rows, looks = torch.unique(self.rows, return_inverse=True)
+        shares = self.known.double() / torch.bincount(labels)[labels[self.rows]]
+        sums = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, looks, shares)
+        return (sums / torch.bincount(looks, minlength=len(rows))).numpy()
 
     def averaged(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The mean over looks of the probabilities.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.splitting.row_groups import group_numbers
 from ulfine_cache.wording.counts import amount
 from ulfine_fast.rows.memory_bound import readable
 from ulfine_fast.rows.streamed_rows import StreamedRows, StreamedViews
@@ -51,6 +53,14 @@ class TrainingData:
     parts: tuple[int, ...] = ()
 
     @property
+    def groups(self) -> Tensor | None:
+        """int64 (n_labelled,) on the CPU: rows of one number have a camera, a site or a batch in common.
+
+        None where that is not known, or is the same for all.
+        """
+        return None
+
+    @property
     def n_classes(self) -> int:
         """Number of classes, C."""
         return len(self.class_names)
@@ -82,6 +92,22 @@ class TrainingData:
         return torch.bincount(self.labels, minlength=self.n_classes)
 
 
+@dataclass(frozen=True)
+class GroupedTrainingData(TrainingData):
+    """Training data of which it is known which labelled rows have something in common.
+
+    Attributes:
+        group_numbers: As `groups`.
+    """
+
+    group_numbers: Tensor | None = None
+
+    @property
+    def groups(self) -> Tensor | None:
+        """The group of each labelled row."""
+        return self.group_numbers
+
+
 def load_training_data(
     cache: FeatureCache, split: Split, device: str = "cpu", *, streams: bool = False
 ) -> TrainingData:
@@ -107,6 +133,9 @@ def load_training_data(
         device=device,
         where=str(cache.path),
     )
+    if cache.groups is not None:
+        fields = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+        data = GroupedTrainingData(**fields, group_numbers=_groups(cache, labelled))
     if "parts" in cache.attributes:
         data = replace(data, parts=_part_widths(cache, streams=streams))
     streamed = StreamedRows(cache, split.unlabelled, device) if streams else None
@@ -117,6 +146,11 @@ def load_training_data(
     if streamed is not None:
         return replace(data, strong_views=streamed.strong_views)
     return replace(data, strong_views=lambda: _read_strong_views(cache, split.unlabelled, device))
+
+
+def _groups(cache: FeatureCache, rows: NDArray[np.int64]) -> Tensor | None:
+    numbers = group_numbers(cache.groups or [])[rows]
+    return None if len(np.unique(numbers)) < 2 else torch.as_tensor(numbers)
 
 
 def _part_widths(cache: FeatureCache, *, streams: bool) -> tuple[int, ...]:

@@ -291,6 +291,7 @@ class CacheWriter:
             hashes=[image.content for image in block.images],
             skipped=block.skipped,
             stamps=[stamp(item) for item in items],
+            groups=[item.group for item in items],
             listing=listing,
             request=self.record,
         )

@@ -17,7 +17,7 @@ AUTO = "auto"
 _OF_THE_CALL = ("out", "strict", "progress")
 """Arguments that change nothing about the features."""
 
-_OF_PICTURES = ("preprocess", "mean", "std", "interpolation")
+_WHERE_GIVEN = ("preprocess", "mean", "std", "interpolation", "group_column")
 """Arguments that are recorded only where they are given."""
 
 
@@ -73,7 +73,7 @@ class Request:
         asked = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self.arguments.items()
-            if name not in _OF_THE_CALL and not (name in _OF_PICTURES and value is None)
+            if name not in _OF_THE_CALL and not (name in _WHERE_GIVEN and value is None)
         }
         files = {name: str(Path(asked[name]).resolve()) for name in ("source", "classes", "root") if asked[name]}
         if Path(asked["templates"]).is_file():

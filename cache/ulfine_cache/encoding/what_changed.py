@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.sources.source import SourceItem, stamp
-from ulfine_cache.store.shards import read_hashes, read_header, read_labels, read_paths, read_skipped
+from ulfine_cache.store.shards import read_groups, read_hashes, read_header, read_labels, read_paths, read_skipped
 from ulfine_cache.wording.counts import amount
 
 _UNKNOWN = 0
@@ -23,6 +23,7 @@ class _Rows(NamedTuple):
     stamps: npt.NDArray[np.uint64]
     labels: npt.NDArray[np.int64]
     sets: npt.NDArray[np.str_]
+    groups: npt.NDArray[np.uint64]
 
 
 def what_changed(
@@ -60,6 +61,7 @@ def what_changed(
         (int((known & (stamps[0] != stamps[1])).sum()), "file", "changed or touched"),
         (0 if "other classes" in words else int((known & (labels[0] != labels[1])).sum()), "label", "changed"),
         (int((known & (old.sets[before] != new.sets[after])).sum()), "set", "changed"),
+        (int((known & (old.groups[before] != new.groups[after])).sum()), "group", "changed"),
     ]
     said = [f"{amount(count, thing)} {what}" for count, thing, what in parts if count]
     if old_classes is not None and "other classes" not in words:
@@ -80,7 +82,7 @@ def _names(labels: npt.NDArray[np.int64], classes: Sequence[str]) -> npt.NDArray
 def _of_shards(shards: Iterable[Path]) -> _Rows:
     # Concatenating needs at least one part.
     paths, stamps = [np.empty(0, _NUMBER)], [np.empty(0, _NUMBER)]
-    labels, sets = [np.empty(0, np.int64)], [np.empty(0, "U5")]
+    labels, sets, groups = [np.empty(0, np.int64)], [np.empty(0, "U5")], [np.empty(0, _NUMBER)]
     for shard in shards:
         if read_header(shard).n_rows:
             paths.append(_numbers(map(bytes, read_paths(shard))))
@@ -88,22 +90,31 @@ def _of_shards(shards: Iterable[Path]) -> _Rows:
             label, set_name = read_labels(shard)
             labels.append(label)
             sets.append(set_name)
+            groups.append(_of_groups(read_groups(shard) or [""] * len(label)))
         skipped = [path.encode("utf-8", "surrogateescape") for path, _ in read_skipped(shard)]
         paths.append(_numbers(skipped))
         stamps.append(np.full(len(skipped), _UNKNOWN, _NUMBER))
         labels.append(np.full(len(skipped), -1, np.int64))
         sets.append(np.full(len(skipped), "", "U5"))
-    return _Rows(np.concatenate(paths), np.concatenate(stamps), np.concatenate(labels), np.concatenate(sets))
+        groups.append(_of_groups([""] * len(skipped)))
+    numbers = np.concatenate(paths), np.concatenate(stamps)
+    return _Rows(*numbers, np.concatenate(labels), np.concatenate(sets), np.concatenate(groups))
 
 
 def _of_items(items: Iterable[SourceItem]) -> _Rows:
-    paths, stamps, labels, sets = [], [], [], []
+    paths, stamps, labels, sets, groups = [], [], [], [], []
     for item in items:
         paths.append(_number(item.path.encode("utf-8", "surrogateescape")))
         stamps.append(int(stamp(item)[:16], 16) if item.size >= 0 else _UNKNOWN)
         labels.append(item.label)
         sets.append(item.set_name)
-    return _Rows(np.array(paths, _NUMBER), np.array(stamps, _NUMBER), np.array(labels, np.int64), np.array(sets, "U5"))
+        groups.append(item.group)
+    numbers = np.array(paths, _NUMBER), np.array(stamps, _NUMBER)
+    return _Rows(*numbers, np.array(labels, np.int64), np.array(sets, "U5"), _of_groups(groups))
+
+
+def _of_groups(groups: Iterable[str]) -> npt.NDArray[np.uint64]:
+    return _numbers(group.encode("utf-8", "surrogateescape") for group in groups)
 
 
 def _numbers(paths: Iterable[bytes]) -> npt.NDArray[np.uint64]:

@@ -89,7 +89,8 @@ class RelabelledCache(FeatureCache):
         sets = self.set_names[rows]
         val = np.isin(rows, split.val) | ((sets == "val") & ~np.isin(rows, split.test))
         test = ~val & (np.isin(rows, split.test) | (sets == "test"))
-        parts = {"val": val, "test": test, "labelled": ~val & ~test & known, "unlabelled": ~val & ~test & ~known}
+        rest = ~val & ~test & ~self._out_of_reach(split, rows)
+        parts = {"val": val, "test": test, "labelled": rest & known, "unlabelled": rest & ~known}
 
         def part(name: str) -> _Rows:
             kept = np.setdiff1d(getattr(split, name), rows)
@@ -97,6 +98,13 @@ class RelabelledCache(FeatureCache):
             return np.union1d(kept, rows[wanted]).astype(np.int64)
 
         return replace(split, **{name: part(name) for name in parts})
+
+    def _out_of_reach(self, split: Split, rows: _Rows) -> npt.NDArray[np.bool_]:
+        """Which rows a split by groups has left out because their group is in the test: no label brings them back."""
+        if not split.protocol.get("by_group") or self.groups is None:
+            return np.zeros(len(rows), bool)
+        tested = {self.groups[row] for row in split.test.tolist()} - {""}
+        return np.array([self.groups[row] in tested for row in rows.tolist()], bool)
 
 
 def apply_labels(

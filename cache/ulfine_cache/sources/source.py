@@ -7,7 +7,7 @@ set are called is the same in all of them: see `words/`.
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ulfine_cache.sources.account import Account
 
@@ -42,6 +42,30 @@ class SourceItem(NamedTuple):
     set_name: str
     size: int
     mtime_ns: int
+
+    @property
+    def group(self) -> str:
+        """What the image has in common with others, such as its camera, site or batch; "" where nothing is said."""
+        return ""
+
+    def of_group(self, group: str) -> "SourceItem":
+        """Return the same image with a group; "" for none."""
+        return _GroupedItem(*self, _group=group) if group else self
+
+
+class _GroupedItem(SourceItem):
+    """An image of a group, which most have none of."""
+
+    _group: str
+
+    def __new__(cls, *fields: Any, _group: str = "") -> "_GroupedItem":
+        item = super().__new__(cls, *fields)
+        item._group = _group
+        return item
+
+    @property
+    def group(self) -> str:
+        return self._group
 
 
 class ImageSource(Protocol):
@@ -111,7 +135,8 @@ def listing_digest(items: Sequence[SourceItem]) -> str:
     """Return 64 hexadecimal digits that change when an image of the block is added, removed, relabelled or changed."""
     digest = hashlib.sha256()
     for item in items:
-        digest.update(_line(*item))
+        # As before there were groups, where nothing is said of them.
+        digest.update(_line(*item, *([item.group] if item.group else [])))
     return digest.hexdigest()
 
 

@@ -16,6 +16,7 @@ class SourceOptions:
         path_column: Column of a table that names the images (or holds them), None to find it.
         label_column: Column with the classes, None to find it, "none" where there is none.
         set_column: Column with train, val and test; likewise.
+        group_column: Column that says what images have in common, such as a camera, a site or a batch; likewise.
         root: Folder that the paths of a table are relative to, None for the table's own.
         extension: Ending that is missing at the paths of a table, such as ".jpg"; None to find the file that fits.
         missing_labels: Words, with commas between them, that mean unlabelled; None for those that other programs write
@@ -26,6 +27,7 @@ class SourceOptions:
     path_column: str | None = None
     label_column: str | None = None
     set_column: str | None = None
+    group_column: str | None = None
     root: Path | None = None
     extension: str | None = None
     missing_labels: str | None = None

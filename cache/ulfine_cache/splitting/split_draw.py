@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.splitting.row_groups import group_numbers, hold_out_groups
 from ulfine_cache.splitting.split_protocol import (
     Shape,
     SplitProtocol,
@@ -49,6 +50,7 @@ def draw_split(
     *,
     name: str = "",
     class_names: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
 ) -> Split:
     """Draw a split; a pure function of its arguments.
 
@@ -63,12 +65,15 @@ def draw_split(
     in CoSSL's public code), and all of its other rows are unlabelled. With "own" the unlabelled rows are those of set
     "" and "train" that came without a label, whose classes nobody knows.
 
+    With `by_group` no row shares a group with a test row: where test rows are held out, whole groups leave the pool.
+
     Args:
         labels: int64 (n,), -1 = unlabelled.
         set_names: (n,) of "", "train", "val", "test".
         protocol: The parameters; a mapping may be an earlier `Split.protocol` with, say, another seed.
         name: Name of the result.
         class_names: Names of the classes, for messages; their number is the number of classes.
+        groups: n names of groups, "" where nothing is said; `by_group` needs them.
 
     Returns:
         The split. ``protocol["drawn"]`` holds labelled_counts, unlabelled_counts and test_counts (lists over classes),
@@ -89,7 +94,16 @@ def draw_split(
     check_protocol(protocol)
     # One stream per purpose and class, so that a larger labelled_max or another shape extends the same draws.
     pool = _shuffled_pool(labels, set_names, n_classes, protocol.seed)
-    test = _test_rows(labels, set_names, pool, protocol, names)
+    numbers = None
+    if protocol.by_group:
+        if groups is None:
+            raise UsageError("by-group needs the groups of the rows, of which nothing is known")
+        numbers = group_numbers(groups)
+    test = _test_rows(labels, set_names, pool, protocol, names, numbers)
+    apart = np.ones(len(labels), dtype=np.bool_)
+    if numbers is not None:
+        apart = ~np.isin(numbers, numbers[test])
+        pool = [rows[apart[rows]] for rows in pool]
     rank = _ranks(protocol, [len(rows) for rows in pool])
     counts = _labelled_counts(protocol, [len(pool[k]) for k in np.argsort(rank)])
 
@@ -100,7 +114,8 @@ def draw_split(
     left = [pool[k][len(labelled[k]) :] for k in range(n_classes)]
     short = [len(labelled[k]) < counts[rank[k]] for k in range(n_classes)]
     if protocol.unlabelled == "own":
-        unlabelled, unlabelled_counts, unlabelled_max = [_own_unlabelled(labels, set_names)], None, None
+        own = _own_unlabelled(labels, set_names)
+        unlabelled, unlabelled_counts, unlabelled_max = [own[apart[own]]], None, None
     else:
         unlabelled_max, wanted = _unlabelled_counts(protocol, [len(left[k]) for k in np.argsort(rank)])
         unlabelled = [left[k][: wanted[rank[k]]] for k in range(n_classes)]
@@ -174,6 +189,7 @@ def _test_rows(
     pool: list[Rows],
     protocol: SplitProtocol,
     names: list[str],
+    numbers: Rows | None,
 ) -> Rows:
     """Return the test rows and take those that are held out off the front of `pool`'s classes."""
     own = np.flatnonzero((set_names == "test") & (labels >= 0)).astype(np.int64)
@@ -190,6 +206,11 @@ def _test_rows(
             f"class {names[smallest]!r} has {amount(most + 1, 'row')}, too few to hold out {held_out} for the test and "
             f"keep one to label: {remedy}"
         )
+    if numbers is not None:
+        held = np.isin(numbers, hold_out_groups(pool, held_out, numbers, protocol.seed, names))
+        test = _sorted([rows[held[rows]][:held_out] for rows in pool])
+        pool[:] = [rows[~held[rows]] for rows in pool]
+        return test
     test = _sorted([rows[:held_out] for rows in pool])
     pool[:] = [rows[held_out:] for rows in pool]
     return test

@@ -37,6 +37,7 @@ class SplitProtocol(StrictConfig):
     unlabelled: Unlabelled = "consistent"
     ranks: Ranks = "permutation"
     test_per_class: Positive | None = None
+    by_group: bool = False
     seed: Natural = 0
     apply: Path | None = None
     """Kept with its digest, as `ulfine_cache.feature_cache.APPLIED`: the file may be another one by now."""
@@ -123,5 +124,8 @@ def check_protocol(protocol: SplitProtocol) -> None:
 
 
 def protocol_values(protocol: SplitProtocol) -> dict[str, Any]:
-    """Return the parameters as a JSON-able dict, less the file of decisions."""
-    return {key: getattr(protocol, key) for key in SplitProtocol.model_fields if key != "apply"}
+    """Return the parameters as a JSON-able dict; what is newer than other protocols only where it is asked for."""
+    values = {key: getattr(protocol, key) for key in SplitProtocol.model_fields if key != "apply"}
+    if not protocol.by_group:
+        del values["by_group"]
+    return values

@@ -92,6 +92,7 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
     widths: dict[str, int] = dict.fromkeys(_VIEWS, 1)
     labels: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
     set_names: list[str] = []
+    groups: list[str] = []
     # Shape of a row, for datasets whose rows are not single values.
     row_shapes: dict[str, tuple[int, ...]] = {"features": (1, 1)}
     for done, path in enumerate(shards):
@@ -106,6 +107,7 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
         table.append((rows, path.stat().st_size, recorded_sha256(path) or file_sha256(path)))
         labels.append(shard.labels)
         set_names += shard.set_names
+        groups += shard.groups or [""] * rows
         for name, texts in (("path", shard.paths), ("hash", shard.hashes)):
             widths[name] = max(widths[name], encode(texts).dtype.itemsize)
         progress.update("finishing", done + 1, len(shards))
@@ -114,6 +116,8 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
         # As they are, not as views: every reader wants them, and no shard has to be read for them.
         write_array(file, "label", np.concatenate(labels).astype("<i8"))
         write_texts(file, "set", set_names)
+        if any(groups):
+            write_texts(file, "group", groups)
         for name in dict.fromkeys([*_VIEWS, *row_shapes]):
             counts = [rows for rows, _, _ in table]
             _write_view(file, name, cache, shards, counts, row_shapes.get(name), widths.get(name, 1))
@@ -231,8 +235,9 @@ class _Fingerprint:
         }
         head = json.dumps({**identity, "class_names": list(content.class_names)}, sort_keys=True)
         self._features, self._labels, self._sets = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
-        # Counts only where there is something before the projection: other caches keep their fingerprint.
-        self._features_pre = hashlib.sha256()
+        # Count only where there is something before the projection, or are groups: other caches keep their fingerprint.
+        self._features_pre, self._groups = hashlib.sha256(), hashlib.sha256()
+        self._any_group = False
         self._nothing = self._features_pre.digest()
         self._head = hashlib.sha256(head.encode())
         if content.text is not None:
@@ -243,12 +248,17 @@ class _Fingerprint:
         if shard.features_pre is not None:
             self._features_pre.update(np.ascontiguousarray(shard.features_pre, "<f2").tobytes())
         self._labels.update(np.ascontiguousarray(shard.labels, "<i8").tobytes())
+        self._any_group = self._any_group or any(shard.groups)
+        groups = shard.groups or [""] * len(shard.labels)
+        self._groups.update("".join(f"{name}\n" for name in groups).encode("utf-8", "surrogateescape"))
         self._sets.update("".join(f"{name}\n" for name in shard.set_names).encode())
 
     def digest(self) -> str:
         parts = [part.digest() for part in (self._head, self._features, self._labels, self._sets)]
         if self._features_pre.digest() != self._nothing:
             parts.append(self._features_pre.digest())
+        if self._any_group:
+            parts.append(self._groups.digest())
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
 

@@ -51,6 +51,7 @@ class Shard:
             empty where rows do not come from files.
         listing: Digest of the block's inputs as they were listed, to notice a changed source.
         request: What the whole cache was asked to hold; the same in all of its shards.
+        groups: n names of what images have in common, "" where nothing is said; empty where nothing is said of any.
         features_pre: float16 (n, views, D_pre), unit norm: before the encoder's projection; None where not asked for,
             and in a shard without rows.
     """
@@ -65,6 +66,7 @@ class Shard:
     listing: str = ""
     request: dict[str, Any] = field(default_factory=dict)
     features_pre: npt.NDArray[np.float16] | None = None
+    groups: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def write_shard(path: Path, shard: Shard) -> None:
         write_texts(file, "hash", shard.hashes)
         if shard.stamps:
             write_texts(file, "stamp", shard.stamps)
+        if any(shard.groups):
+            write_texts(file, "group", shard.groups)
         write_texts(file, "skipped_path", [path for path, _ in shard.skipped])
         write_texts(file, "skipped_reason", [why for _, why in shard.skipped])
 
@@ -149,6 +153,7 @@ def read_shard(path: Path) -> Shard:
                 listing=header.listing,
                 request=header.request,
                 features_pre=read_array(file, "features_pre") if "features_pre" in file else None,
+                groups=read_texts(file, "group") if "group" in file else (),
             )
         except UNREADABLE as error:
             raise damaged(path) from error
@@ -209,6 +214,19 @@ def read_labels(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_]
     with open_shard(path) as file:
         try:
             return read_array(file, "label").astype(np.int64), read_array(file, set_dataset(file)).astype(np.str_)
+        except UNREADABLE as error:
+            raise damaged(path) from error
+
+
+def read_groups(path: Path) -> list[str] | None:
+    """Read the groups of a shard's rows, None where nothing is said of any.
+
+    Raises:
+        UlfineError: The file is missing or damaged.
+    """
+    with open_shard(path) as file:
+        try:
+            return read_texts(file, "group") if "group" in file else None
         except UNREADABLE as error:
             raise damaged(path) from error
 

@@ -7,18 +7,23 @@ from ulfine_cli import understood
 from ulfine_cli.command import Command
 from ulfine_cli.commands import (
     compare,
+    diff,
+    drift,
     evaluate,
     export,
     fit,
     info,
+    inspect,
     models,
     neighbours,
     predict,
     quickstart,
+    sort,
     split,
     verify,
 )
 from ulfine_cli.failures import STARTS_OVER
+from ulfine_fast.deciding.gates import failed_gates
 
 COMMANDS = (
     Command(
@@ -83,6 +88,7 @@ COMMANDS = (
         "ulfine evaluate run --json metrics.json",
         ("run",),
         show=evaluate.show,
+        failures=failed_gates,
         interrupted=STARTS_OVER,
     ),
     Command(
@@ -95,9 +101,24 @@ COMMANDS = (
         reports="ulfine_exports.reporting.unasked:after_compare",
     ),
     Command(
+        "ulfine_exports.diff:diff",
+        "ulfine diff runs/last-week runs/this-week --max-drop 0.01 --out diff.html",
+        ("old", "new"),
+        show=diff.show,
+        failures=diff.worse,
+        interrupted=STARTS_OVER,
+    ),
+    Command(
         "ulfine_exports.report:report",
         "ulfine report run --out report.html",
         ("target",),
+        interrupted=STARTS_OVER,
+    ),
+    Command(
+        "ulfine_exports.inspect_cache:inspect_cache",
+        "ulfine inspect cache --what label-errors --out errors.csv --gallery errors.html",
+        ("cache",),
+        show=inspect.show,
         interrupted=STARTS_OVER,
     ),
     Command(
@@ -106,6 +127,22 @@ COMMANDS = (
         ("model", "inputs"),
         show=predict.show,
         failures=predict.unreadable,
+        interrupted=STARTS_OVER,
+    ),
+    Command(
+        "ulfine_exports.sort:sort",
+        "ulfine sort model.onnx photos/new --out sorted --move --doubtful 0.9",
+        ("model", "photos"),
+        show=sort.show,
+        failures=sort.failures,
+        interrupted="interrupted: the same command goes on, and `ulfine sort --undo DIR` puts everything back",
+    ),
+    Command(
+        "ulfine_exports.drift:drift",
+        "ulfine drift run photos/this-week",
+        ("model", "inputs"),
+        show=drift.show,
+        failures=drift.failures,
         interrupted=STARTS_OVER,
     ),
     Command(

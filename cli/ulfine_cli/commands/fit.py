@@ -4,6 +4,7 @@ from typing import Any
 
 from ulfine_cli.metrics_table import show_metrics
 from ulfine_cli.output import Output
+from ulfine_fast.deciding.gates import failed_gates
 
 
 def show(figures: dict[str, Any], output: Output) -> None:
@@ -13,10 +14,17 @@ def show(figures: dict[str, Any], output: Output) -> None:
 
 
 def failures(figures: dict[str, Any]) -> list[str]:
-    """Say that the run is not a whole one."""
+    """Say which gates do not hold, that no threshold was learnt, and that the run is not a whole one."""
+    gates = failed_gates(figures)
+    if "acceptance" in figures and figures["acceptance"] is None:
+        gates.append(
+            "no threshold was learnt: this method leaves no labelled images out, or too few are labelled; take ulfine, "
+            "or label more"
+        )
     if "interrupted_at" not in figures:
-        return []
+        return gates
     return [
+        *gates,
         f"interrupted at step, round or seed {figures['interrupted_at']} of the training: {figures['run']} holds the "
-        "best till then; run the same command with --overwrite for a whole fit"
+        "best till then; run the same command with --overwrite for a whole fit",
     ]

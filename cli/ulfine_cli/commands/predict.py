@@ -3,7 +3,7 @@
 from typing import Any
 
 from ulfine_cache.wording.counts import amount
-from ulfine_cli.output import Output, percent
+from ulfine_cli.output import Output, percent, text
 from ulfine_cli.prior_line import show_test_prior
 
 _ROWS_SHOWN = 20
@@ -12,12 +12,19 @@ _ROWS_SHOWN = 20
 def show(figures: dict[str, Any], output: Output) -> None:
     """Print path, label and confidence of the first predictions."""
     predictions = figures["predictions"]
-    rows = [[item["path"], item["label"], percent(item["confidence"])] for item in predictions[:_ROWS_SHOWN]]
+    marks = {True: ["yes"], False: ["no"], None: []}
+    rows = [
+        [item["path"], item["label"], percent(item["confidence"]), *marks[item.get("accepted")]]
+        for item in predictions[:_ROWS_SHOWN]
+    ]
     if rows:
-        output.table(["path", "label", "confidence"], rows)
+        output.table(["path", "label", "confidence", "accepted"][: len(rows[0])], rows)
     if len(predictions) > _ROWS_SHOWN:
         output.line(f"... and {len(predictions) - _ROWS_SHOWN} more")
     show_test_prior(figures, output)
+    if "threshold" in figures:
+        of = amount(len(predictions), "input")
+        output.line(f"accepted: {figures['accepted']} of {of}, from a confidence of {text(figures['threshold'])} on")
     if figures["out"]:
         unread = len(figures["unreadable"])
         of = f"all probabilities of {amount(len(predictions), 'input')}" if unread else "all probabilities"

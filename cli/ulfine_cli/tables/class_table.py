@@ -41,8 +41,32 @@ def show_classes(figures: dict[str, Any], output: Output) -> None:
     output.text(f"percent {where}, {shown}; all in {everywhere}")
 
 
+def show_groups(figures: dict[str, Any], output: Output) -> None:
+    """Print the accuracy of each group of test rows, where that was asked for.
+
+    Args:
+        figures: Of `ulfine_fast.evaluate`.
+        output: Where to.
+    """
+    if not figures.get("by_group"):
+        return
+    rows = [
+        [
+            entry["group"] or "(none)",
+            str(entry["rows"]),
+            percent(entry["accuracy"]),
+            f"{percent(entry['low'])} to {percent(entry['high'])}",
+        ]
+        for entry in sorted(figures["per_group"], key=lambda entry: (entry["accuracy"], entry["group"]))
+    ]
+    output.line()
+    output.table(["group", "test images", "accuracy", "95 % interval"], rows)
+
+
 def _said(entry: dict[str, Any], *, tested: bool) -> str:
     if entry["recall"] is None:
         count = 0 if tested else entry["labelled"]
+        if count > 1:
+            return "(all in one group, or none left out)"
         return f"(cannot be judged from {amount(count, 'test image' if tested else 'image')})"
     return entry["confused_with"] or ""

@@ -89,7 +89,7 @@ def build_run_graph(
     """
     if input == "features":
         return _features(run, rows, opset)
-    from ulfine_exports.run_encoder import encoder_of
+    from ulfine_exports.encoders.run_encoder import encoder_of
 
     encoder = encoder_of(run, "export it with --input features", device="cpu", precision="fp32", progress=progress)
     if input == "pixels":

@@ -13,7 +13,7 @@ from ulfine_cache.wording.counts import amount
 from ulfine_exports.inference.acceptable import answer_objection, input_objection
 from ulfine_exports.inference.providers import Device, open_session
 from ulfine_exports.inference.untrusted_model import read_model
-from ulfine_exports.metadata import ExportMetadata
+from ulfine_exports.metadata import ACCEPTED, ExportMetadata
 
 if TYPE_CHECKING:
     from ulfine_cache.preprocess import Preprocess
@@ -68,6 +68,8 @@ class ExportedFile:
     def _check_outputs(self) -> None:
         n_classes = len(self.metadata.class_names)
         for output in self.opened.session.get_outputs():
+            if output.name == ACCEPTED:
+                continue
             # The shape may be unknown until the graph runs, or a size of it: then that has a name.
             if not output.shape or (len(output.shape) == 2 and not isinstance(output.shape[1], int)):
                 continue

@@ -15,6 +15,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.names.written import shown
 from ulfine_cache.progress import Progress, Silent
 from ulfine_exports.labelling.answers import Answers, answers_of_run, answers_of_text
+from ulfine_exports.labelling.inspections import INSPECTIONS
 from ulfine_exports.labelling.labels_now import LabelsNow
 from ulfine_exports.labelling.look_alikes import LookAlikes
 from ulfine_exports.labelling.pictures import Pictures
@@ -58,10 +59,10 @@ class Desk:
         file: Path,
         refit_to: Path,
         *,
-        queues: Sequence[Queue] = QUEUES,
+        queues: Sequence[Queue] = (*QUEUES, *INSPECTIONS),
         progress: Progress = Silent(),  # noqa: B008
     ) -> None:
-        self.cache = cache
+        self.cache, self._split_name = cache, split_name
         self.now = LabelsNow(cache, cache.read_split(split_name), file, progress)
         try:
             self.answers: Answers | None = answers_of_text(cache) if run is None else answers_of_run(run, cache)
@@ -127,7 +128,8 @@ class Desk:
         """
         key = (queue, about)
         order = self._orders.get(key)
-        if after <= 0 or order is None:
+        kept = queue in self._queues and self._queues[queue].slow
+        if order is None or (after <= 0 and not kept):
             order = self._order(queue, about)
             with self._lock:
                 self._orders[key] = order
@@ -229,8 +231,11 @@ class Desk:
         wanted = self._queues.get(queue)
         if wanted is None or (wanted.needs_answers and self.answers is None):
             raise UlfineError(f"no queue {queue!r}: there are {', '.join(self._queues)}")
+        known = Known(self.now, self.answers, about, self.changed, self.refit.run, self._split_name)
+        if wanted.slow:
+            return wanted.rows(known)
         with self._lock:
-            return wanted.rows(Known(self.now, self.answers, about, self.changed))
+            return wanted.rows(known)
 
     def _refitted(self, answers: Answers, changed: npt.NDArray[np.int64]) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from ulfine_exports.labelling.answers import Answers
     from ulfine_exports.labelling.labels_now import LabelsNow
+    from ulfine_fast.run import Run
 
 Rows = npt.NDArray[np.int64]
 
@@ -25,12 +26,16 @@ class Known:
         answers: What the model says, None where there is none.
         class_name: The class that was chosen, "" for none.
         changed: Rows whose answer the last refit changed, the surest first.
+        run: The run that answers, None where none does.
+        split_name: The split that is worked on, None for the cache's own sets.
     """
 
     now: LabelsNow
     answers: Answers | None
     class_name: str = ""
     changed: Rows | None = None
+    run: Run | None = None
+    split_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Queue:
         of_class: Whether it wants a class to be chosen.
         reviews: Whether rows that are decided already are left out.
         needs_answers: Whether it is there only where a model answers.
+        slow: Whether it takes seconds, so that it is asked once for each run.
     """
 
     name: str
@@ -52,6 +58,7 @@ class Queue:
     of_class: bool = False
     reviews: bool = True
     needs_answers: bool = True
+    slow: bool = False
 
 
 def least_sure(known: Known) -> Rows:

@@ -39,6 +39,7 @@ class Refit:
         state: "none", "running", "done" or "failed".
         message: What it says last.
         figures: Of the last refit that ended well.
+        run: The run that is gone on from, the last that was made.
     """
 
     def __init__(
@@ -49,7 +50,8 @@ class Refit:
         out: Path,
         ready: Callable[[Answers, npt.NDArray[np.int64]], None],
     ) -> None:
-        self._now, self._run, self._split, self._out, self._ready = now, run, split, out, ready
+        self.run = run
+        self._now, self._split, self._out, self._ready = now, split, out, ready
         self._threads = DaemonThreads(1, "refit")
         self.state, self.message = "none", ""
         self.figures: dict[str, Any] | None = None
@@ -84,10 +86,17 @@ class Refit:
 
         started = time.perf_counter()
         given: dict[str, Any] = {}
-        if self._run is not None:
+        if self.run is not None:
             from ulfine_fast.run import CONFIG
 
-            given = {"method": self._run.method, "settings": self._run.path / CONFIG, "seed": self._run.config["seed"]}
+            config = self.run.config
+            given = {
+                "method": self.run.method,
+                "settings": self.run.path / CONFIG,
+                "seed": config["seed"],
+                "views": self.run.views,
+                "reject_outliers": "rejected_outliers" in config,
+            }
         run = fit(
             cache=self._now.cache.path,
             out=self._out,
@@ -105,12 +114,12 @@ class Refit:
             "run": str(run.path),
             "seconds": round(time.perf_counter() - started, 1),
             "decisions": decisions,
-            **_compared(former, answers, truth, self._run, run),
+            **_compared(former, answers, truth, self.run, run),
             "changed": None if former is None else len(changed),
             "changed_unlabelled": None if former is None else int(unlabelled.sum()),
             "answers": len(answers.top),
         }
-        self._run = run
+        self.run = run
         self._ready(answers, changed)
 
     def _truth(self) -> Truth:

@@ -30,6 +30,8 @@ class Predictor(Protocol):
         weights_hash: The encoder whose features it takes; ``""`` where that is unknown.
         views: What it looks at in an image, one of `ulfine_exports.metadata.VIEWS`.
         labelled_counts: (C,) labelled images that it was fitted on; empty where that is unknown.
+        takes_features: Whether `features` works, of rows of a cache.
+        threshold: Confidence from which an answer counts as accepted; None where none was learnt.
     """
 
     class_names: tuple[str, ...]
@@ -37,6 +39,8 @@ class Predictor(Protocol):
     weights_hash: str
     views: str
     labelled_counts: tuple[int, ...]
+    takes_features: bool
+    threshold: float | None
 
     def answered_prior(self) -> NDArray[np.float64]:
         """The class prior that its answers are for, (C,).
@@ -111,6 +115,8 @@ class OnnxPredictor:
         self.weights_hash = metadata.weights_hash
         self.views = metadata.views or "center"
         self.labelled_counts = metadata.labelled_counts
+        self.takes_features = metadata.input == "features"
+        self.threshold = metadata.acceptance_threshold
 
     def answered_prior(self) -> NDArray[np.float64]:
         """What the file records."""
@@ -160,6 +166,8 @@ class RunPredictor:
         self.device = "cpu (torch)"
         self.weights_hash = (self._run.cache or {}).get("weights_hash", "")
         self.labelled_counts = self._run.labelled_counts
+        self.takes_features = True
+        self.threshold = self._run.threshold
 
     def answered_prior(self) -> NDArray[np.float64]:
         """What the run's method says."""
@@ -184,7 +192,7 @@ class RunPredictor:
 
     def _loaded(self) -> "ClipEncoder":
         if self._encoder is None:
-            from ulfine_exports.run_encoder import encoder_of
+            from ulfine_exports.encoders.run_encoder import encoder_of
 
             self._encoder = encoder_of(self._run, "give features instead of images", progress=self._progress)
         return self._encoder

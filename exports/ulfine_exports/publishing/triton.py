@@ -28,7 +28,7 @@ QUEUE_DELAY = 2000
 """Microseconds that a request may wait for others: well below what an image encoder needs for one image."""
 
 _MARK = "# Written by `ulfine export --triton`, which replaces this file."
-_TYPES = {1: "TYPE_FP32", 2: "TYPE_UINT8"}
+_TYPES = {1: "TYPE_FP32", 2: "TYPE_UINT8", 9: "TYPE_BOOL"}
 
 
 def triton_name(name: str) -> str:
@@ -108,5 +108,7 @@ def _tensor(item: "ValueInfoProto", labels: str = "") -> str:
     """One input or output without its batch axis; an axis of any length is -1."""
     tensor = item.type.tensor_type
     sizes = [axis.dim_value if axis.HasField("dim_value") else -1 for axis in tensor.shape.dim[1:]]
+    # Triton knows no rows without an axis of their own.
+    shape = f"dims: {sizes}" if sizes else "dims: [1] reshape { shape: [] }"
     filename = f" label_filename: {json.dumps(labels)}" if labels else ""
-    return f"{{ name: {json.dumps(item.name)} data_type: {_TYPES[tensor.elem_type]} dims: {sizes}{filename} }}"
+    return f"{{ name: {json.dumps(item.name)} data_type: {_TYPES[tensor.elem_type]} {shape}{filename} }}"

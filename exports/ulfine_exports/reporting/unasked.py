@@ -49,8 +49,10 @@ def _harmless(make: _Report) -> Callable[[dict[str, Any], Path | None, Progress]
 
 
 @_harmless
-def after_fit(figures: dict[str, Any], json: Path | None) -> Written:
-    """Write the report of a fitted run into its directory."""
+def after_fit(figures: dict[str, Any], json: Path | None) -> Written | None:
+    """Write the report of a fitted run into its directory; nothing where Ctrl-C ended the fit."""
+    if "interrupted_at" in figures:
+        return None
     run = Path(figures["run"])
     return write_run_report(run, run / REPORT, map="pca", most_listed=MOST_LISTED)
 

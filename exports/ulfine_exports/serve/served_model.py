@@ -83,7 +83,7 @@ class ServedModel:
         self.device_reason = file.opened.reason
         self.input = _tensor(self._session.get_inputs()[0], path)
         wanted = ["probabilities", "logits", *(f"logits_{part}" for part in self.metadata.logit_parts)]
-        found = {value.name: _tensor(value, path) for value in self._session.get_outputs()}
+        found = {value.name: _tensor(value, path) for value in self._session.get_outputs() if value.name in wanted}
         self.outputs = tuple(found[name] for name in wanted if name in found)
         if [tensor.name for tensor in self.outputs[:2]] != wanted[:2]:
             raise UlfineError(f"{path} has no outputs 'probabilities' and 'logits': export it again")

@@ -193,3 +193,20 @@ def test_split_that_was_drawn_with_decisions(many, recorder):
     make_split(**asked, apply=other, progress=recorder)
     assert "'oaks' was drawn with other decisions about labels: it is drawn again" in recorder.notes[-1]
     assert len(open_relabelled(many, other).read_split("oaks").test) == 6
+
+
+def test_split_by_groups__a_label_brings_no_row_of_a_tested_group_back(tmp_path):
+    labels = np.tile([0, 1], 40)
+    groups = np.array([f"camera {row // 8}" for row in range(80)])
+    features = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
+    np.savez(tmp_path / "g.npz", features=features, labels=labels, class_names=np.array(["ash", "elm"]), groups=groups)
+    import_features(file=tmp_path / "g.npz", out=tmp_path / "cache", index="none")
+    make_split(
+        cache=tmp_path / "cache", name="sites", labelled_max=5, imbalance=1.0, test_per_class=3, by_group=True, seed=1
+    )
+    plain = FeatureCache.open(tmp_path / "cache").read_split("sites")
+    rows = np.setdiff1d(np.arange(80), plain.test)
+    split = open_relabelled(tmp_path / "cache", file_of(tmp_path / "cache", rows, "elm")).read_split("sites")
+    assert split.test.tolist() == plain.test.tolist()
+    assert len(split.labelled) > len(plain.labelled)
+    assert not set(groups[split.labelled]) & set(groups[split.test])

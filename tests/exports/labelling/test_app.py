@@ -43,6 +43,9 @@ def test_state(page, shapes_cache, shapes_run):
         "class",
         "unlabelled",
         "changed",
+        "next-to-label",
+        "label-errors",
+        "outliers",
     ]
     assert state["words"]
 
@@ -67,6 +70,21 @@ def test_queues(page):
         *(f"train/square/square0{number}.png" for number in range(5)),
     ]
     assert rows_of(page, "changed")["items"] == []
+
+
+def test_queues__of_inspect(page):
+    """By the labels as they stand: a planted error is found, and what is decided does not come again."""
+    row = rows_of(page, "class", "circle")["items"][-1]["row"]
+    page.post("/decide", {"rows": [row], "label": "square"})
+    page.post("/undo")
+    page.post("/decide", {"rows": [row], "label": "ring"})
+    found = rows_of(page, "next-to-label")["items"]
+    assert len(found) == 36
+    assert all(item["label"] == "" for item in found)
+    page.post("/decide", {"rows": [found[0]["row"]], "label": "circle"})
+    assert [item["row"] for item in rows_of(page, "next-to-label")["items"]] == [item["row"] for item in found[1:]]
+    assert {item["label"] for item in rows_of(page, "label-errors")["items"]} == {"circle", "square", "triangle"}
+    assert all(item["label"] == "" for item in rows_of(page, "outliers")["items"])
 
 
 def test_queue__goes_on_where_it_was(page):

@@ -45,8 +45,6 @@ def test_svg__is_the_same_whatever_the_users_own_figures_look_like():
     import matplotlib
 
     first = figure()
-    with matplotlib.rc_context(
-        {"font.size": 30, "lines.linewidth": 9, "axes.facecolor": "red", "svg.fonttype": "path"}
-    ):
+    with matplotlib.rc_context({"font.size": 30, "xtick.major.size": 30, "axes.linewidth": 9, "svg.fonttype": "path"}):
         assert figure() == first
         assert matplotlib.rcParams["font.size"] == 30

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ulfine_fast.judging.cross_validated import UnlabelledAnswers, cross_validated_figures
+from ulfine_fast.judging.intervals import share_interval
 
 NAMES = ["ash", "birch", "cedar"]
 
@@ -72,3 +73,28 @@ def test_cross_validated_figures__unlabelled_rows_by_the_estimated_shares_of_the
 def test_cross_validated_figures__one_image_a_class_says_nothing():
     table, labels, _ = case()
     assert cross_validated_figures(table[[0, 40, 50]], labels[[0, 40, 50]], np.array([1, 1, 1]), NAMES) is None
+
+
+def test_cross_validated_figures__the_high_end_allows_for_images_that_a_fold_lacked():
+    table, labels, counts = case()
+    whole = cross_validated_figures(table, labels, counts, NAMES)
+    half = cross_validated_figures(table, labels, counts, NAMES, known=np.full(len(labels), 0.5))
+    for name in ("accuracy", "macro_accuracy"):
+        assert half[name]["value"] == whole[name]["value"]
+        assert half[name]["low"] == whole[name]["low"]
+        assert half[name]["high"] > whole[name]["high"] + 0.02
+    # Half of the errors are left at the best: 38 of 40 and 7.5 of 10 right.
+    assert half["per_class"][1]["high"] == pytest.approx(share_interval(0.75, 10)["high"])
+    assert half["accuracy"]["high"] == pytest.approx(share_interval(45.5 / 50, 50)["high"])
+
+
+def test_cross_validated_figures__rows_of_a_group_that_are_alike_leave_more_open():
+    table, labels, counts = case()
+    # The first ash is wrong, and so are those of its camera.
+    found = [
+        cross_validated_figures(table, labels, counts, NAMES, groups=groups)
+        for groups in (np.arange(51), np.repeat([0, 1, 2, 3, 4, 5], [4, 36, 5, 2, 3, 1]))
+    ]
+    widths = [of["accuracy"]["high"] - of["accuracy"]["low"] for of in found]
+    assert widths[1] > 1.3 * widths[0]
+    assert all(of["by_group"] for of in found)

@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from ulfine_fast.judging.intervals import mean_recall_error, mean_recall_interval, share_interval, smoothed_recalls
+from ulfine_fast.judging.intervals import (
+    design_effect,
+    mean_recall_error,
+    mean_recall_interval,
+    share_interval,
+    smoothed_recalls,
+)
 
 
 @pytest.mark.parametrize(("hits", "rows"), [(0, 3), (1, 1), (3, 3), (7, 9), (450, 500)])
@@ -51,3 +57,28 @@ def test_mean_recall_error__a_class_without_rows_counts_where_it_has_a_weight():
     alone = mean_recall_error(hits, totals)
     assert mean_recall_error(hits, totals, np.array([1.0, 0.0])) == pytest.approx(alone)
     assert mean_recall_error(hits, totals, np.array([0.0, 1.0])) > 2 * alone
+
+
+def test_design_effect__is_that_of_many_draws():
+    """Of 30 groups of 20 rows, whose shares differ: the interval of 600 / effect rows holds the truth as it should."""
+    generator = np.random.default_rng(0)
+    groups, held = np.repeat(np.arange(30), 20), []
+    for _ in range(400):
+        shares = generator.beta(4, 2, size=30)
+        right = generator.random(600) < shares[groups]
+        found = share_interval(right.mean(), 600 / design_effect(right, groups))
+        held.append(found["low"] <= 4 / 6 <= found["high"])
+    assert 0.92 < np.mean(held) < 0.98
+
+
+def test_design_effect__of_rows_that_are_not_alike_is_one():
+    right = np.random.default_rng(0).random(5000) < 0.7
+    assert design_effect(right, np.arange(5000)) == pytest.approx(1, abs=0.02)
+    assert design_effect(right, None) == design_effect(right, np.zeros(5000)) == design_effect(right[:0], None) == 1
+
+
+def test_mean_recall_error__rows_that_are_all_right_are_as_uncertain_as_those_of_any_class():
+    hits, totals = np.array([2, 2, 20]), np.array([2, 2, 40])
+    mean = 24.5 / 45
+    rare = 2 * mean * (1 - mean) / 2
+    assert mean_recall_error(hits, totals) >= np.sqrt(rare) / 3

@@ -4,7 +4,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulfine_fast.rows.folds import balanced_weights, classes_to_leave_out, folds_to_leave_out, stratified_folds
+from ulfine_fast.rows.folds import (
+    balanced_weights,
+    classes_to_leave_out,
+    folds_to_leave_out,
+    grouped_folds,
+    stratified_folds,
+)
 
 COUNTS = st.lists(st.integers(0, 12), min_size=1, max_size=8).filter(lambda counts: sum(counts) > 0)
 
@@ -96,3 +102,31 @@ def test_classes_to_leave_out__as_large_a_share_of_the_labelled_classes_as_has_n
     assert not left_out[:, counts == 0].any()
     times = left_out.sum(0)[counts > 0]
     assert not len(times) or int(times.max() - times.min()) <= 1
+
+
+def test_grouped_folds__keep_groups_whole_and_classes_spread():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(120) % 4
+    groups = torch.arange(120) // 6 + 100  # twenty groups, three rows of two classes or so in each
+    folds = grouped_folds(labels, groups, 5, generator)
+    for group in groups.unique():
+        assert len(folds[groups == group].unique()) == 1
+    counts = torch.stack([torch.bincount(labels[folds == fold], minlength=4) for fold in range(5)])
+    assert int(counts.min()) >= 4
+    assert int(counts.max()) <= 8
+
+
+def test_grouped_folds__of_fewer_groups_than_folds():
+    folds = grouped_folds(torch.tensor([0, 1, 0, 1]), torch.tensor([7, 7, 9, 9]), 5, torch.Generator().manual_seed(0))
+    assert sorted(folds.tolist()) == [0, 0, 1, 1]
+    left_out = folds_to_leave_out(
+        torch.tensor([0, 1, 0, 1]), 5, 1000, torch.Generator().manual_seed(0), torch.tensor([7, 7, 9, 9])
+    )
+    assert sorted(left_out.tolist()) == [1, 1, 2, 2]
+
+
+def test_grouped_folds__groups_of_one_class_are_dealt_over_the_folds():
+    labels, groups = torch.arange(40) // 10, torch.arange(40) // 2
+    folds = grouped_folds(labels, groups, 5, torch.Generator().manual_seed(0))
+    counts = torch.stack([torch.bincount(labels[folds == fold], minlength=4) for fold in range(5)])
+    assert counts.tolist() == [[2, 2, 2, 2]] * 5

@@ -20,6 +20,7 @@ from ulfine_cache.sources.tables.columns import Columns, find_columns
 from ulfine_cache.sources.tables.parquet_table import ParquetTable, guarded
 from ulfine_cache.sources.trees.regular_file import check_size, open_regular
 from ulfine_cache.sources.words.class_labels import LabelColumn, single_class, warn_of_several
+from ulfine_cache.sources.words.group_names import group_name
 from ulfine_cache.sources.words.image_names import extension
 from ulfine_cache.sources.words.set_names import SETS, known_set, set_in_name
 from ulfine_cache.wording.counts import listed
@@ -63,6 +64,7 @@ class ColumnImages:
         self._paths: list[str] = []
         self._problems: dict[str, str] = {}
         labels, sets = LabelColumn(options.missing), array("b")
+        self._groups: list[str] = []
         for file in self._files:
             self._starts.append(len(self._paths))
             self._list(file, os.path.relpath(file, top).replace(os.sep, "/"), options, labels, sets)
@@ -75,11 +77,13 @@ class ColumnImages:
             raise UlfineError(f"{location}, {error}") from None
         self._place = {path: place for place, path in enumerate(self._paths)}
         self.items: Sequence[SourceItem] = [
-            SourceItem(path, label, _SET_NAMES[number], *self._stamps[self._file_of(place)])
-            for place, (path, label, number) in enumerate(zip(self._paths, indices, sets, strict=True))
+            SourceItem(path, label, _SET_NAMES[number], *self._stamps[self._file_of(place)]).of_group(group)
+            for place, (path, label, number, group) in enumerate(
+                zip(self._paths, indices, sets, self._groups, strict=True)
+            )
         ]
         warn_of_several(account, self._problems)
-        del self._paths
+        del self._paths, self._groups
 
     def read(self, item: SourceItem) -> bytes:
         """Return an image's bytes.
@@ -128,7 +132,7 @@ class ColumnImages:
             self._tell(columns)
         default = set_in_name(name)
         given = image_paths(table, column)
-        for number, (label, set_name) in enumerate(_labels_and_sets(table, columns)):
+        for number, (label, set_name, group) in enumerate(_said_of_rows(table, columns)):
             where = f"{name}, row {number + 1}"
             known = known_set("" if set_name is None else str(set_name))
             own = PurePosixPath(given[number] or "").name if given else ""
@@ -143,12 +147,14 @@ class ColumnImages:
             if problem:
                 self._problems[path] = problem
             self._paths.append(path)
+            self._groups.append(group_name(group))
             sets.append(_SET_NAMES.index(known or default))
 
     def _tell(self, columns: Columns) -> None:
         label = f"labels in {columns.label!r}" if columns.label else "no labels"
+        group = f", groups in {columns.group!r}" if columns.group else ""
         unread = f"; not read: {listed(list(columns.unread))}" if columns.unread else ""
-        self.account.note(f"images in the column {columns.path!r}, {label}{unread}")
+        self.account.note(f"images in the column {columns.path!r}, {label}{group}{unread}")
 
 
 def open_column_file(file: str) -> ParquetTable | ArrowTable:
@@ -210,15 +216,15 @@ def image_paths(table: ParquetTable | ArrowTable, column: str) -> list[str | Non
     return [cell and cell["path"] for cell in cells]
 
 
-def _labels_and_sets(table: ParquetTable | ArrowTable, columns: Columns) -> Any:
-    """Yield label and set of each row, without reading the images."""
-    if not (columns.label or columns.one_hot or columns.set_name):
-        yield from ((None, None) for _ in range(table.n_rows))
-        return
+def _said_of_rows(table: ParquetTable | ArrowTable, columns: Columns) -> Any:
+    """Yield label, set and group of each row, without reading the images."""
     # Whatever column that is cheap stands in for the images.
-    stand_in = columns.label or columns.set_name or columns.one_hot[0]
-    for _, _, label, set_name in dataclasses.replace(columns, path=stand_in).cells(table):
-        yield label, set_name
+    stand_in = next((name for name in (columns.label, columns.set_name, columns.group, *columns.one_hot) if name), None)
+    if stand_in is None:
+        yield from ((None, None, None) for _ in range(table.n_rows))
+        return
+    for _, _, label, set_name, group in dataclasses.replace(columns, path=stand_in).cells(table):
+        yield label, set_name, group
 
 
 def _with_schema(table: ParquetTable | ArrowTable, column: str, options: SourceOptions) -> SourceOptions:

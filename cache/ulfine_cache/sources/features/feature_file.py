@@ -14,6 +14,7 @@ from ulfine_cache.foreign_file import what_it_is
 from ulfine_cache.names.written import is_name, readable
 from ulfine_cache.sources.arrays.npz_headers import UNREADABLE, loaded_array, told
 from ulfine_cache.sources.features.label_array import index_labels
+from ulfine_cache.sources.words.group_names import group_name
 from ulfine_cache.sources.words.set_names import known_set
 from ulfine_cache.store.unit_norm import unit_norm
 from ulfine_cache.wording.counts import amount
@@ -23,7 +24,7 @@ TEXT_FEATURES = "text_features"
 _POOL = ("pool_features", "pool_labels", "eval_features", "eval_labels")
 _SAVE = "save it with numpy.savez(file, features=..., labels=...)"
 _SETS = ("set", "split")
-_READ = {"features", "image_features", "labels", "class_names", "paths", "views", *_SETS, *_POOL}
+_READ = {"features", "image_features", "labels", "class_names", "groups", "paths", "views", *_SETS, *_POOL}
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class FeatureFile:
         text_features: float32 (C, D) of unit norm, or None.
         views: Recipe of the views as in `ulfine_cache.pictures.views`, or "imported" for several of unknown recipe.
         ignored: Names of arrays in the file that were not read.
+        groups: N names of what rows have in common, or nothing where the file says none.
         notes: What was made of labels that are not 0 to C - 1.
     """
 
@@ -51,6 +53,7 @@ class FeatureFile:
     views: str
     ignored: Sequence[str]
     notes: Sequence[str] = ()
+    groups: Sequence[str] = ()
 
 
 def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> FeatureFile:
@@ -59,8 +62,9 @@ def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> Feat
     Arrays: `features` (or `image_features`) (N, D) or (N, views, D) and `labels` (N,), -1 = unlabelled; or, for a pool
     and a test set, `pool_features`, `pool_labels`, `eval_features`, `eval_labels`. Optional: `text_features` (C, D),
     `class_names` (C,), `set` or `split` (N,) of "train", "val", "test" (or other words for them) or "", `paths` (N,),
-    and `views`, one string, "five-crop" or "weak-strong:K", which says what the views of each row are. Labels may be
-    names as well (`label_array.index_labels`).
+    `groups` (N,), names or numbers of what rows have in common (a camera, a site, a batch), and `views`, one string,
+    "five-crop" or "weak-strong:K", which says what the views of each row are. Labels may be names as well
+    (`label_array.index_labels`).
 
     Args:
         path: The file.
@@ -89,7 +93,8 @@ def read_feature_file(path: Path, *, text_features: str = TEXT_FEATURES) -> Feat
     paths = _strings(arrays, "paths", n_rows, fail) if "paths" in arrays else [f"row {row}" for row in range(n_rows)]
     ignored = sorted(set(arrays) - _READ - {text_features})
     views = _views(arrays, n_views, fail)
-    return FeatureFile(features, labels, set_names, paths, class_names, text, views, ignored, notes)
+    groups = _groups(arrays, n_rows, fail)
+    return FeatureFile(features, labels, set_names, paths, class_names, text, views, ignored, notes, groups)
 
 
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -182,6 +187,15 @@ def _set(name: str, row: int, given: Sequence[str], fail: Any) -> str:
     if known is None:
         raise fail(f"{given[0]} of row {row} is {name!r}: use train, val, test or an empty string")
     return known
+
+
+def _groups(arrays: Mapping[str, npt.NDArray[Any]], n_rows: int, fail: Any) -> list[str]:
+    if "groups" not in arrays:
+        return []
+    values = arrays["groups"]
+    if values.dtype.kind in "iuf" and values.ndim == 1:
+        values = np.array([group_name(value) for value in values.tolist()], dtype=np.str_)
+    return [group_name(name) for name in _strings({"groups": values}, "groups", n_rows, fail)]
 
 
 def _views(arrays: Mapping[str, npt.NDArray[Any]], n_views: int, fail: Any) -> str:

@@ -11,11 +11,15 @@ from ulfine_cache.sources.tables.json_table import RecordsTable
 from ulfine_cache.sources.tables.table import Opener, Row, Table
 from ulfine_cache.sources.words.image_names import is_image_name
 
+_GROUPS = ("group", "location", "site", "camera", "seq_id")
+"""What may say which images have something in common; the first that an image has."""
+
 
 class _Image(NamedTuple):
     id: object
     file_name: str
     set_name: object
+    groups: dict[str, object]
 
 
 class _Annotation(NamedTuple):
@@ -24,7 +28,9 @@ class _Annotation(NamedTuple):
 
 
 class CocoTable:
-    """One row an image: `path`, `label` (a list of its categories, each once) and `set` (where the images have one).
+    """One row an image: `path`, `label` (a list of its categories, each once) and, where the images have one, `set`.
+
+    What camera traps call `location` and the like are columns too.
 
     Args:
         name: The file's path, for messages.
@@ -38,13 +44,17 @@ class CocoTable:
     ) -> None:
         self.name, self._images, self._labels, self.categories = name, images, labels, categories
         has_sets = any(image.set_name is not None for image in images)
-        self.columns: Sequence[str] = ("path", "label", "set") if has_sets else ("path", "label")
+        self._groups = [name for name in _GROUPS if any(name in image.groups for image in images)]
+        self.columns: Sequence[str] = ("path", "label", *(("set",) if has_sets else ()), *self._groups)
+        self._has_sets = has_sets
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         """Yield the images."""
         at = [self.columns.index(column) for column in columns]
         for number, (image, labels) in enumerate(zip(self._images, self._labels, strict=True), 1):
-            cells = (image.file_name, [self.categories[label] for label in labels], image.set_name)
+            sets = [image.set_name] if self._has_sets else []
+            groups = [image.groups.get(name) for name in self._groups]
+            cells = (image.file_name, [self.categories[label] for label in labels], *sets, *groups)
             yield Row(f"image {number}", [cells[place] for place in at])
 
 
@@ -93,8 +103,13 @@ def _needed(pairs: list[tuple[str, Any]]) -> Any:
         return _Annotation(values["image_id"], values.get("category_id"))
     # A list of objects may have ids and file names as well, and labels.
     if "id" in values and isinstance(values.get("file_name"), str) and not {"label", "class", "category"} & set(values):
-        return _Image(values["id"], values["file_name"], values.get("set", values.get("split")))
+        return _read_image(values)
     return values
+
+
+def _read_image(values: dict[str, Any]) -> _Image:
+    groups = {name: values[name] for name in _GROUPS if name in values}
+    return _Image(values["id"], values["file_name"], values.get("set", values.get("split")), groups)
 
 
 def _mapping(content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -118,14 +133,14 @@ def _columns(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _record(image: _Image) -> dict[str, Any]:
-    return {"id": image.id, "file_name": image.file_name, "set": image.set_name}
+    return {"id": image.id, "file_name": image.file_name, "set": image.set_name, **image.groups}
 
 
 def _image(name: str, number: int, entry: object) -> _Image:
     if isinstance(entry, _Image):
         return entry
     if isinstance(entry, dict) and "id" in entry and isinstance(entry.get("file_name"), str):
-        return _Image(entry["id"], entry["file_name"], entry.get("set", entry.get("split")))
+        return _read_image(entry)
     raise UlfineError(f"{name}, image {number}: expected an id and a file_name")
 
 

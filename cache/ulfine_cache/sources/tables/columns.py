@@ -1,4 +1,4 @@
-"""Which columns of a table name the images, their classes and their sets."""
+"""Which columns of a table name the images, their classes, sets and groups."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -34,6 +34,7 @@ _LABELS = (
     *("category", "category_name", "target", "y"),
 )
 _SETS = ("set", "split", "sets", "splits", "subset", "partition", "data_set", "dataset_split")
+_GROUPS = ("group", "groups", "group_id", "group_name")
 _INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 """What pandas calls the numbers of the rows."""
 _TRUE, _FALSE = ("1", "1.0", "true"), ("0", "0.0", "false", "")
@@ -49,6 +50,7 @@ class Columns:
         set_name: Holds the set, or None.
         one_hot: Columns that are classes, each with 1 in the rows of its images; empty where `label` says the class.
         unread: All others.
+        group: Says what images have in common, or None.
     """
 
     path: str
@@ -56,18 +58,20 @@ class Columns:
     set_name: str | None
     one_hot: Sequence[str]
     unread: Sequence[str]
+    group: str | None = None
 
-    def cells(self, table: Table) -> Iterator[tuple[str, object, object, object]]:
-        """Yield where each row stands, and its path, label and set; a label may be a list of classes."""
+    def cells(self, table: Table) -> Iterator[tuple[str, object, object, object, object]]:
+        """Yield where each row stands, and its path, label, set and group; a label may be a list of classes."""
         wanted = [self.path, *((self.label,) if self.label else self.one_hot)]
-        wanted += [self.set_name] if self.set_name else []
-        end = len(wanted) - bool(self.set_name)
+        end = len(wanted)
+        wanted += [name for name in (self.set_name, self.group) if name]
         for where, cells in table.rows(wanted):
-            set_name = cells[-1] if self.set_name else None
+            set_name = cells[end] if self.set_name else None
+            group = cells[-1] if self.group else None
             if self.label:
-                yield where, cells[0], cells[1], set_name
+                yield where, cells[0], cells[1], set_name, group
             else:
-                yield where, cells[0], self._hot(cells[1:end]) if self.one_hot else None, set_name
+                yield where, cells[0], self._hot(cells[1:end]) if self.one_hot else None, set_name, group
 
     def _hot(self, cells: Sequence[object]) -> list[str]:
         return [
@@ -97,7 +101,9 @@ def find_columns(table: Table, options: SourceOptions) -> Columns:
     label = None
     if options.label_column != NO_COLUMN or NO_COLUMN in names:
         label = _given(table, options.label_column, "--label-column") or _known_label(table, [path, set_name])
-    rest = [name for name in names if name not in (path, label, set_name) and not _INDEX.fullmatch(name)]
+    taken = [name for name in (path, label, set_name) if name is not None]
+    group = _wanted(table, options.group_column, "--group-column", _GROUPS, taken)
+    rest = [name for name in names if name not in (*taken, group) and not _INDEX.fullmatch(name)]
     one_hot: Sequence[str] = ()
     if rest and label is None and options.label_column is None:
         if not is_one_hot(table, rest):
@@ -106,10 +112,10 @@ def find_columns(table: Table, options: SourceOptions) -> Columns:
                 f"{_list(rest)}, or say --label-column none if the images are unlabelled"
             )
         one_hot, rest = rest, []
-    for name in [name for name in (path, label, set_name, *one_hot) if name is not None]:
+    for name in [name for name in (*taken, group, *one_hot) if name is not None]:
         if list(names).count(name) > 1:
             raise UlfineError(f"{table.name}: the column {name!r} comes twice")
-    return Columns(path, label, set_name, one_hot, rest)
+    return Columns(path, label, set_name, one_hot, rest, group)
 
 
 def is_one_hot(table: Table, names: Sequence[str]) -> bool:

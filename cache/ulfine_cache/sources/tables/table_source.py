@@ -21,6 +21,7 @@ from ulfine_cache.sources.words.class_labels import (
     single_class,
     warn_of_several,
 )
+from ulfine_cache.sources.words.group_names import group_name
 from ulfine_cache.sources.words.set_names import SETS, known_set, set_folders
 from ulfine_cache.wording.counts import amount, listed
 
@@ -84,6 +85,7 @@ class TableSource:
         # Columns until all classes are known: tuples of a million rows would be most of the memory.
         self._names: list[str] = []
         self._sets, self._sizes, self._times = array("b"), array("q"), array("q")
+        self._groups: list[str] = []
         parts, seen, promised = list(parts), set[str](), dict[str, None]()
         for part in parts:
             columns = find_columns(part.table, options)
@@ -116,11 +118,12 @@ class TableSource:
         ]
         if unused:
             account.note(f"no class, because no image is of it alone: {listed(unused)}")
-        rows = zip(self._names, labels, self._sets, self._sizes, self._times, strict=True)
+        rows = zip(self._names, labels, self._sets, self._sizes, self._times, self._groups, strict=True)
         self.items: Sequence[SourceItem] = [
-            SourceItem(name, label, _SET_NAMES[number], size, mtime) for name, label, number, size, mtime in rows
+            SourceItem(name, label, _SET_NAMES[number], size, mtime).of_group(group)
+            for name, label, number, size, mtime, group in rows
         ]
-        del self._names, self._labels, self._sets, self._sizes, self._times
+        del self._names, self._labels, self._sets, self._sizes, self._times, self._groups
         count_rest(tree, seen, account)
 
     def read(self, item: SourceItem) -> bytes:
@@ -141,7 +144,7 @@ class TableSource:
 
     def _read(self, part: TablePart, columns: Columns, seen: set[str]) -> None:
         default = _SET_NAMES.index(part.set_name)
-        for where, path, label, set_name in columns.cells(part.table):
+        for where, path, label, set_name, group in columns.cells(part.table):
             try:
                 name, size, mtime = self._paths.find(path, part.base)
                 if name in seen:
@@ -157,6 +160,7 @@ class TableSource:
             except ValueError as error:
                 raise UlfineError(f"{part.table.name}, {where}: {error}") from None
             self._names.append(name)
+            self._groups.append(group_name(group))
             self._sizes.append(size)
             self._times.append(mtime)
 
@@ -197,6 +201,8 @@ class TableSource:
             what.append("no labels")
         if columns.set_name:
             what.append(f"sets in {columns.set_name!r}")
+        if columns.group:
+            what.append(f"groups in {columns.group!r}")
         unread = f"; not read: {listed(list(columns.unread))}" if columns.unread else ""
         self.account.note(f"{os.path.basename(part.table.name)}: {', '.join(what)}{unread}")  # noqa: PTH119 (text)
 

@@ -96,7 +96,14 @@ async function open(what) {
   items = [];
   at = 0;
   next = 0;
-  await more();
+  // What takes longer than a moment says that it is at work.
+  const clock = setTimeout(() => say("Looking through the images …"), 400);
+  try {
+    await more();
+  } finally {
+    clearTimeout(clock);
+  }
+  say("");
   show();
 }
 

@@ -43,26 +43,31 @@ def confusions(judged: JudgedRows, n_classes: int, most: int) -> list[Confusion]
     Returns:
         The pairs, most rows first, equal ones by the larger share of their class.
     """
-    counts = np.zeros((n_classes, n_classes), np.int64)
-    np.add.at(counts, (judged.truth, judged.predicted), 1)
-    totals = counts.sum(axis=1)
-    np.fill_diagonal(counts, 0)
-    shares = counts / np.maximum(totals, 1)[:, None]
-    ranked = np.lexsort((np.arange(counts.size), -shares.ravel(), -counts.ravel()))[:most]
+    totals = np.bincount(judged.truth, minlength=n_classes)
+    truths, predictions, counts = _mistakes(judged, n_classes)
+    ranked = np.lexsort((predictions, truths, -counts / totals[truths], -counts))[:most]
     found: list[Confusion] = []
-    for truth, predicted in zip(*np.unravel_index(ranked, counts.shape), strict=True):
-        if counts[truth, predicted]:
-            places = np.flatnonzero((judged.truth == truth) & (judged.predicted == predicted))
-            places = places[np.argsort(-judged.confidence[places], kind="stable")]
-            found.append(
-                Confusion(int(truth), int(predicted), int(counts[truth, predicted]), int(totals[truth]), places)
-            )
+    for truth, predicted, count in zip(
+        truths[ranked].tolist(), predictions[ranked].tolist(), counts[ranked].tolist(), strict=True
+    ):
+        places = np.flatnonzero((judged.truth == truth) & (judged.predicted == predicted))
+        places = places[np.argsort(-judged.confidence[places], kind="stable")]
+        found.append(Confusion(truth, predicted, count, int(totals[truth]), places))
     return found
 
 
 def taken_for(judged: JudgedRows, n_classes: int) -> list[int | None]:
     """The class that each class is most often taken for; None where it never is taken for another."""
-    counts = np.zeros((n_classes, n_classes), np.int64)
-    np.add.at(counts, (judged.truth, judged.predicted), 1)
-    np.fill_diagonal(counts, 0)
-    return [int(row.argmax()) if row.any() else None for row in counts]
+    found: list[int | None] = [None] * n_classes
+    truths, predictions, counts = _mistakes(judged, n_classes)
+    # The most frequent one is written last, of equal ones the first class.
+    for place in np.lexsort((-predictions, counts)).tolist():
+        found[truths[place]] = int(predictions[place])
+    return found
+
+
+def _mistakes(judged: JudgedRows, n_classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """True class, predicted class and number of rows of every pair that occurs."""
+    wrong = ~judged.right
+    pairs, counts = np.unique(judged.truth[wrong] * n_classes + judged.predicted[wrong], return_counts=True)
+    return pairs // n_classes, pairs % n_classes, counts

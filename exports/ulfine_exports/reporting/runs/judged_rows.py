@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 MOST_ROWS = 20_000
 """Of each kind that are looked at; of more, a sample that covers them evenly."""
 
-BLOCK_ROWS = 8192
+MOST_PROBABILITIES = 50_000_000
+"""Of all classes of these rows, 200 MB: of very many classes fewer rows are looked at."""
+
+BLOCK_ROWS = 1024
 
 ZERO_SHOT, PROBE = "zero-shot", "probe"
 
@@ -82,7 +85,7 @@ def answers(run: Run, cache: FeatureCache, rows: NDArray[np.int64], *, parts: bo
     from ulfine_fast.rows.sample_places import sample_places
 
     views = choose_views("auto", run.views, cache)
-    chosen = rows[sample_places(len(rows), MOST_ROWS)]
+    chosen = rows[sample_places(len(rows), max(1, min(MOST_ROWS, MOST_PROBABILITIES // cache.n_classes)))]
     text = torch.as_tensor(cache.text_features).T if cache.text_features is not None and parts else None
     probabilities = np.empty((len(chosen), cache.n_classes), np.float32)
     told: dict[str, list[NDArray[np.int64]]] = {}

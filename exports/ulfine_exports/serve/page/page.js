@@ -78,6 +78,10 @@ function show(file, answer) {
     card.querySelector(".error").hidden = false;
   } else {
     card.querySelector("h2").textContent = `${answer.label}, ${percent(answer.confidence)}`;
+    if (answer.accepted === false) {
+      card.classList.add("doubtful");
+      card.querySelector(".doubt").hidden = false;
+    }
     showClasses(card.querySelector(".classes"), answer.classes);
     if (answer.spoke) showParts(card.querySelector(".spoke"), answer.spoke);
   }

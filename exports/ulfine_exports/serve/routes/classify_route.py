@@ -99,6 +99,9 @@ def _described(outputs: Outputs, model: ServedModel, top: int) -> dict[str, Any]
         "confidence": float(probabilities[order[0]]),
         "classes": [{"name": names[index], "probability": float(probabilities[index])} for index in order],
     }
+    threshold = model.metadata.acceptance_threshold
+    if threshold is not None:
+        answer["accepted"] = bool(probabilities[order[0]] >= threshold)
     if model.parts:
         parts = {part: outputs[f"logits_{part}"][0] for part in model.parts}
         answer["spoke"] = who_spoke(parts, outputs["logits"][0], names)

@@ -1,0 +1,1 @@
+"""What `diff`, `sort` and `drift` are made of."""

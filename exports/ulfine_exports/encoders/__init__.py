@@ -1,0 +1,1 @@
+"""The encoder that made the features of a run."""

@@ -1,0 +1,189 @@
+"""From which confidence on answers are right often enough: a threshold learnt from left-out rows. numpy only.
+
+Each class counts the same, as in macro accuracy: rows of frequent classes, which long-tailed labels are full of, are
+easier, and a threshold for them would promise too much of a balanced test set (`benchmarks/decide.py`). Beside the rows
+that are accepted `IMAGINED` ones of mean accuracy are counted, so that a few right rows at the top do not settle it.
+
+The threshold makes the *estimated* accuracy reach the target. What left-out rows *guarantee* is another thing: with
+95 % confidence at least the low end of Clopper and Pearson's interval (The use of confidence or fiducial limits
+illustrated in the case of the binomial, Biometrika 26, 1934) at the effective number of accepted rows. Even if all of n
+are right it is only 0.05^(1/n): for 0.95 that takes 59 rows. All of it holds for rows like the labelled ones.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IMAGINED = 4.0
+"""Rows of mean weight and mean accuracy that are counted besides."""
+
+LEVEL = 0.95
+"""How sure the guarantee is."""
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """When an answer is accepted.
+
+    Attributes:
+        target: Accuracy of accepted rows that was asked for, 0 to 1.
+        threshold: Least confidence of an accepted answer; 0 accepts all, more than 1 none.
+        rows: Left-out rows that it was learnt from.
+        accepted: How many of them reach it.
+        coverage: Share of them, each class counting the same.
+        accuracy: Of those that reach it, each class counting the same; None where none does.
+        promised: Accuracy that is guaranteed with 95 % confidence, 0 where nothing is.
+    """
+
+    target: float
+    threshold: float
+    rows: int
+    accepted: int
+    coverage: float
+    accuracy: float | None
+    promised: float
+
+    @property
+    def rows_to_promise(self) -> int:
+        """How many rows, all of them right, would guarantee the target."""
+        return math.ceil(math.log(1 - LEVEL) / math.log(self.target)) if 0 < self.target < 1 else 0
+
+    def figures(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        return {
+            "target_accuracy": self.target,
+            "threshold": self.threshold,
+            "rows": self.rows,
+            "accepted": self.accepted,
+            "coverage": self.coverage,
+            "accuracy": self.accuracy,
+            "promised": self.promised,
+            "rows_to_promise": self.rows_to_promise,
+        }
+
+
+def learn_acceptance(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], target: float
+) -> Acceptance | None:
+    """Learn the threshold from rows that the model did not learn from.
+
+    Args:
+        probabilities: float (M, C).
+        labels: int (M,), of the same rows.
+        target: Accuracy to reach, more than 0 and less than 1.
+
+    Returns:
+        The lowest threshold at which the estimated accuracy of all rows above it reaches the target; None without rows.
+
+    Example:
+        >>> table = np.tile([[0.9, 0.1], [0.6, 0.4]], (50, 1))
+        >>> found = learn_acceptance(table, np.tile([0, 1], 50), 0.9)
+        >>> found.threshold, found.accepted
+        (0.9, 50)
+    """
+    if not len(labels):
+        return None
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    weights = 1.0 / np.bincount(labels)[labels]
+    weights = weights / weights.mean()
+    order = np.argsort(-confidence, kind="stable")
+    ranked = confidence[order]
+    sums, hits = np.cumsum(weights[order]), np.cumsum((weights * right)[order])
+    # Rows of equal confidence are accepted together.
+    ends = np.append(ranked[1:] != ranked[:-1], True)
+    mean = hits[-1] / sums[-1]
+    reached = np.flatnonzero(ends & ((hits + IMAGINED * mean) / (sums + IMAGINED) >= target))
+    last = int(reached[-1]) if len(reached) else -1
+    if last < 0:
+        return Acceptance(target, 2.0, len(labels), 0, 0.0, None, 0.0)
+    threshold = 0.0 if last == len(labels) - 1 else float(ranked[last])
+    taken = weights[order][: last + 1]
+    accuracy = float(hits[last] / sums[last])
+    effective = float(taken.sum() ** 2 / (taken**2).sum())
+    return Acceptance(
+        target,
+        threshold,
+        len(labels),
+        last + 1,
+        float(sums[last] / sums[-1]),
+        accuracy,
+        lower_bound(accuracy * effective, effective),
+    )
+
+
+def lower_bound(hits: float, n: float) -> float:
+    """The low end of Clopper and Pearson's one-sided 95 % interval of a share.
+
+    Args:
+        hits: Rows that are right; may be a fraction, of an effective number of rows.
+        n: Rows.
+
+    Example:
+        >>> round(lower_bound(59, 59), 3), lower_bound(0, 9)
+        (0.95, 0.0)
+    """
+    from scipy.stats import beta
+
+    return float(beta.ppf(1 - LEVEL, hits, n - hits + 1)) if hits > 0 else 0.0
+
+
+def acceptance_figures(
+    left_out: tuple[NDArray[np.floating], NDArray[np.integer]],
+    tested: tuple[NDArray[np.floating], NDArray[np.integer]],
+    labelled_counts: NDArray[np.integer],
+    target: float,
+) -> dict[str, Any] | None:
+    """Learn a threshold and hold it to test rows.
+
+    Args:
+        left_out: float (M, C) and int (M,), probabilities and labels of left-out rows. Those of a class of one image
+            have no say: nothing was left to learn it from.
+        tested: float (N, C) and int (N,), the same of test rows.
+        labelled_counts: int (C,).
+        target: Accuracy to reach.
+
+    Returns:
+        `Acceptance.figures` and, under ``test``, `accepted_figures` (None without test rows); None where no labelled
+        row was left out.
+    """
+    judged = labelled_counts[left_out[1]] > 1
+    learnt = learn_acceptance(left_out[0][judged], left_out[1][judged], target)
+    if learnt is None:
+        return None
+    test = accepted_figures(*tested, learnt.threshold) if len(tested[1]) else None
+    return {**learnt.figures(), "test": test}
+
+
+def accepted_figures(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float
+) -> dict[str, Any]:
+    """What a threshold does to rows with known classes.
+
+    Args:
+        probabilities: float (N, C).
+        labels: int (N,).
+        threshold: Least confidence.
+
+    Returns:
+        ``rows``, ``accepted``, ``coverage`` (share that is accepted) and ``accuracy`` of these; None where no row says.
+
+    Example:
+        >>> accepted_figures(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]), 0.8)
+        {'rows': 2, 'accepted': 1, 'coverage': 0.5, 'accuracy': 1.0}
+    """
+    if not len(labels):
+        return {"rows": 0, "accepted": 0, "coverage": None, "accuracy": None}
+    accepted = probabilities.max(axis=1) >= threshold
+    right = (probabilities.argmax(axis=1) == labels)[accepted]
+    return {
+        "rows": len(labels),
+        "accepted": int(accepted.sum()),
+        "coverage": float(accepted.mean()),
+        "accuracy": float(right.mean()) if len(right) else None,
+    }
