@@ -27,9 +27,9 @@ def join(
 ) -> dict[str, Any]:
     """Put the features of several encoders side by side.
 
-    The caches hold the same images, by path and content, with the same classes, labels and sets. Every fit on the
-    result gives each encoder a weight, which labelled rows that are left out choose; see ``docs/encoders.md``. Runs on
-    it are exported with ``--input features``.
+    The caches hold the same images, by path and content, with the same classes, labels and sets. A fit on the result
+    fits every encoder by itself and adds the answers, each with a share that labelled rows decide which are left out;
+    see ``docs/encoders.md``. Such runs are exported with ``--input features``.
 
     Args:
         caches: Directories of two or more caches.

@@ -204,7 +204,6 @@ def write_run(folder: Path, run: Run) -> None:
     from safetensors.torch import save
 
     from ulfine_fast.elsewhere.known_models import name_of
-    from ulfine_fast.models.weighted_parts import WeightedParts
     from ulfine_fast.registry import METHODS
 
     description: dict[str, Any] = {
@@ -216,7 +215,7 @@ def write_run(folder: Path, run: Run) -> None:
         "n_features": run.n_features,
     }
     if run.method not in METHODS:
-        description["model"] = name_of(run.model.model if isinstance(run.model, WeightedParts) else run.model)
+        description["model"] = name_of(run.model)
     # One key only: older safetensors write several in an order that changes from process to process.
     metadata = {"ulfine": json.dumps(description, sort_keys=True)}
     tensors = {name: tensor.contiguous().clone() for name, tensor in run.model.state_dict().items()}
@@ -324,12 +323,12 @@ def _builder(path: Path, method: str, model: Any) -> Callable[[dict[str, Any]], 
 
 
 def _built(build: Callable[[dict[str, Any]], LogitModel], architecture: dict[str, Any]) -> LogitModel:
-    """The untrained model, with weights of several encoders before it where it has some."""
-    from ulfine_fast.models.weighted_parts import WEIGHTED, WeightedParts
+    """The untrained model, of several encoders where it has some."""
+    from ulfine_fast.models.several_encoders import ENCODERS, SeveralEncoders
 
-    if WEIGHTED not in architecture:
+    if ENCODERS not in architecture:
         return build(architecture)
-    return WeightedParts(build(architecture["model"]), architecture[WEIGHTED])
+    return SeveralEncoders([build(each) for each in architecture["models"]], architecture[ENCODERS])
 
 
 def _origin_of(path: Path) -> Origin | None:

@@ -13,9 +13,10 @@ import torch
 from ulfine_cache.encoders.device import choose_device as choose_any_device
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_fast.method import FitResult, Method
-from ulfine_fast.models.weighted_parts import WeightedParts
+from ulfine_fast.models.several_encoders import SeveralEncoders
+from ulfine_fast.rows.encoder_shares import choose_encoder_shares, of_each_encoder
+from ulfine_fast.rows.left_out import together
 from ulfine_fast.rows.memory_bound import free_bytes, readable
-from ulfine_fast.rows.part_weights import choose_part_weights, stretched
 
 if TYPE_CHECKING:
     from ulfine_cache.config import StrictConfig
@@ -104,12 +105,9 @@ def train_seeds(
         UlfineError: Memory is not enough, or a fit ended with NaN or infinite weights.
         KeyboardInterrupt: As in `train`.
     """
-    _check_memory(method, data, progress)
-    weights: list[float] = []
     if data.parts:
-        weights = choose_part_weights(data, seeds[0])
-        progress.note(f"weights of the encoders: {', '.join(f'{weight:.2f}' for weight in weights)}")
-        data = stretched(data, weights)
+        return _train_several(method, settings, data, seeds, progress, keep_interrupted=keep_interrupted)
+    _check_memory(method, data, progress)
     with _deterministic(data.features.device.type):
         if not method.seeded and len(seeds) > 1:
             progress.note(f"nothing in {method.name} is random: every seed gives the same")
@@ -118,15 +116,41 @@ def train_seeds(
             results = method.fit_seeds(data, settings, seeds, progress)
     if any(result.interrupted_at is not None for result in results) and not keep_interrupted:
         raise KeyboardInterrupt
-    if weights:
-        results = [_of_parts(result, data.parts, weights) for result in results]
     return [_finished(method, result) for result in results]
 
 
-def _of_parts(result: FitResult, widths: Sequence[int], weights: list[float]) -> FitResult:
-    """The result for features as they are in the cache."""
-    model = WeightedParts(result.model.to("cpu"), widths, weights)
-    return replace(result, model=model, diagnostics={**result.diagnostics, "encoder_weights": weights})
+def _train_several(
+    method: Method,
+    settings: StrictConfig,
+    data: TrainingData,
+    seeds: Sequence[int],
+    progress: Progress,
+    *,
+    keep_interrupted: bool,
+) -> list[FitResult]:
+    """`train_seeds` on joined features: a model for each encoder, and their answers together."""
+    encoders = of_each_encoder(data)
+    shares = choose_encoder_shares(encoders, seeds[0])
+    progress.note(f"shares of the encoders: {', '.join(f'{share:.2f}' for share in shares)}")
+    of_encoders = [
+        train_seeds(method, settings, part, seeds, progress, keep_interrupted=keep_interrupted) for part in encoders
+    ]
+    # Ctrl-C between two seeds leaves fewer of them.
+    return [_together(found, data.parts, shares) for found in zip(*of_encoders, strict=False)]
+
+
+def _together(results: Sequence[FitResult], widths: Sequence[int], shares: list[float]) -> FitResult:
+    """The results of several encoders as one; what is told of the fit is told of the encoder that counts most."""
+    most = results[shares.index(max(shares))]
+    model = SeveralEncoders([result.model for result in results], widths, shares).eval().requires_grad_(False)
+    stopped = [result.interrupted_at for result in results if result.interrupted_at is not None]
+    return FitResult(
+        model=model,
+        history=most.history,
+        diagnostics={**most.diagnostics, "encoder_shares": shares},
+        interrupted_at=stopped[0] if stopped else None,
+        left_out=together([result.left_out for result in results], shares),
+    )
 
 
 def _check_memory(method: Method, data: TrainingData, progress: Progress) -> None:

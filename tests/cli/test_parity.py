@@ -24,7 +24,8 @@ def each(request: pytest.FixtureRequest) -> Command:
 def test_commands__are_those_of_the_design():
     assert [
         *("quickstart", "cache-features", "import-features", "info", "verify", "neighbours", "convert", "split"),
-        *("fit", "evaluate", "compare", "report", "inspect", "predict", "export", "serve", "models", "join", "label"),
+        *("fit", "evaluate", "compare", "diff", "report", "inspect", "predict", "sort", "drift", "export", "serve"),
+        *("models", "join", "label"),
     ] == NAMES
 
 

@@ -128,3 +128,26 @@ def test_help__tells_of_the_option(ulfine_here, command):
 def test_python__fits_without_a_report():
     code = "import sys, ulfine_fast.fitting, ulfine_fast.compare; sys.exit('ulfine_exports' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_compare__fills_the_directory_of_its_fits(cache, ulfine_here, tmp_path):
+    arguments = ("compare", cache, "--split", "lt", "--methods", "zero-shot,lp", "--config", tmp_path / "s.yaml")
+    (tmp_path / "s.yaml").write_text("lp: {steps: 5}\n")
+    out = tmp_path / "bench"
+    ulfine_here(*arguments, "--seeds", "1:2", "--out", out, "--no-report").succeeded()
+    assert not (out / "report.html").exists()
+    ended = ulfine_here(*arguments, "--seeds", "2", "--out", out).succeeded()
+    assert f"2 of 4 fits are in {out} and are not done again" in ended.err
+    assert ended.out.splitlines()[-1].startswith(f"report written to {out / 'report.html'} in ")
+    assert f"table written to {out / 'table.tex'}" in ended.out
+    names = ["comparison.json", "fits", "per_class.csv", "ranks.pdf", "ranks.svg", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == [*names, "table.csv", "table.md", "table.tex"]
+    assert "seeds='3:2' cannot be used" in ulfine_here(*arguments, "--seeds", "3:2").failed(2)
+    assert "seeds='x' cannot be used" in ulfine_here(*arguments, "--seeds", "x").failed(2)
+
+
+def test_models__lists_and_refuses(ulfine_here, tmp_path):
+    shown = ulfine_here("models", "builtin tiny", "--json", tmp_path / "m.json").succeeded().out.splitlines()
+    assert shown[0].split() == ["model", "input", "width", "text", "licence", "weights"]
+    assert shown[1].split() == ["builtin:tiny", "32x32", "128", "yes", "apache-2.0", "-"]
+    assert "no model has 'nothing of this'" in ulfine_here("models", "nothing of this").failed(1)

@@ -22,6 +22,11 @@ def known_models() -> dict[str, type[LogitModel]]:
 
 def name_of(model: LogitModel) -> str | None:
     """Under which name `build_known` makes the model again; None for a class of one's own."""
+    from ulfine_fast.models.several_encoders import SeveralEncoders
+
+    if isinstance(model, SeveralEncoders):
+        names = {name_of(each) for each in model.classifiers()}
+        return names.pop() if len(names) == 1 else None
     name = type(model).__name__
     return name if known_models().get(name) is type(model) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,3 +60,17 @@ class LeftOut:
         sums.index_add_(0, looks, torch.softmax(self.logits.double(), dim=-1))
         counts = torch.bincount(looks, minlength=len(rows))
         return rows.numpy(), (sums / counts[:, None]).float().numpy()
+
+
+def together(looks: Sequence[LeftOut | None], shares: Sequence[float]) -> LeftOut | None:
+    """What several classifiers whose logits are added say; None where one left out other rows, or none.
+
+    Args:
+        looks: Of each.
+        shares: What its logits are multiplied by.
+    """
+    known = [look for look in looks if look is not None]
+    if len(known) < len(looks) or any(not torch.equal(look.rows, known[0].rows) for look in known):
+        return None
+    logits = [share * look.logits for share, look in zip(shares, known, strict=True)]
+    return LeftOut(known[0].rows, torch.stack(logits).sum(0))

@@ -105,4 +105,5 @@ def _width(name: str) -> int | None:
     # Some models compute with their weights while they are made, and each fails in its own way.
     except Exception:
         return None
-    return int(getattr(model, "head_hidden_size", 0) or model.num_features)
+    width: Any = getattr(model, "head_hidden_size", None) or model.num_features
+    return int(width)

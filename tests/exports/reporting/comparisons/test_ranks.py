@@ -21,6 +21,12 @@ def test_mean_ranks__by_hand():
     assert ranks.blocks == 4
 
 
+def test_mean_ranks__the_highest_accuracy_is_first():
+    ranks = mean_ranks([comparison(low=[0.1, 0.1], high=[0.9, 0.2], middle=[0.5, 0.3])])
+    assert dict(zip(ranks.names, ranks.means, strict=True)) == {"high": 1.5, "middle": 1.5, "low": 3.0}
+    assert ranks.names[-1] == "low"
+
+
 def test_critical_distance__is_that_of_the_paper():
     # Demsar 2006, section 3.2.5: 4 classifiers on 14 data sets, 5 %: 2.569 sqrt(4 * 5 / (6 * 14)) = 1.25.
     values = np.random.default_rng(0).random((4, 14))
