@@ -87,9 +87,9 @@ def fit(
     Returns:
         The run. Figures: run, method, interrupted_at (the step, round or seed, where Ctrl-C ended the fit), seconds,
         pseudo_labels (`ulfine_fast.judging.pseudo_label_quality`), cross_validated
-        (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out) and those of
-        `ulfine_fast.judging.judge`; with several seeds also seeds, their spread; with gates also gates, as
-        `ulfine_fast.deciding.gates.judged_gates`; with a former run also against, as
+        (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out) and, of test rows,
+        intervals and what `ulfine_fast.judging.metrics.evaluate_predictions` gives; with several seeds also seeds,
+        their spread; with gates also gates, as `ulfine_fast.deciding.gates.judged_gates`; with a former run also against, as
         `ulfine_fast.deciding.former_run.against_former`; with a target accuracy also acceptance, as
         `ulfine_fast.deciding.acceptance.Acceptance.figures` (null where no threshold could be learnt) and, of test
         rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`.

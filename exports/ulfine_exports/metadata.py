@@ -18,6 +18,9 @@ FORMAT = 1
 
 InputKind = Literal["features", "pixels", "image"]
 
+ACCEPTED = "accepted"
+"""Output of a file with a threshold, bool (N,): whether the largest probability reaches it."""
+
 VIEWS = ("center", "five-crop")
 """What an ``image`` graph looks at: the centre, or five crops whose logits are averaged."""
 

@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from ulfine_exports.metadata import ACCEPTED
+
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-ACCEPTED = "accepted"
-"""Name of the output, bool (N,): whether the largest probability reaches the threshold."""
 
 
 def add_accepted(model: "ModelProto", threshold: float) -> "ModelProto":

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.wording.counts import amount
-from ulfine_exports.graphs.accepted_output import ACCEPTED
 from ulfine_exports.inference.acceptable import answer_objection, input_objection
 from ulfine_exports.inference.providers import Device, open_session
 from ulfine_exports.inference.untrusted_model import read_model
-from ulfine_exports.metadata import ExportMetadata
+from ulfine_exports.metadata import ACCEPTED, ExportMetadata
 
 if TYPE_CHECKING:
     from ulfine_cache.preprocess import Preprocess

@@ -94,7 +94,8 @@ class Metrics:
         self, probabilities: "NDArray[np.floating]", class_names: Sequence[str], threshold: float | None
     ) -> None:
         """Count what was said of rows, float (n, C): what shows that the pictures have changed."""
-        labels, confidences = probabilities.argmax(axis=1).tolist(), probabilities.max(axis=1).tolist()
+        labels: list[int] = probabilities.argmax(axis=1).tolist()
+        confidences: list[float] = probabilities.max(axis=1).tolist()
         for label, confidence in zip(labels, confidences, strict=True):
             self._confidences.observe(confidence)
             if len(class_names) <= _MOST_CLASSES:
