@@ -55,7 +55,7 @@ def evaluate(
     Returns:
         Figures: ``run``, ``method``, ``cache``, ``split``; under a test prior its name as ``test_prior`` and the share
         of every class as ``class_prior``; and the figures of `ulfine_fast.judging.metrics.evaluate_predictions`,
-        ``pseudo_labels`` and ``seconds`` (of this evaluation); with gates ``gates``, as
+        ``intervals``, ``pseudo_labels`` and ``seconds`` (of this evaluation); with gates ``gates``, as
         `ulfine_fast.deciding.gates.judged_gates`; of a run with a threshold ``acceptance``, as of ``fit``.
 
     Raises:

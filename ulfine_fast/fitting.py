@@ -89,8 +89,8 @@ def fit(
         pseudo_labels (`ulfine_fast.judging.pseudo_label_quality`), cross_validated
         (`ulfine_fast.judging.cross_validated`; null where a method leaves no labelled rows out) and, of test rows,
         intervals and what `ulfine_fast.judging.metrics.evaluate_predictions` gives; with several seeds also seeds,
-        their spread; with gates also gates, as `ulfine_fast.deciding.gates.judged_gates`; with a former run also against, as
-        `ulfine_fast.deciding.former_run.against_former`; with a target accuracy also acceptance, as
+        their spread; with gates also gates, as `ulfine_fast.deciding.gates.judged_gates`; with a former run also
+        against, as `ulfine_fast.deciding.former_run.against_former`; with a target accuracy also acceptance, as
         `ulfine_fast.deciding.acceptance.Acceptance.figures` (null where no threshold could be learnt) and, of test
         rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`.
 
