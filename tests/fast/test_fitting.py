@@ -46,7 +46,7 @@ def test_fit__writes_a_run(text_cache, tmp_path):
     assert len(events) == 1
     assert names - events == {
         *("config.yaml", "model.safetensors", "metrics.json", "provenance.json", "history.csv", "predictions.csv"),
-        "per_class.csv",
+        *("per_class.csv", "labelled.csv", "unlabelled.csv", "reference.safetensors"),
     }
     assert yaml.safe_load((run.path / "config.yaml").read_text()) == {
         "method": "zero-shot",

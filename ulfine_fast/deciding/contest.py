@@ -35,7 +35,7 @@ class Contest:
     @property
     def common(self) -> NDArray[np.bool_]:
         """Bool (N,): rows of classes that both know."""
-        return self.known.all(axis=0)[self.truth]
+        return (self.known[0] & self.known[1])[self.truth]
 
     @property
     def right(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -76,7 +76,9 @@ class Contest:
         for k, name in enumerate(self.names):
             rows = self.truth == k
             compared = paired_difference(old[rows], new[rows], np.zeros(int(rows.sum()), np.int64))
-            empty = dict.fromkeys(("old", "new", "difference", "low", "high"))
+            figures: dict[str, float | None] = dict.fromkeys(("old", "new", "difference", "low", "high"))
+            if compared is not None:
+                figures.update(compared.figures())
             found.append(
                 {
                     "name": name,
@@ -85,7 +87,7 @@ class Contest:
                     "rows": int(rows.sum()),
                     "won": int((new & ~old)[rows].sum()),
                     "lost": int((old & ~new)[rows].sum()),
-                    **(empty if compared is None else compared.figures()),
+                    **figures,
                 }
             )
         return found

@@ -31,6 +31,7 @@ def taken_over(former: Run, given: dict[str, Any], defaults: dict[str, Any]) -> 
         defaults: What they are when nobody gives them.
 
     Example:
+        >>> from ulfine_fast.run import load_run
         >>> given = {"method": "ulfine", "settings": None, "split": None, "seed": 3, "views": "auto", "apply": None}
         >>> found = taken_over(run, given, {**given, "seed": 0})
         >>> found["seed"], found["settings"]

@@ -3,7 +3,7 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from ulfine_cache.atomic import replacing
 from ulfine_cache.errors import UlfineError
@@ -69,4 +69,4 @@ def _placed(line: list[str]) -> Placed:
     parts = PurePosixPath(place).parts
     if how not in get_args(How) or len(parts) != 2 or ".." in parts or "\\" in place or not Path(path).is_absolute():
         raise ValueError(f"{place!r} is no place in the folder")
-    return Placed(path, place, label, how, float(confidence))
+    return Placed(path, place, label, cast(How, how), float(confidence))

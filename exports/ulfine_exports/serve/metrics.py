@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 from ulfine_exports.serve.statistics import Statistics
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from prometheus_client import Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+_MOST_CLASSES = 1000
+"""Above so many no class has a count of its own: each is a line of every answer."""
+
 _ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
@@ -63,6 +69,9 @@ class Metrics:
         self._answers: Counter[tuple[str, str]] = Counter()
         self._seconds: dict[str, _Histogram] = {}
         self._batch_rows, self._waited, self._ran = _Histogram(_ROWS), _Histogram(_SECONDS), _Histogram(_SECONDS)
+        self._confidences = _Histogram(_CONFIDENCES)
+        self._labels: Counter[str] = Counter()
+        self._accepted: Counter[str] = Counter()
         self._queues = (0, 0)
 
     def request(self, where: str, code: int, seconds: float) -> None:
@@ -80,6 +89,19 @@ class Metrics:
         self._waited.observe(waits[0])
         self._ran.observe(ran)
         self.statistics.batch(rows, waits, ran)
+
+    def answered(
+        self, probabilities: "NDArray[np.floating]", class_names: Sequence[str], threshold: float | None
+    ) -> None:
+        """Count what was said of rows, float (n, C): what shows that the pictures have changed."""
+        labels: list[int] = probabilities.argmax(axis=1).tolist()
+        confidences: list[float] = probabilities.max(axis=1).tolist()
+        for label, confidence in zip(labels, confidences, strict=True):
+            self._confidences.observe(confidence)
+            if len(class_names) <= _MOST_CLASSES:
+                self._labels[class_names[label]] += 1
+            if threshold is not None:
+                self._accepted["yes" if confidence >= threshold else "no"] += 1
 
     def text(self, *, waiting: int = 0, decoding: int = 0) -> bytes:
         """Everything in Prometheus' text format, with the queues as they are now."""
@@ -106,8 +128,16 @@ class Metrics:
             ("ulfine_batch_rows", "Rows that ran together.", self._batch_rows),
             ("ulfine_queue_seconds", "How long the oldest row of a batch waited.", self._waited),
             ("ulfine_run_seconds", "How long onnxruntime took for a batch.", self._ran),
+            ("ulfine_confidence", "Confidence of the answers.", self._confidences),
         ):
             yield HistogramMetricFamily(name, text, buckets=histogram.buckets(), sum_value=histogram.total)
+        labels = CounterMetricFamily("ulfine_answers", "Answers, by class.", labels=["class"])
+        for name, count in self._labels.items():
+            labels.add_metric([name], count)
+        accepted = CounterMetricFamily("ulfine_accepted", "Answers, by whether accepted.", labels=["accepted"])
+        for word, count in self._accepted.items():
+            accepted.add_metric([word], count)
+        yield from (labels, accepted)
         waiting, decoding = self._queues
         yield GaugeMetricFamily("ulfine_waiting_rows", "Rows that wait for a batch.", waiting)
         yield GaugeMetricFamily("ulfine_decoding_pictures", "Pictures that wait or are decoded.", decoding)

@@ -176,3 +176,30 @@ def test_contest__brings_columns_to_one_list():
     assert found.new.argmax(axis=1).tolist() == [0, 1]
     assert found.common.tolist() == [True, False]
     assert found.known.tolist() == [[True, True, False], [True, True, True]]
+
+
+def test_diff__page_in_a_browser(pixel_run, photographs, tmp_path, browser):
+    """Pictures whose answer changed are there, the page asks nobody for anything, and a click sorts the classes."""
+    from tests.exports.pages.headless import look
+    from ulfine_fast.run import load_run
+
+    cache = Path((load_run(pixel_run).cache or {})["path"])
+    lines = [line.split(",") for line in (pixel_run / "labelled.csv").read_text("utf-8").splitlines()[1:]]
+    names = sorted({label for _, label in lines})
+    turned = [f"{path},{names[(names.index(label) + 1) % len(names)]}" for path, label in lines]
+    (tmp_path / "wrong.csv").write_text("\n".join(["path,label", *turned]) + "\n", "utf-8")
+    fit(cache=cache, out=tmp_path / "bad", method="lp", apply=tmp_path / "wrong.csv")
+    found = diff(old=pixel_run, new=tmp_path / "bad", out=tmp_path / "d.html")
+    assert found["worse"]
+    seen = look(browser, tmp_path / "d.html")
+    assert seen.complaints == []
+    assert seen.broken_pictures == 0
+    assert [url for url in seen.asked if not url.startswith(("file:", "data:"))] == []
+    assert seen.run("return document.querySelector('#verdict').textContent").endswith(found["verdict"] + ".")
+    shown = seen.run("return document.querySelectorAll('.shot img').length")
+    assert shown == sum(min(24, count) for count in found["flips"].values()) > 0
+    before = seen.run("return document.querySelector('.sortable tbody tr td').textContent")
+    seen.run("document.querySelector('.sortable thead button').click()")
+    names = seen.run("return [...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[0].textContent)")
+    assert before in names
+    assert names == sorted(names)

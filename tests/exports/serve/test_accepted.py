@@ -25,6 +25,12 @@ def test_classify__says_what_is_accepted(start, doubtful_onnx):
     answers = [server.ask("POST", "/classify", png(colour)).json["images"][0] for colour in ("blue", "grey", "red")]
     assert [answer["accepted"] for answer in answers] == [answer["confidence"] >= 0.8 for answer in answers]
     assert {answer["accepted"] for answer in answers} == {True, False}
+    assert server.metric("ulfine_accepted_total") == 3
+    assert server.metric('ulfine_accepted_total{accepted="yes"}') == sum(answer["accepted"] for answer in answers)
+    assert server.metric("ulfine_confidence_count") == 3
+    labels = [answer["label"] for answer in answers]
+    for label in set(labels):
+        assert server.metric(f'ulfine_answers_total{{class="{label}"}}') == labels.count(label)
     described = server.get("/v2/models/doubtful").json
     assert "accepted" not in [tensor["name"] for tensor in described["outputs"]]
 
