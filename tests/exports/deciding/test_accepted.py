@@ -44,7 +44,7 @@ def test_fit__the_model_is_the_same(place):
     assert "acceptance" not in plain.metrics
     figures = sure.metrics["acceptance"]
     assert sure.threshold == figures["threshold"]
-    assert 0.3 < sure.threshold < 1
+    assert sure.threshold is not None and 0.3 < sure.threshold < 1
     assert 0 < figures["accepted"] < figures["rows"]
     assert figures["test"]["accuracy"] > sure.metrics["accuracy"]
     assert evaluate(run=place / "sure")["acceptance"] == figures
