@@ -1,7 +1,7 @@
 """Best in every regime? `ulfine` and its peers from one label a class to forty, with and without text.
 
     python benchmarks/regimes.py [--quick] [--json FILE] [--data DIR] [--methods a,b,c] [--draws K] [--keep DIR]
-        [--judge test|pool] [--only WORD]
+        [--judge test|pool] [--only WORD] [--picture FILE.svg]
 
 Real CLIP features (`--data`, or the environment variable ULFINE_SHARED_DATA, else ../shared/data). A cell is a file and
 a regime: labels of the largest class, imbalance, unlabelled rows (none; as many as labelled ones and as imbalanced;
@@ -263,6 +263,27 @@ def _bar(name: str, value: float, most: float) -> dict[str, Any]:
     return {"name": name, "value": value, "bar": most, "holds": value <= most}
 
 
+def draw_picture(cells: dict[Cell, dict[str, Figures]], file: Path) -> None:
+    """One line a cell: how far each peer is from `ulfine`, the best of them marked; right of zero it is ahead."""
+    from matplotlib.figure import Figure
+
+    # Lines that go far to the left say no more than that: those of a peer that fails in a cell.
+    least = -15
+    figure = Figure((10, 0.19 * len(cells) + 1), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, name in zip(panels, FIGURES[:2], strict=True):
+        for place, results in enumerate(cells.values()):
+            own = np.mean(results["ulfine"][name])
+            leads = [100 * (np.mean(of[name]) - own) for peer, of in results.items() if peer != "ulfine"]
+            panel.plot(np.maximum(leads, least), [place] * len(leads), "|", color="0.7")
+            panel.plot([max(*leads, least)], [place], "o", color="C1" if max(leads) > 0 else "C0", markersize=4)
+        panel.axvline(0, color="black", linewidth=0.8)
+        panel.set_xlabel(f"{name.removesuffix('_accuracy')} accuracy: points ahead of ulfine")
+        panel.set_ylim(len(cells) - 0.5, -0.5)
+    panels[0].set_yticks(range(len(cells)), [str(cell) for cell in cells], fontsize=6)
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+
+
 def percent(figures: Figures) -> str:
     return " | ".join(f"{100 * np.mean(figures[name]):.1f}" for name in FIGURES)
 
@@ -277,6 +298,7 @@ def main() -> int:
     parser.add_argument("--judge", choices=("test", "pool"), default="test", help="rows to judge on")
     parser.add_argument("--only", default="", help="only the cells whose name contains this")
     parser.add_argument("--keep", type=Path, help="store finished fits in this folder and take them from there")
+    parser.add_argument("--picture", type=Path, help="draw how far each peer is from ulfine into this file")
     arguments = parser.parse_args()
     if not (arguments.data / "clip-features").is_dir():
         print(f"skipped: no clip-features in {arguments.data}; pass --data DIR")
@@ -295,6 +317,8 @@ def main() -> int:
     bars = bars_of(results) if "ulfine" in arguments.methods else []
     for bar in bars:
         print(f"{'holds' if bar['holds'] else 'FAILS'}  {bar['name']}: {bar['value']:.4g} (bar {bar['bar']:g})")
+    if arguments.picture and "ulfine" in arguments.methods:
+        draw_picture(results, arguments.picture)
     if arguments.json:
         figures = {str(cell): methods for cell, methods in results.items()}
         arguments.json.write_text(json.dumps({"cells": figures, "bars": bars}, indent=2) + "\n", encoding="utf-8")
