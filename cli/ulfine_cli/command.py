@@ -68,6 +68,7 @@ class Command:
         failures: What could not be done although the rest was: one line each, on standard error, exit code 1.
         renamed: Earlier names of options, which are still taken: name to name of the parameter.
         interrupted: The line for Ctrl-C: what is left, and what the same command does then.
+        kept_in: The parameter with which the same command goes on where it was, where that takes one.
         reports: The function that writes a report when the figures have been shown, as `calls`; "" for none. It takes
             the figures, the ``--json`` file and the progress, returns a line to be printed, or "", and raises nothing.
 
@@ -83,6 +84,7 @@ class Command:
     failures: Callable[[Figures], list[str]] = lambda _: []
     renamed: Mapping[str, str] = field(default_factory=dict)
     interrupted: str = INTERRUPTED
+    kept_in: str = ""
     reports: str = ""
 
     @property
@@ -150,7 +152,9 @@ class Command:
         """What the help says of a parameter: its meaning and its limits."""
         return self.words(parameter.meaning) + (f"  [{parameter.limits}]" if parameter.limits else "")
 
-    def _run(self, arguments: dict[str, Any], *, json: Path | None, quiet: bool, debug: bool, report: bool) -> None:
+    def _run(
+        self, arguments: dict[str, Any], *, json: Path | None, quiet: bool, debug: bool, report: bool = False
+    ) -> None:
         try:
             if not debug:
                 _hush_libraries()
@@ -174,8 +178,9 @@ class Command:
                 lines = "".join(traceback.format_exception(error)).splitlines()
                 # Indented, because a message with a line break could look like a line of ours.
                 sys.stderr.writelines(f"  {shown(line)}\n" for line in lines)
+            interrupted = INTERRUPTED if self.kept_in and arguments.get(self.kept_in) else self.interrupted
             # An interrupt comes out of some libraries as an error of theirs.
-            line, exit_code = describe(error if received() is None else KeyboardInterrupt(), self.interrupted)
+            line, exit_code = describe(error if received() is None else KeyboardInterrupt(), interrupted)
             sys.stderr.write(line + "\n")
             told()
             raise typer.Exit(exit_code) from error

@@ -92,7 +92,7 @@ class Parameter:
         """Reads what is a word or a number, or a number or a text; None for all else."""
         words, kinds = self.hint.words, self.hint.kinds
         if kinds == (int, str):
-            return lambda text: int(text) if text.isascii() and text.isdigit() else text
+            return lambda text: int(text) if str(text).isascii() and str(text).isdigit() else text
         if not (words and kinds):
             return None
 

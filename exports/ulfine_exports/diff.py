@@ -28,7 +28,7 @@ def diff(
     out: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Compare a new model with an old one on the same test rows.
+    """Compare a new model with an old one on test rows.
 
     Each answers as it would in use, with all classes that it has. Rows of the classes that both have decide: where
     macro accuracy falls by more than `max_drop`, and the 95 % interval of the paired difference says that the new one

@@ -25,7 +25,7 @@ def drift(
     inputs: Sequence[Path],
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Say whether new images look like those that a run was fitted on.
+    """Say whether new images look like those of a run.
 
     Three tests on features and classes allow for the number of images: of batches in which nothing has changed at most
     3 % raise an alarm. The command line then ends with the exit code 1. A few images show only large changes.

@@ -15,7 +15,7 @@ def models(
     word: str = "",
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """List the encoders of open_clip and timm that this machine can make.
+    """List the encoders that this machine can make.
 
     From the libraries' own configurations: nothing is downloaded and no network is needed. ``cache-features`` takes
     the names for ``--model``, and for ``--pretrained`` one of the weights; timm's names say their weights after the

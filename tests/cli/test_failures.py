@@ -82,7 +82,8 @@ def test_interrupted__says_what_the_same_command_does(command, monkeypatch, caps
         command._run({}, json=None, quiet=True, debug=False)
     line = capsys.readouterr().err
     expected = {
-        **dict.fromkeys(("quickstart", "cache-features", "info", "serve"), INTERRUPTED),
+        **dict.fromkeys(("quickstart", "cache-features", "info", "serve", "label"), INTERRUPTED),
         "verify": "interrupted: the same command starts from the beginning, and --repair goes on where it was",
+        "sort": "interrupted: the same command goes on, and `ulfine sort --undo DIR` puts everything back",
     }
     assert line == expected.get(command.name, "interrupted: the same command starts from the beginning") + "\n"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.wording.counts import subject
 from ulfine_fast.deciding.contest import contest, union_of
 from ulfine_fast.judging.five_crops import choose_views
 from ulfine_fast.judging.judge import read_probabilities
@@ -77,7 +78,8 @@ def against_former(
     else:
         rows = np.flatnonzero([path not in known for path in cache.paths_of(split.test)])
         if len(rows) < len(split.test):
-            progress.note(f"{len(split.test) - len(rows)} test rows were fitted on by {former.path}: not compared on")
+            fitted = subject(len(split.test) - len(rows), "test row", "was/were")
+            progress.note(f"{fitted} fitted on by {former.path}: not compared on")
     truth = [cache.class_names[label] for label in cache.labels[split.test[rows]].tolist()]
     if not set(truth) & set(former.class_names):
         return None

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ulfine_fast.rows.folds import balanced_weights, stratified_folds
-from ulfine_fast.rows.training_data import GroupedTrainingData
+from ulfine_fast.rows.training_data import DescribedTrainingData
 
 if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
@@ -33,7 +33,7 @@ class Choice:
 def kept(data: TrainingData, keep: Tensor) -> TrainingData:
     """The same data with the labelled rows of a mask only, bool (n_labelled,)."""
     rows = replace(data, features=data.features[keep], labels=data.labels[keep])
-    if isinstance(rows, GroupedTrainingData) and rows.group_numbers is not None:
+    if isinstance(rows, DescribedTrainingData) and rows.group_numbers is not None:
         return replace(rows, group_numbers=rows.group_numbers[keep.cpu()])
     return rows
 

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from ulfine_fast.rows.cross_validation import usable_rows
 from ulfine_fast.rows.folds import balanced_weights, stratified_folds
+from ulfine_fast.rows.training_data import DescribedTrainingData
 
 if TYPE_CHECKING:
     from ulfine_fast.rows.training_data import TrainingData
@@ -27,7 +28,7 @@ _POWER = 1.5
 
 def of_each_encoder(data: TrainingData) -> list[TrainingData]:
     """What a method sees of each encoder alone; the whole data where there is one only."""
-    if not data.parts:
+    if not isinstance(data, DescribedTrainingData) or not data.parts:
         return [data]
     assert isinstance(data.unlabelled, Tensor)
     widths = list(data.parts)
@@ -35,10 +36,10 @@ def of_each_encoder(data: TrainingData) -> list[TrainingData]:
     return [
         replace(
             data,
+            part_widths=(),
             features=normalize(features, dim=-1),
             unlabelled=normalize(unlabelled, dim=-1),
             text=None if text is None else normalize(text, dim=-1),
-            parts=(),
         )
         for features, unlabelled, text in zip(
             data.features.split(widths, dim=-1), data.unlabelled.split(widths, dim=-1), texts, strict=True

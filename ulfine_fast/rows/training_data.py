@@ -41,7 +41,6 @@ class TrainingData:
         strong_views: Reads the strong views of the unlabelled rows, float16 (n_unlabelled, K, D), unit length to 1e-3,
             on the device of `unlabelled`, which then is the weak view; None where the cache holds none. A function,
             because most methods want none of them. They stay on the disk where `unlabelled` does.
-        parts: Widths of the encoders' features that stand side by side, of equal lengths; empty for one encoder.
     """
 
     features: Tensor
@@ -50,7 +49,11 @@ class TrainingData:
     text: Tensor | None
     class_names: tuple[str, ...]
     strong_views: Callable[[], Tensor | StreamedViews] | None = None
-    parts: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Widths of the encoders' features that stand side by side, of equal lengths; empty for one encoder."""
+        return ()
 
     @property
     def groups(self) -> Tensor | None:
@@ -93,14 +96,21 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
-class GroupedTrainingData(TrainingData):
-    """Training data of which it is known which labelled rows have something in common.
+class DescribedTrainingData(TrainingData):
+    """Training data of which more is known: which labelled rows have something in common, what features consist of.
 
     Attributes:
         group_numbers: As `groups`.
+        part_widths: As `parts`.
     """
 
     group_numbers: Tensor | None = None
+    part_widths: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The widths of the encoders' features."""
+        return self.part_widths
 
     @property
     def groups(self) -> Tensor | None:
@@ -133,11 +143,11 @@ def load_training_data(
         device=device,
         where=str(cache.path),
     )
-    if cache.groups is not None:
+    if cache.groups is not None or "parts" in cache.attributes:
         fields = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
-        data = GroupedTrainingData(**fields, group_numbers=_groups(cache, labelled))
-    if "parts" in cache.attributes:
-        data = replace(data, parts=_part_widths(cache, streams=streams))
+        data = DescribedTrainingData(
+            **fields, group_numbers=_groups(cache, labelled), part_widths=_part_widths(cache, streams=streams)
+        )
     streamed = StreamedRows(cache, split.unlabelled, device) if streams else None
     if streamed is not None:
         data = replace(data, unlabelled=streamed)
@@ -149,12 +159,16 @@ def load_training_data(
 
 
 def _groups(cache: FeatureCache, rows: NDArray[np.int64]) -> Tensor | None:
-    numbers = group_numbers(cache.groups or [])[rows]
+    if cache.groups is None:
+        return None
+    numbers = group_numbers(cache.groups)[rows]
     return None if len(np.unique(numbers)) < 2 else torch.as_tensor(numbers)
 
 
 def _part_widths(cache: FeatureCache, *, streams: bool) -> tuple[int, ...]:
-    """Widths of the encoders of a joined cache."""
+    """Widths of the encoders of a joined cache; empty for another one."""
+    if "parts" not in cache.attributes:
+        return ()
     if streams:
         raise UlfineError(
             f"{cache.path} is joined from several encoders, and memory does not hold its unlabelled rows: raise "

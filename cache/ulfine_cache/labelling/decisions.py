@@ -152,4 +152,4 @@ def decided(count: int) -> str:
         >>> decided(1)
         '1 decision about labels'
     """
-    return f"{amount(count, 'decision')} about labels"
+    return amount(count, "decision") + " about labels"

@@ -34,7 +34,7 @@ def show(figures: dict[str, Any], output: Output) -> None:
         ]
         output.table(["class", "test rows", "old", "new", "points (95 % interval)"], rows)
         if len(changed) > _CLASSES_SHOWN:
-            output.line(f"... and {len(changed) - _CLASSES_SHOWN} more classes that changed")
+            output.line(f"... and {amount(len(changed) - _CLASSES_SHOWN, 'more class')} that changed")
     flips, models = figures["flips"], figures["models"]
     output.line()
     output.text(

@@ -35,7 +35,9 @@ def show_classes(figures: dict[str, Any], output: Output) -> None:
     output.line()
     output.table(["class", "labelled", "recall", "95 % interval", "precision", "most taken for"], rows)
     where = f"on {amount(figures['test_rows'], 'test image')}" if tested else "cross-validated"
-    shown = f"the {MOST_CLASSES} worst of {len(entries)} classes" if len(entries) > MOST_CLASSES else "worst first"
+    shown = (
+        f"the {MOST_CLASSES} worst of {amount(len(entries), 'class')}" if len(entries) > MOST_CLASSES else "worst first"
+    )
     # `ulfine evaluate` leaves the run as it is.
     everywhere = f"{figures['run']}/per_class.csv" if "cross_validated" in figures else "--json FILE"
     output.text(f"percent {where}, {shown}; all in {everywhere}")

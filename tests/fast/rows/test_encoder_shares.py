@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from ulfine_fast.rows.encoder_shares import choose_encoder_shares, of_each_encoder
-from ulfine_fast.rows.training_data import load_training_data
+from ulfine_fast.rows.training_data import DescribedTrainingData, load_training_data
 
 
 @pytest.fixture
@@ -23,12 +23,13 @@ def joined(data, noise, copies=2):
         noisy = normalize(rows + noise * torch.randn(rows.shape, generator=generator) / 4, dim=-1)
         return torch.cat([rows, *[noisy] * (copies - 1)], dim=-1) / copies**0.5
 
-    return dataclasses.replace(
-        data,
+    return DescribedTrainingData(
         features=beside(data.features),
+        labels=data.labels,
         unlabelled=beside(data.unlabelled),
         text=beside(data.text),
-        parts=(data.n_features,) * copies,
+        class_names=data.class_names,
+        part_widths=(data.n_features,) * copies,
     )
 
 

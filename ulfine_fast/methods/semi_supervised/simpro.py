@@ -74,7 +74,6 @@ def fit(data: TrainingData, settings: SimProSettings, seed: int, progress: Progr
             anchor,
             penalty,
             settings,
-            weight,
         )
         figures = {name: float(value) for name, value in prior_range(prior).items()}
         history.append({"step": float(number), "pseudo_label_rate": float(used.float().mean())} | figures)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from ulfine_cache.wording.counts import amount
 from ulfine_exports.pages.render import render
 from ulfine_exports.pages.thumbnails import Thumbnails
 from ulfine_exports.reporting.runs.class_part import class_part
@@ -86,8 +87,8 @@ def _missing(facts: RunFacts, thumbnails: Thumbnails, *, small: bool) -> list[st
     missing = list(facts.missing)
     if facts.cache is not None and not small:
         missing.append(
-            f"Pictures are left out, since the cache has {facts.cache.n_rows:,} rows: `ulfine report RUN --out FILE` "
-            "puts them in."
+            f"Pictures are left out, since the cache has {amount(facts.cache.n_rows, 'row')}: "
+            "`ulfine report RUN --out FILE` puts them in."
         )
     elif facts.cache is not None and thumbnails.missing:
         missing.append(f"Pictures are missing: {thumbnails.missing}.")
