@@ -17,7 +17,7 @@ def models(
 ) -> dict[str, Any]:
     """List the encoders that this machine can make.
 
-    From the libraries' own configurations: nothing is downloaded and no network is needed. ``cache-features`` takes
+    From the configurations of open_clip and timm: nothing is downloaded and no network is needed. ``cache-features`` takes
     the names for ``--model``, and for ``--pretrained`` one of the weights; timm's names say their weights after the
     point.
 
