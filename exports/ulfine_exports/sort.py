@@ -39,7 +39,7 @@ def sort(
     """Put images into a folder for each class.
 
     What the model is not sure of goes into the folder ``doubtful``. Nothing is overwritten; equal names from different
-    folders get a number. ``sorted.csv`` in `out` says what came from where, and `undo` puts everything back. A job that
+    folders get a number. What came from where stands in ``sorted.csv`` there, and `undo` puts everything back. A job that
     was interrupted goes on with the same command, and so do new images. Links among the images are left alone.
 
     Args:
