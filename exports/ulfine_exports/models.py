@@ -17,9 +17,9 @@ def models(
 ) -> dict[str, Any]:
     """List the encoders that this machine can make.
 
-    From the configurations of open_clip and timm: nothing is downloaded and no network is needed. ``cache-features`` takes
-    the names for ``--model``, and for ``--pretrained`` one of the weights; timm's names say their weights after the
-    point.
+    From the configurations of open_clip and timm: nothing is downloaded and no network is needed. ``cache-features``
+    takes the names for ``--model``, and for ``--pretrained`` one of the weights; timm's names say their weights after
+    the point.
 
     Args:
         word: Part of a name, such as ``dinov2``, or several in quotes; without it all are listed.

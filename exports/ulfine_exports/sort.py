@@ -39,8 +39,8 @@ def sort(
     """Put images into a folder for each class.
 
     What the model is not sure of goes into the folder ``doubtful``. Nothing is overwritten; equal names from different
-    folders get a number. What came from where stands in ``sorted.csv`` there, and `undo` puts everything back. A job that
-    was interrupted goes on with the same command, and so do new images. Links among the images are left alone.
+    folders get a number. What came from where stands in ``sorted.csv`` there, and `undo` puts everything back. A job
+    that was interrupted goes on with the same command, and so do new images. Links among the images are left alone.
 
     Args:
         model: Directory of a run, or an exported ``.onnx`` file that takes images.
