@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from ulfine_cache.command import Written, command
+from ulfine_cache.command import Written, command, parameters_of
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.names.written import shown
 from ulfine_cache.progress import Progress, Silent
@@ -126,9 +126,9 @@ def fit(
     if from_ is not None:
         former = load_run(from_)
         given = {"method": method, "settings": settings, "split": split, "seed": seed, "views": views, "apply": apply}
-        nothing = {"method": "ulfine", "settings": None, "split": None, "seed": 0, "views": "auto", "apply": None}
-        given = taken_over(former, given, nothing)
-        method, settings, split, seed, views, apply = (given[name] for name in nothing)
+        own = parameters_of(fit)
+        given = taken_over(former, given, {name: own[name].default for name in given})
+        method, settings, split, seed, views, apply = given.values()
     chosen, origin = found_method(method)
     values = resolve_settings(chosen, file=settings, assignments=set)
     used_device = choose_device(device)

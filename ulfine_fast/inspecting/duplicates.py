@@ -103,9 +103,17 @@ def leaking_rows(cache: FeatureCache, split: Split) -> NDArray[np.int64]:
         cache: An open cache.
         split: One of its splits.
     """
+    if not len(split.test):
+        return np.zeros(0, np.int64)
     hashes = row_hashes(cache)
-    trained = {bytes(hashes[row]) for row in np.concatenate([split.labelled, split.unlabelled]).tolist()} - {b""}
-    return np.array(sorted(row for row in split.test.tolist() if bytes(hashes[row]) in trained), np.int64)
+    tested = np.sort(split.test)
+    # There are few test rows and, at times, millions of others: those are looked up, never sorted or copied.
+    known = np.unique(hashes[tested])
+    trained = np.concatenate([split.labelled, split.unlabelled])
+    places = np.minimum(np.searchsorted(known, hashes[trained]), len(known) - 1)
+    there = np.zeros(len(known), dtype=bool)
+    there[places[known[places] == hashes[trained]]] = True
+    return tested[there[np.searchsorted(known, hashes[tested])] & (hashes[tested] != b"")].astype(np.int64)
 
 
 def row_hashes(cache: FeatureCache) -> NDArray[np.bytes_]:

@@ -2,21 +2,17 @@
 
 import csv
 import http.server
-import shutil
 import threading
 
 import pytest
 
+from tests.exports.pages.headless import CHROMIUM, DRIVER, headless
 from ulfine_cache.labelling.decisions import read_decisions
 
 pytest.importorskip("selenium", reason="selenium is not installed")
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="no browser: apt-get install chromium chromium-driver"
@@ -27,19 +23,9 @@ SHAPES = ("circle", "square", "triangle")
 
 @pytest.fixture(scope="module")
 def browser():
-    assert CHROMIUM is not None
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    # Names lead nowhere: whatever the page asks of another server fails, and is in the log.
-    rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,800", rules):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    browser.set_page_load_timeout(60)
-    browser.set_script_timeout(30)
-    yield browser
-    browser.quit()
+    with headless("1280,800", ["browser"]) as browser:
+        browser.set_script_timeout(30)
+        yield browser
 
 
 class Person:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,17 +42,18 @@ class Seen:
 
 
 @contextmanager
-def headless() -> Generator[Any]:
-    """A browser whose every request is written down, and which finds no other machine."""
+def headless(window: str = "1100,900", logs: Sequence[str] = ("browser", "performance")) -> Generator[Any]:
+    """A browser that finds no other machine; its performance log holds every request."""
     from selenium import webdriver
 
     assert CHROMIUM is not None
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
+    # Names lead nowhere: whatever a page asks of another server fails, and is in the log.
     rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1100,900", rules):
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--window-size={window}", rules):
         options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    options.set_capability("goog:loggingPrefs", dict.fromkeys(logs, "ALL"))
     browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
     browser.set_page_load_timeout(60)
     try:

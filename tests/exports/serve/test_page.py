@@ -1,12 +1,12 @@
 """The page in a real browser, which reaches nothing but the server."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 from onnx import helper
 
+from tests.exports.pages.headless import CHROMIUM, DRIVER, headless
 from tests.exports.serve.conftest import CLASSES, png, value, write_model
 
 pytest.importorskip("selenium", reason="selenium is not installed")
@@ -16,9 +16,6 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.expected_conditions import alert_is_present
 from selenium.webdriver.support.ui import WebDriverWait
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="no browser: apt-get install chromium chromium-driver"
 )
@@ -26,18 +23,8 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def browser():
-    assert CHROMIUM is not None
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    # Names lead nowhere: whatever the page asks of another server fails, and is in the log.
-    rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1000,900", rules):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    browser.set_page_load_timeout(60)
-    yield browser
-    browser.quit()
+    with headless("1000,900", ["browser"]) as browser:
+        yield browser
 
 
 @pytest.fixture
