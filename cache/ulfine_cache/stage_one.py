@@ -135,12 +135,13 @@ def cache_features(
     # With torch, which takes seconds.
     from ulfine_cache.encoders.encoder import ClipEncoder
     from ulfine_cache.encoding.cache_writer import CacheWriter
+    from ulfine_cache.encoding.engines.local_engine import LocalEngine
     from ulfine_cache.encoding.request import Request
 
     with writing(out):
         encoder = ClipEncoder.load(model, pretrained, device, precision, pictures=pictures, progress=progress)
         request = Request(arguments, encoder, lines, texts)
-        encoded = CacheWriter(request, images, texts, lines, encoder, progress).run()
+        encoded = CacheWriter(request, images, texts, lines, encoder, progress, LocalEngine()).run()
     cache = FeatureCache.open(out)
     reasons = (why for path in cache.shard_paths for _, why in read_skipped(path))
     if line := contradiction(cache):
