@@ -28,7 +28,6 @@ _STORE = 80 * 2**20
 _SETTINGS = {
     # Ray reports on its use to its makers unless it is told not to.
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "error",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _PLACES = "/tmp" if Path("/tmp").is_dir() else None

@@ -3,8 +3,8 @@
     python ray_machines.py MACHINES
 
 It prints the address, and then a line for each line that it reads: "worker" kills a process that makes shards,
-"machine" one of the machines with all that runs there, after which a new one joins. "-" is the answer where there was
-none to kill.
+"actor" ends one for good, so that Ray does not start it again, and "machine" kills one of the machines with all that
+runs there, after which a new one joins. "-" is the answer where there was none to kill.
 """
 
 import contextlib
@@ -14,8 +14,10 @@ import signal
 import sys
 
 import psutil
+import ray
 from ray.cluster_utils import Cluster
 
+SMALL = {"object_store_memory": 80 * 2**20}
 NOTICED_SOON = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
@@ -50,6 +52,17 @@ def kill_worker(machines, chosen):
     return str(one.pid)
 
 
+def end_actor(cluster, chosen):
+    if not ray.is_initialized():
+        cluster.connect()
+    alive = [name for name, found in sorted(ray._private.state.actors().items()) if found["State"] == "ALIVE"]
+    if not alive:
+        return "-"
+    one = chosen.choice(alive)
+    ray._private.worker.global_worker.core_worker.kill_actor(ray.ActorID(bytes.fromhex(one)), True)
+    return one
+
+
 def kill_machine(cluster, machines, chosen):
     one = chosen.choice(machines)
     pid = raylet(one)
@@ -77,7 +90,12 @@ def main():
     try:
         for line in sys.stdin:
             what = line.strip()
-            answer = kill_worker(machines, chosen) if what == "worker" else kill_machine(cluster, machines, chosen)
+            if what == "worker":
+                answer = kill_worker(machines, chosen)
+            elif what == "actor":
+                answer = end_actor(cluster, chosen)
+            else:
+                answer = kill_machine(cluster, machines, chosen)
             print(answer, flush=True)
     finally:
         cluster.shutdown()
