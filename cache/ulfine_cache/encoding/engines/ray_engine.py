@@ -38,6 +38,9 @@ class RayEngine:
         for name in ("source", "out", "root", "classes"):
             path: Path | None = self._arguments[name]
             self._arguments[name] = path and path.absolute()
+        kind, _, folder = self._arguments["model"].partition(":")
+        if kind == "local-dir":
+            self._arguments["model"] = f"{kind}:{Path(folder).absolute()}"
         if Path(self._arguments["pretrained"]).is_file():
             self._arguments["pretrained"] = str(Path(self._arguments["pretrained"]).absolute())
         self._out: Path = self._arguments["out"]
