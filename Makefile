@@ -48,7 +48,7 @@ format: $(VENV)/installed-dev
 
 # Offline, and without a warning.
 docs: $(VENV)/installed-test
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/zensical build --strict
+	$(BIN)/zensical build --strict
 
 bench: $(VENV)/installed-test
 	@for benchmark in benchmarks/*.py; do \
