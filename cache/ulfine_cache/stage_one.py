@@ -58,8 +58,10 @@ def cache_features(
             ``.npz`` file; or ``.tar`` files (one, a folder of them, or a pattern, in quotes). See docs/sources.md.
         out: Directory of the cache.
         model: An open_clip model name, ``timm:NAME`` (without text), ``builtin:tiny``, ``builtin:lite0`` (for
-            photographs, without text), ``hf-hub:NAME`` or ``local-dir:FOLDER``.
-        pretrained: A tag of pretrained weights, or a checkpoint file. Pictures are made as the weights of the tag want
+            photographs, without text), ``hf-hub:NAME`` or ``local-dir:FOLDER``. Several with ``+`` between them, such
+            as ``ViT-B-32+RN50``, are put side by side as `join` does it.
+        pretrained: A tag of pretrained weights, or a checkpoint file; for several encoders one for all, or one each
+            with ``+`` between them. Pictures are made as the weights of the tag want
             it; for a file as a description beside it says (``open_clip_config.json``, ``preprocessor_config.json``), or
             as all weights of this model want it. Where they differ, one of the next options has to say it.
         preprocess: Tag whose pictures the checkpoint file was trained on.
@@ -133,12 +135,20 @@ def cache_features(
     texts = load_classes(classes, images.classes)
     announce(images, [text.name for text in texts], progress)
     # With torch, which takes seconds.
-    from ulfine_cache.encoders.encoder import ClipEncoder
     from ulfine_cache.encoding.cache_writer import CacheWriter
     from ulfine_cache.encoding.request import Request
+    from ulfine_cache.joining.load import load_named
 
     with writing(out):
-        encoder = ClipEncoder.load(model, pretrained, device, precision, pictures=pictures, progress=progress)
+        encoder = load_named(
+            model,
+            pretrained,
+            device,
+            precision,
+            pictures=pictures,
+            pre_projection=pre_projection,
+            progress=progress,
+        )
         request = Request(arguments, encoder, lines, texts)
         encoded = CacheWriter(request, images, texts, lines, encoder, progress).run()
     cache = FeatureCache.open(out)

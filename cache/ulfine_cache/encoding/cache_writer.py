@@ -317,6 +317,7 @@ class CacheWriter:
             "weights_hash": encoder.weights_hash,
             "preprocess": self.record["preprocess"],
             "precision": encoder.precision,
+            **encoder.recorded(asked["views"]),
             "views": asked["views"],
             "templates": self.record["templates"],
             "source": self.source.location,
