@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from ulfine_cache.command import Written, command
+from ulfine_cache.command import Place, Written, command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.sources.trees.regular_file import read_regular
@@ -32,7 +32,7 @@ class _Query:
 @command
 def neighbours(
     *,
-    cache: Path,
+    cache: Place,
     queries: Sequence[str],
     k: Annotated[int, Ge(1)] = 10,
     device: Annotated[str, Written("auto|cpu|cuda|cuda:N|mps")] = "auto",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from ulfine_cache.command import Written, command
+from ulfine_cache.command import Place, Written, command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 
@@ -14,8 +14,8 @@ from ulfine_cache.progress import Progress, Silent
 @command
 def cache_features(
     *,
-    source: Path,
-    out: Path,
+    source: Place,
+    out: Place,
     model: str = "ViT-B-16",
     pretrained: str = "openai",
     preprocess: Annotated[str, Written("TAG")] | None = None,
@@ -39,7 +39,7 @@ def cache_features(
     label_column: str | None = None,
     set_column: str | None = None,
     group_column: str | None = None,
-    root: Path | None = None,
+    root: Place | None = None,
     extension: str | None = None,
     missing_labels: str | None = None,
     captions_as_classes: bool = False,
@@ -123,6 +123,7 @@ def cache_features(
     from ulfine_cache.sources.source_options import SourceOptions
     from ulfine_cache.sources.understood import announce, understood
     from ulfine_cache.store.lock import writing
+    from ulfine_cache.store.objects.writing import begin
     from ulfine_cache.store.shards import read_skipped
 
     started = time.perf_counter()
@@ -140,6 +141,7 @@ def cache_features(
     from ulfine_cache.joining.load import load_named
 
     with writing(out):
+        begin(out)
         encoder = load_named(
             model,
             pretrained,

@@ -26,6 +26,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.pixel_range import parse_pixel_range
 from ulfine_cache.progress import Progress
+from ulfine_cache.remote.failures import StorageError
 from ulfine_cache.search.index import check_index, has_index, index_cache
 from ulfine_cache.sources.source import STRAY, ImageSource, SourceItem, blocks_of, listing_digest, stamp
 from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
@@ -33,6 +34,8 @@ from ulfine_cache.sources.words.class_labels import SEVERAL
 from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import CACHE_FILE, FORMER, SCRATCH, SHARDS, SKIPPED_FILE
+from ulfine_cache.store.objects.copies import bring
+from ulfine_cache.store.objects.writing import look_again, put_file, withdraw, withdraw_index
 from ulfine_cache.store.same_request import WORDS, refuse_other_request, same_words
 from ulfine_cache.store.seen_files import Identities, fold_seen, keep_seen, note_seen, read_seen
 from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
@@ -118,8 +121,10 @@ class CacheWriter:
         check_index(self.index, self.encoder.n_features)
         keep_seen(out)
         # While it is absent the cache is unfinished, which is what it is from here on.
+        withdraw_index(out)
         (out / CACHE_FILE).unlink(missing_ok=True)
         put_aside(out, outdated)
+        self._withdraw_damaged(todo)
         # Before the images, because a tokenizer that cannot be had should not cost hours.
         text = self._encode_text()
         self.record["batch_size"] = self.record["batch_size"] or find_batch_size(self.encoder)
@@ -158,6 +163,8 @@ class CacheWriter:
                 current = current and same_contents(
                     self.out, self.source, self.blocks[number], path, self.seen.get(path), self.workers
                 )
+            except StorageError:
+                raise
             except UlfineError:
                 damaged += 1
                 todo.append(number)
@@ -171,8 +178,11 @@ class CacheWriter:
             # What a new cache.h5 will vouch for.
             for number in kept:
                 try:
+                    bring(self.paths[number])
                     check_once(self.paths[number])
-                except OSError:
+                except StorageError:
+                    raise
+                except (OSError, UlfineError):
                     damaged += 1
                     todo.append(number)
             todo.sort()
@@ -183,6 +193,12 @@ class CacheWriter:
                 f"going on: {there - len(outdated) - damaged} of {subject(len(self.paths), 'shard', 'is/are')} complete"
             )
         return todo, outdated
+
+    def _withdraw_damaged(self, todo: Sequence[int]) -> None:
+        """Let shards that are to be made anew, and are not among the former ones, be written where they are."""
+        for path in (self.paths[number] for number in todo):
+            if path.exists():
+                withdraw(path)
 
     def _tell_changes(self, todo: Sequence[int], outdated: Sequence[Path], beyond: Sequence[Path]) -> None:
         sound, words = [], list[str]()
@@ -298,8 +314,10 @@ class CacheWriter:
 
     def _finish(self, text: TextPrototypes | None) -> None:
         out, encoder, asked = self.out, self.encoder, self.request.arguments
+        look_again(out)
         skipped = [row for path in self.paths for row in read_skipped(path)]
         write_skipped(out, skipped)
+        put_file(out / SKIPPED_FILE)
         if len(skipped) == len(self.source.items):
             path, why = skipped[0]
             used = "used" if any(reason.startswith((SEVERAL, STRAY)) for _, reason in skipped) else "read"

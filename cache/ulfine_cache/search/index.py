@@ -20,6 +20,7 @@ from ulfine_cache.search.index_choice import LARGEST_SHARE, auto_kind, exact_kin
 from ulfine_cache.search.index_quality import GOAL, draw_sample
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import INDEX_FILE
+from ulfine_cache.store.objects.copies import bring
 from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def read_index(cache: "FeatureCache") -> Any:
     import faiss
 
     path = cache.path / INDEX_FILE
+    bring(path)
     if cache.attributes.get("index", "none") == "none" or not path.is_file():
         raise UlfineError(f"{cache.path} has no index: make the cache again with --index auto")
     # Windows would not let a mapped file be replaced; FAISS has the flag since 1.11.

@@ -30,6 +30,8 @@ from ulfine_cache.store.datasets import (
 )
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import SCHEMA_VERSION, SHARDS
+from ulfine_cache.store.objects.copies import bring, is_given_up
+from ulfine_cache.store.objects.writing import put_shard
 from ulfine_cache.store.versions import request_of, set_dataset, version_of
 
 _NO_NUMBER = np.uint16(0x7C00)
@@ -95,7 +97,8 @@ def write_shard(path: Path, shard: Shard) -> None:
     """Write a shard and its digest file atomically, every dataset checksummed with fletcher32.
 
     Raises:
-        UlfineError: The directory cannot be written or the disk is full.
+        UlfineError: The directory cannot be written or the disk is full; or its path stands for one on a storage that
+            cannot be used, or where another process writes other shards.
     """
     with replacing_file(path, digest=True) as file:
         file.attrs["schema_version"] = SCHEMA_VERSION
@@ -114,6 +117,13 @@ def write_shard(path: Path, shard: Shard) -> None:
             write_texts(file, "group", shard.groups)
         write_texts(file, "skipped_path", [path for path, _ in shard.skipped])
         write_texts(file, "skipped_reason", [why for _, why in shard.skipped])
+    if not put_shard(path):
+        there = read_header(path)
+        if (there.listing, there.request) != (shard.listing, shard.request):
+            raise UlfineError(
+                f"another process is writing other images or features to {path}: wait until it has finished, or choose "
+                "another --out"
+            )
 
 
 def read_header(path: Path, *, checked: bool = True) -> ShardHeader:
@@ -292,6 +302,7 @@ def open_shard(path: Path, *, checked: bool = True) -> h5py.File:
     Raises:
         UlfineError: The file is missing, damaged, or of a later version.
     """
+    bring(path)
     if not path.is_file():
         raise UlfineError(f"{path} is missing: run the command that made the cache again (the other shards are kept)")
     try:
@@ -299,6 +310,8 @@ def open_shard(path: Path, *, checked: bool = True) -> h5py.File:
             check_once(path)
         file = open_for_reading(path)
     except (OSError, RuntimeError) as error:
+        if is_given_up(path):
+            return open_shard(path, checked=checked)
         refuse_for_the_system(path, error)
         raise damaged(path) from error
     try:
