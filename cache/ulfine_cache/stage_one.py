@@ -137,6 +137,7 @@ def cache_features(
     announce(images, [text.name for text in texts], progress)
     # With torch, which takes seconds.
     from ulfine_cache.encoding.cache_writer import CacheWriter
+    from ulfine_cache.encoding.engines.local_engine import LocalEngine
     from ulfine_cache.encoding.request import Request
     from ulfine_cache.joining.load import load_named
 
@@ -152,7 +153,7 @@ def cache_features(
             progress=progress,
         )
         request = Request(arguments, encoder, lines, texts)
-        encoded = CacheWriter(request, images, texts, lines, encoder, progress).run()
+        encoded = CacheWriter(request, images, texts, lines, encoder, progress, LocalEngine()).run()
     cache = FeatureCache.open(out)
     reasons = (why for path in cache.shard_paths for _, why in read_skipped(path))
     if line := contradiction(cache):

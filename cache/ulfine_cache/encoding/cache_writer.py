@@ -4,32 +4,30 @@ import json
 import os
 import shutil
 import time
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from ulfine_cache.atomic import make_directory, remove_partial_files
 from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.encoders.prompts import ClassText, doubtful_names
 from ulfine_cache.encoding.batch_size import find_batch_size
-from ulfine_cache.encoding.decoding import PixelRecipe
-from ulfine_cache.encoding.former_rows import FormerRows, put_aside
-from ulfine_cache.encoding.pipeline import STRICT, EncodedBlock, encode_blocks
+from ulfine_cache.encoding.engines.engine import Engine
+from ulfine_cache.encoding.former_rows import put_aside
+from ulfine_cache.encoding.pipeline import STRICT
 from ulfine_cache.encoding.request import Request
-from ulfine_cache.encoding.same_contents import identities, same_contents
+from ulfine_cache.encoding.same_contents import same_contents
+from ulfine_cache.encoding.shard_work import ShardWork
 from ulfine_cache.encoding.what_changed import what_changed
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.pictures.pixel_range import parse_pixel_range
 from ulfine_cache.progress import Progress
 from ulfine_cache.remote.failures import StorageError
 from ulfine_cache.search.index import check_index, has_index, index_cache
-from ulfine_cache.sources.source import STRAY, ImageSource, SourceItem, blocks_of, listing_digest, stamp
-from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
+from ulfine_cache.sources.source import STRAY, ImageSource, listing_digest
+from ulfine_cache.sources.vanished import readable_again
 from ulfine_cache.sources.words.class_labels import SEVERAL
 from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.store.digest_file import check_once
@@ -37,8 +35,8 @@ from ulfine_cache.store.layout import CACHE_FILE, FORMER, SCRATCH, SHARDS, SKIPP
 from ulfine_cache.store.objects.copies import bring
 from ulfine_cache.store.objects.writing import look_again, put_file, withdraw, withdraw_index
 from ulfine_cache.store.same_request import WORDS, refuse_other_request, same_words
-from ulfine_cache.store.seen_files import Identities, fold_seen, keep_seen, note_seen, read_seen
-from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
+from ulfine_cache.store.seen_files import Identities, fold_seen, keep_seen, read_seen
+from ulfine_cache.store.shards import read_header, read_skipped
 from ulfine_cache.store.skipped import write_skipped
 from ulfine_cache.store.unit_norm import unit_norm
 from ulfine_cache.wording.counts import amount, subject
@@ -76,6 +74,7 @@ class CacheWriter:
         templates: Sequence[str],
         encoder: ClipEncoder,
         progress: Progress,
+        engine: Engine,
     ) -> None:
         self.request, self.source, self.encoder, self.progress = request, source, encoder, progress
         self.texts, self.templates, self.record = texts, templates, request.record
@@ -85,12 +84,10 @@ class CacheWriter:
         self.pre_projection: bool = asked["pre_projection"]
         self.strict: bool = asked["strict"]
         self.workers: int = asked["workers"] or min(_MAX_WORKERS, os.cpu_count() or 1)
-        self.recipe = PixelRecipe(
-            encoder.preprocess, asked["views"], asked["jpeg_draft"], parse_pixel_range(asked["pixel_range"])
-        )
-        self.blocks = blocks_of(source.items, asked["shard_size"])
+        self.engine = engine
+        self.work = ShardWork(asked, self.record, source, encoder, workers=self.workers)
+        self.blocks, self.paths = self.work.blocks, self.work.paths
         self.listings = [listing_digest(block) for block in self.blocks]
-        self.paths = [shard_path(self.out, number) for number in range(len(self.blocks))]
         self.seen: dict[Path, Identities] = {}
 
     def run(self) -> Encoded:
@@ -266,51 +263,14 @@ class CacheWriter:
 
     def _encode(self, todo: Sequence[int]) -> Encoded:
         started, notes = time.perf_counter(), Counter[str]()
-        # Before they are read: what replaces a file later is noticed next time.
-        seen = {number: identities(self.source, self.blocks[number]) for number in todo}
-        blocks = [self.blocks[number] for number in todo]
-        encoded = encode_blocks(
-            self.source,
-            blocks,
-            self.encoder,
-            self.recipe,
-            former=FormerRows(self.out, self.source),
-            batch_size=self.record["batch_size"],
-            workers=self.workers,
-            pre_projection=self.pre_projection,
-            strict=self.strict,
-            progress=self.progress,
-        )
         images = kept = 0
-        with warnings.catch_warnings():
-            # Pillow warns about odd metadata in readable images; what cannot be read is in skipped.csv.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            for number, block in zip(todo, encoded, strict=True):
-                refuse_vanished_source(self.source, self.blocks[number], block.skipped)
-                names = [*(image.item.path for image in block.images), *(path for path, _ in block.skipped)]
-                note_seen(self.out, self.paths[number], [seen[number][name] for name in names])
-                write_shard(self.paths[number], self._shard(self.listings[number], block))
-                images += block.n_encoded
-                kept += len(block.images) - block.n_encoded
-                notes.update(note for image in block.images for note in image.notes)
+        with closing(self.engine.encode(self.work, todo, self.progress)) as done:
+            for shard in done:
+                images += shard.images
+                kept += shard.kept
+                notes.update(shard.notes)
         seconds = time.perf_counter() - started
         return Encoded(len(todo), images, kept, seconds, dict(notes.most_common()))
-
-    def _shard(self, listing: str, block: EncodedBlock) -> Shard:
-        items: list[SourceItem] = [image.item for image in block.images]
-        return Shard(
-            features=block.features,
-            features_pre=block.features_pre,
-            labels=np.array([item.label for item in items], np.int64),
-            paths=[item.path for item in items],
-            set_names=[item.set_name for item in items],
-            hashes=[image.content for image in block.images],
-            skipped=block.skipped,
-            stamps=[stamp(item) for item in items],
-            groups=[item.group for item in items],
-            listing=listing,
-            request=self.record,
-        )
 
     def _finish(self, text: TextPrototypes | None) -> None:
         out, encoder, asked = self.out, self.encoder, self.request.arguments
