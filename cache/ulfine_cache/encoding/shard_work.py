@@ -56,6 +56,8 @@ class ShardWork:
         cores: How many the process may use; None for all of the machine.
 
     Attributes:
+        record: What decides about the features.
+        encoder: What encodes.
         blocks: The images of each shard.
         paths: The file of each shard.
     """
@@ -73,7 +75,7 @@ class ShardWork:
         self._out: Path = arguments["out"]
         self._pre_projection: bool = arguments["pre_projection"]
         self._strict: bool = arguments["strict"]
-        self._record, self._source, self._encoder = record, source, encoder
+        self.record, self.encoder, self._source = record, encoder, source
         self._workers, self._cores = workers, cores
         self._recipe = PixelRecipe(
             encoder.preprocess, arguments["views"], arguments["jpeg_draft"], parse_pixel_range(arguments["pixel_range"])
@@ -105,10 +107,10 @@ class ShardWork:
         encoded = encode_blocks(
             self._source,
             [self.blocks[number] for number in todo],
-            self._encoder,
+            self.encoder,
             self._recipe,
             former=self._former,
-            batch_size=self._record["batch_size"],
+            batch_size=self.record["batch_size"],
             workers=self._workers,
             cores=self._cores,
             pre_projection=self._pre_projection,
@@ -151,5 +153,5 @@ class ShardWork:
             stamps=[stamp(item) for item in items],
             groups=[item.group for item in items],
             listing=listing,
-            request=dict(self._record),
+            request=dict(self.record),
         )
