@@ -129,7 +129,8 @@ def _with_text_as_path(hint: Any) -> Any:
 
 
 def _only_paths(read: Callable[[str | Path], Path]) -> Callable[[Any], Any]:
-    return lambda value: read(value) if isinstance(value, str | Path) else value
+    # As text, because what is read from JSON has to be text.
+    return lambda value: str(read(value)) if isinstance(value, str | Path) else value
 
 
 def arguments_of(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:

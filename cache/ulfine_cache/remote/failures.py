@@ -39,6 +39,7 @@ _PASSING = {
     "XAmzContentSHA256Mismatch",
 }
 _PASSING_ERRORS = (
+    "ConnectionError",  # botocore's own
     "HTTPClientError",
     "ClientError",  # aiohttp's; botocore's has a response and is judged by it
     "FSTimeoutError",

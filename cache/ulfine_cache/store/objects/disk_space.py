@@ -49,6 +49,17 @@ def bound() -> int:
     return size_of(os.environ.get(VARIABLE) or DEFAULT)
 
 
+def bounded(text: str | None) -> None:
+    """Bound the local copies in this process and those that it starts; None leaves the bound as it is.
+
+    Raises:
+        UsageError: The text is no size.
+    """
+    if text is not None:
+        size_of(text)
+        os.environ[VARIABLE] = text
+
+
 def size_of(text: str) -> int:
     """Return a size in bytes.
 
