@@ -48,14 +48,14 @@ def write_merged(parts: Sequence[Path], trained: Any, target: Path) -> None:
     """
     opened = [open_lists(part) for part in parts]
     trained.ntotal = sum(index.ntotal for index in opened)
-    sizes = sum(_sizes(index) for index in opened)
+    sizes = np.sum([_sizes(index) for index in opened], axis=0)
     with target.open("wb") as file:
         file.write(_head(trained))
         _write_sizes(file, trained, sizes)
         for number in np.flatnonzero(sizes):
             pieces = list(_pieces(opened, int(number)))
             for piece in (*(codes for codes, _ in pieces), *(ids for _, ids in pieces)):
-                file.write(memoryview(piece))
+                piece.tofile(file)
 
 
 def write_head(target: Path, trained: Any) -> None:

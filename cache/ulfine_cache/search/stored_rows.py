@@ -96,7 +96,7 @@ def _map_shard(path: Path, width: int) -> _MappedShard | None:
             if features.shape[2] != width:
                 raise ValueError(f"{features.shape[2]} values")
             starts = _chunk_starts(features)
-            return None if starts is None else _MappedShard(path, starts, features.chunks)
+            return None if starts is None else _MappedShard(path, starts, features.chunks or features.shape)
         except UNREADABLE as error:
             raise damaged(path) from error
 
