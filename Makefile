@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= quickstart
 
-.PHONY: help quickstart test coverage lint format bench clean hooks mutants attacks packages release
+.PHONY: help quickstart test coverage lint format docs bench clean hooks mutants attacks packages release
 
 help:
 	@echo "make quickstart   install into $(VENV) and go the whole way once, offline"
@@ -14,6 +14,7 @@ help:
 	@echo "make coverage     the tests, and which lines of the four rooms they do not run"
 	@echo "make lint         ruff check, ruff format --check, basedpyright (strict; standard for the tests)"
 	@echo "make format       ruff format and the fixes ruff is sure of"
+	@echo "make docs         build the site into build/site; a warning, such as a broken link, is an error"
 	@echo "make bench        run every benchmark in its quick mode and print its figures"
 	@echo "make mutants      put small faults into the numeric code and see whether the tests notice (long)"
 	@echo "make attacks      hostile files, requests, kills and interrupts: how many of each kind survive (five to ten minutes)"
@@ -44,6 +45,10 @@ lint: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# Offline, and without a warning.
+docs: $(VENV)/installed-test
+	$(BIN)/zensical build --strict
 
 bench: $(VENV)/installed-test
 	@for benchmark in benchmarks/*.py; do \

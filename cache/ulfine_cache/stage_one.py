@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from ulfine_cache.command import Written, command
+from ulfine_cache.command import Place, Written, command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 
@@ -14,8 +14,8 @@ from ulfine_cache.progress import Progress, Silent
 @command
 def cache_features(
     *,
-    source: Path,
-    out: Path,
+    source: Place,
+    out: Place,
     model: str = "ViT-B-16",
     pretrained: str = "openai",
     preprocess: Annotated[str, Written("TAG")] | None = None,
@@ -39,7 +39,7 @@ def cache_features(
     label_column: str | None = None,
     set_column: str | None = None,
     group_column: str | None = None,
-    root: Path | None = None,
+    root: Place | None = None,
     extension: str | None = None,
     missing_labels: str | None = None,
     captions_as_classes: bool = False,
@@ -58,8 +58,10 @@ def cache_features(
             ``.npz`` file; or ``.tar`` files (one, a folder of them, or a pattern, in quotes). See docs/sources.md.
         out: Directory of the cache.
         model: An open_clip model name, ``timm:NAME`` (without text), ``builtin:tiny``, ``builtin:lite0`` (for
-            photographs, without text), ``hf-hub:NAME`` or ``local-dir:FOLDER``.
-        pretrained: A tag of pretrained weights, or a checkpoint file. Pictures are made as the weights of the tag want
+            photographs, without text), ``hf-hub:NAME`` or ``local-dir:FOLDER``. Several with ``+`` between them, such
+            as ``ViT-B-32+RN50``, are put side by side as `join` does it.
+        pretrained: A tag of pretrained weights, or a checkpoint file; for several encoders one for all, or one each
+            with ``+`` between them. Pictures are made as the weights of the tag want
             it; for a file as a description beside it says (``open_clip_config.json``, ``preprocessor_config.json``), or
             as all weights of this model want it. Where they differ, one of the next options has to say it.
         preprocess: Tag whose pictures the checkpoint file was trained on.
@@ -121,6 +123,7 @@ def cache_features(
     from ulfine_cache.sources.source_options import SourceOptions
     from ulfine_cache.sources.understood import announce, understood
     from ulfine_cache.store.lock import writing
+    from ulfine_cache.store.objects.writing import begin
     from ulfine_cache.store.shards import read_skipped
 
     started = time.perf_counter()
@@ -133,14 +136,24 @@ def cache_features(
     texts = load_classes(classes, images.classes)
     announce(images, [text.name for text in texts], progress)
     # With torch, which takes seconds.
-    from ulfine_cache.encoders.encoder import ClipEncoder
     from ulfine_cache.encoding.cache_writer import CacheWriter
+    from ulfine_cache.encoding.engines.local_engine import LocalEngine
     from ulfine_cache.encoding.request import Request
+    from ulfine_cache.joining.load import load_named
 
     with writing(out):
-        encoder = ClipEncoder.load(model, pretrained, device, precision, pictures=pictures, progress=progress)
+        begin(out)
+        encoder = load_named(
+            model,
+            pretrained,
+            device,
+            precision,
+            pictures=pictures,
+            pre_projection=pre_projection,
+            progress=progress,
+        )
         request = Request(arguments, encoder, lines, texts)
-        encoded = CacheWriter(request, images, texts, lines, encoder, progress).run()
+        encoded = CacheWriter(request, images, texts, lines, encoder, progress, LocalEngine()).run()
     cache = FeatureCache.open(out)
     reasons = (why for path in cache.shard_paths for _, why in read_skipped(path))
     if line := contradiction(cache):

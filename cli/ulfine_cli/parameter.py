@@ -3,8 +3,10 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
 
 from ulfine_cli.hint import Hint
@@ -79,6 +81,9 @@ class Parameter:
         else:
             declared = typer.Option(self.spelled, metavar=self.metavar or None, parser=self._parser(), **info)
         kind: Any = str if self.hint.words else self.hint.kinds[0]
+        if kind is Path:
+            # As text, because a path would lose a slash of a URL; shells complete it all the same.
+            kind, declared.click_type = str, click.Path()
         if self.hint.several:
             kind = list[kind]
         elif self.hint.optional:

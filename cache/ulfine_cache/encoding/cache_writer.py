@@ -4,38 +4,39 @@ import json
 import os
 import shutil
 import time
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from ulfine_cache.atomic import make_directory, remove_partial_files
 from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.encoders.prompts import ClassText, doubtful_names
 from ulfine_cache.encoding.batch_size import find_batch_size
-from ulfine_cache.encoding.decoding import PixelRecipe
-from ulfine_cache.encoding.former_rows import FormerRows, put_aside
-from ulfine_cache.encoding.pipeline import STRICT, EncodedBlock, encode_blocks
+from ulfine_cache.encoding.engines.engine import Engine
+from ulfine_cache.encoding.former_rows import put_aside
+from ulfine_cache.encoding.pipeline import STRICT
 from ulfine_cache.encoding.request import Request
-from ulfine_cache.encoding.same_contents import identities, same_contents
+from ulfine_cache.encoding.same_contents import same_contents
+from ulfine_cache.encoding.shard_work import ShardWork
 from ulfine_cache.encoding.what_changed import what_changed
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.pictures.pixel_range import parse_pixel_range
 from ulfine_cache.progress import Progress
+from ulfine_cache.remote.failures import StorageError
 from ulfine_cache.search.index import check_index, has_index, index_cache
-from ulfine_cache.sources.source import STRAY, ImageSource, SourceItem, blocks_of, listing_digest, stamp
-from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
+from ulfine_cache.sources.source import STRAY, ImageSource, listing_digest
+from ulfine_cache.sources.vanished import readable_again
 from ulfine_cache.sources.words.class_labels import SEVERAL
 from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import CACHE_FILE, FORMER, SCRATCH, SHARDS, SKIPPED_FILE
+from ulfine_cache.store.objects.copies import bring
+from ulfine_cache.store.objects.writing import look_again, put_file, withdraw, withdraw_index
 from ulfine_cache.store.same_request import WORDS, refuse_other_request, same_words
-from ulfine_cache.store.seen_files import Identities, fold_seen, keep_seen, note_seen, read_seen
-from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
+from ulfine_cache.store.seen_files import Identities, fold_seen, keep_seen, read_seen
+from ulfine_cache.store.shards import read_header, read_skipped
 from ulfine_cache.store.skipped import write_skipped
 from ulfine_cache.store.unit_norm import unit_norm
 from ulfine_cache.wording.counts import amount, subject
@@ -73,6 +74,7 @@ class CacheWriter:
         templates: Sequence[str],
         encoder: ClipEncoder,
         progress: Progress,
+        engine: Engine,
     ) -> None:
         self.request, self.source, self.encoder, self.progress = request, source, encoder, progress
         self.texts, self.templates, self.record = texts, templates, request.record
@@ -82,12 +84,10 @@ class CacheWriter:
         self.pre_projection: bool = asked["pre_projection"]
         self.strict: bool = asked["strict"]
         self.workers: int = asked["workers"] or min(_MAX_WORKERS, os.cpu_count() or 1)
-        self.recipe = PixelRecipe(
-            encoder.preprocess, asked["views"], asked["jpeg_draft"], parse_pixel_range(asked["pixel_range"])
-        )
-        self.blocks = blocks_of(source.items, asked["shard_size"])
+        self.engine = engine
+        self.work = ShardWork(asked, self.record, source, encoder, workers=self.workers)
+        self.blocks, self.paths = self.work.blocks, self.work.paths
         self.listings = [listing_digest(block) for block in self.blocks]
-        self.paths = [shard_path(self.out, number) for number in range(len(self.blocks))]
         self.seen: dict[Path, Identities] = {}
 
     def run(self) -> Encoded:
@@ -118,8 +118,10 @@ class CacheWriter:
         check_index(self.index, self.encoder.n_features)
         keep_seen(out)
         # While it is absent the cache is unfinished, which is what it is from here on.
+        withdraw_index(out)
         (out / CACHE_FILE).unlink(missing_ok=True)
         put_aside(out, outdated)
+        self._withdraw_damaged(todo)
         # Before the images, because a tokenizer that cannot be had should not cost hours.
         text = self._encode_text()
         self.record["batch_size"] = self.record["batch_size"] or find_batch_size(self.encoder)
@@ -158,6 +160,8 @@ class CacheWriter:
                 current = current and same_contents(
                     self.out, self.source, self.blocks[number], path, self.seen.get(path), self.workers
                 )
+            except StorageError:
+                raise
             except UlfineError:
                 damaged += 1
                 todo.append(number)
@@ -171,8 +175,11 @@ class CacheWriter:
             # What a new cache.h5 will vouch for.
             for number in kept:
                 try:
+                    bring(self.paths[number])
                     check_once(self.paths[number])
-                except OSError:
+                except StorageError:
+                    raise
+                except (OSError, UlfineError):
                     damaged += 1
                     todo.append(number)
             todo.sort()
@@ -183,6 +190,12 @@ class CacheWriter:
                 f"going on: {there - len(outdated) - damaged} of {subject(len(self.paths), 'shard', 'is/are')} complete"
             )
         return todo, outdated
+
+    def _withdraw_damaged(self, todo: Sequence[int]) -> None:
+        """Let shards that are to be made anew, and are not among the former ones, be written where they are."""
+        for path in (self.paths[number] for number in todo):
+            if path.exists():
+                withdraw(path)
 
     def _tell_changes(self, todo: Sequence[int], outdated: Sequence[Path], beyond: Sequence[Path]) -> None:
         sound, words = [], list[str]()
@@ -250,56 +263,21 @@ class CacheWriter:
 
     def _encode(self, todo: Sequence[int]) -> Encoded:
         started, notes = time.perf_counter(), Counter[str]()
-        # Before they are read: what replaces a file later is noticed next time.
-        seen = {number: identities(self.source, self.blocks[number]) for number in todo}
-        blocks = [self.blocks[number] for number in todo]
-        encoded = encode_blocks(
-            self.source,
-            blocks,
-            self.encoder,
-            self.recipe,
-            former=FormerRows(self.out, self.source),
-            batch_size=self.record["batch_size"],
-            workers=self.workers,
-            pre_projection=self.pre_projection,
-            strict=self.strict,
-            progress=self.progress,
-        )
         images = kept = 0
-        with warnings.catch_warnings():
-            # Pillow warns about odd metadata in readable images; what cannot be read is in skipped.csv.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            for number, block in zip(todo, encoded, strict=True):
-                refuse_vanished_source(self.source, self.blocks[number], block.skipped)
-                names = [*(image.item.path for image in block.images), *(path for path, _ in block.skipped)]
-                note_seen(self.out, self.paths[number], [seen[number][name] for name in names])
-                write_shard(self.paths[number], self._shard(self.listings[number], block))
-                images += block.n_encoded
-                kept += len(block.images) - block.n_encoded
-                notes.update(note for image in block.images for note in image.notes)
+        with closing(self.engine.encode(self.work, todo, self.progress)) as done:
+            for shard in done:
+                images += shard.images
+                kept += shard.kept
+                notes.update(shard.notes)
         seconds = time.perf_counter() - started
         return Encoded(len(todo), images, kept, seconds, dict(notes.most_common()))
 
-    def _shard(self, listing: str, block: EncodedBlock) -> Shard:
-        items: list[SourceItem] = [image.item for image in block.images]
-        return Shard(
-            features=block.features,
-            features_pre=block.features_pre,
-            labels=np.array([item.label for item in items], np.int64),
-            paths=[item.path for item in items],
-            set_names=[item.set_name for item in items],
-            hashes=[image.content for image in block.images],
-            skipped=block.skipped,
-            stamps=[stamp(item) for item in items],
-            groups=[item.group for item in items],
-            listing=listing,
-            request=self.record,
-        )
-
     def _finish(self, text: TextPrototypes | None) -> None:
         out, encoder, asked = self.out, self.encoder, self.request.arguments
+        look_again(out)
         skipped = [row for path in self.paths for row in read_skipped(path)]
         write_skipped(out, skipped)
+        put_file(out / SKIPPED_FILE)
         if len(skipped) == len(self.source.items):
             path, why = skipped[0]
             used = "used" if any(reason.startswith((SEVERAL, STRAY)) for _, reason in skipped) else "read"
@@ -317,6 +295,7 @@ class CacheWriter:
             "weights_hash": encoder.weights_hash,
             "preprocess": self.record["preprocess"],
             "precision": encoder.precision,
+            **encoder.recorded(asked["views"]),
             "views": asked["views"],
             "templates": self.record["templates"],
             "source": self.source.location,

@@ -52,6 +52,7 @@ def encode_blocks(
     former: FormerRows | None = None,
     batch_size: int,
     workers: int,
+    cores: int | None = None,
     pre_projection: bool = False,
     strict: bool = False,
     progress: Progress,
@@ -70,6 +71,7 @@ def encode_blocks(
         former: Images that were encoded before; they are not encoded again.
         batch_size: Images encoded together; halved when a GPU's memory does not suffice.
         workers: Threads that read and decode.
+        cores: How many the encoder may use on a CPU; None for all of the machine.
         pre_projection: Also give the features before the encoder's projection.
         strict: Raise at the first image that cannot be read, instead of listing it.
         progress: Receives the stage "encoding" in images, with the share of the time in which the encoder was busy.
@@ -85,7 +87,7 @@ def encode_blocks(
     items = (item for block in blocks for item in block)
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool,
-        Lanes(encoder, batch_size, pre_projection=pre_projection, progress=progress) as lanes,
+        Lanes(encoder, batch_size, pre_projection=pre_projection, progress=progress, cores=cores) as lanes,
     ):
         images = in_order(pool, partial(decode_item, source, recipe, former=former), items, _BATCHES_AHEAD * batch_size)
         cut = _cut(blocks, images, batch_size)

@@ -26,6 +26,7 @@ from ulfine_cache.search.reranked import Reranked
 from ulfine_cache.search.stored_rows import StoredRows
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import INDEX_FILE
+from ulfine_cache.store.objects.copies import bring
 from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def read_index(cache: "FeatureCache") -> Any:
     import faiss
 
     path = cache.path / INDEX_FILE
+    bring(path)
     if cache.attributes.get("index", "none") == "none" or not path.is_file():
         raise UlfineError(f"{cache.path} has no index: make the cache again with --index auto")
     candidates = json.loads(cache.attributes.get("index_quality", "{}")).get("candidates")
