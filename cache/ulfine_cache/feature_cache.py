@@ -253,6 +253,11 @@ class FeatureCache:
         """Files of the shards, in the order of the rows."""
         return list(self._table.paths)
 
+    @property
+    def shard_rows(self) -> npt.NDArray[np.int64]:
+        """int64 (n,): how many rows each shard holds."""
+        return self._table.rows
+
     def split_names(self) -> list[str]:
         """Return the names of the splits drawn so far, sorted."""
         return split_names(self.path)

@@ -146,7 +146,7 @@ def _encoder(cache: FeatureCache, queries: Sequence[_Query], device: str, progre
             f"{first.text}: {cache.path} holds imported features, whose encoder is not known: ask with one of its own "
             f"paths, such as {cache.paths[0]}"
         )
-    from ulfine_cache.encoders.encoder import load_encoder
+    from ulfine_cache.joining.load import load_encoder
 
     encoder = load_encoder(cache.attributes, device, progress=progress)
     words = next((query for query in queries if query.meaning == "words"), None)

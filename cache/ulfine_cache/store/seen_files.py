@@ -37,16 +37,16 @@ def note_seen(cache: Path, shard: Path, identities: Sequence[int] | Identities) 
     """Write down what the files of a shard are, before the shard itself.
 
     Args:
-        cache: The cache directory, locked by the caller.
+        cache: The cache directory, held by the caller.
         shard: A file in it.
         identities: Of its images; none where nobody knows.
     """
     if (cache / SEEN).is_fifo():
         return  # would be waited for
     digits = np.array(identities, ">u8").tobytes().hex()
-    with contextlib.suppress(OSError), (cache / SEEN).open("a", encoding="ascii") as file:
-        # A killed process may have left the beginning of a line.
-        file.write(f"\n{shard.relative_to(cache).as_posix()} {digits}\n")
+    with contextlib.suppress(OSError), (cache / SEEN).open("ab", buffering=0) as file:
+        # A killed process may have left the beginning of a line; several processes may write, each a line at once.
+        file.write(f"\n{shard.relative_to(cache).as_posix()} {digits}\n".encode("ascii"))
 
 
 def read_seen(cache: Path) -> dict[Path, Identities]:
