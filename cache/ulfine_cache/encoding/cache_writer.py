@@ -14,11 +14,13 @@ import numpy as np
 
 from ulfine_cache.atomic import make_directory, remove_partial_files
 from ulfine_cache.encoders.encoder import ClipEncoder
+from ulfine_cache.encoders.int8_tower import INT8
 from ulfine_cache.encoders.prompts import ClassText, doubtful_names
 from ulfine_cache.encoding.batch_size import find_batch_size
 from ulfine_cache.encoding.decoding import PixelRecipe
 from ulfine_cache.encoding.former_rows import FormerRows, put_aside
 from ulfine_cache.encoding.pipeline import STRICT, EncodedBlock, encode_blocks
+from ulfine_cache.encoding.price import cosine_to_fp32
 from ulfine_cache.encoding.request import Request
 from ulfine_cache.encoding.same_contents import identities, same_contents
 from ulfine_cache.encoding.what_changed import what_changed
@@ -123,6 +125,7 @@ class CacheWriter:
         # Before the images, because a tokenizer that cannot be had should not cost hours.
         text = self._encode_text()
         self.record["batch_size"] = self.record["batch_size"] or find_batch_size(self.encoder)
+        price = self._price()
         encoded = self._encode(todo)
         if again := self.encoder.encoded_again:
             self.progress.note(
@@ -131,7 +134,7 @@ class CacheWriter:
             )
         # The index may need the memory.
         self.encoder.release()
-        self._finish(text)
+        self._finish(text, price)
         shutil.rmtree(out / FORMER, ignore_errors=True)
         if encoded.kept:
             self.progress.note(
@@ -248,6 +251,20 @@ class CacheWriter:
         pre = self.encoder.map_text(mean) if self.pre_projection else None
         return TextPrototypes(mean, features, prompts, pre)
 
+    def _price(self) -> dict[str, float]:
+        """What int8 costs, told before the long work, as an attribute of the cache; nothing for other precisions."""
+        if self.encoder.precision != INT8:
+            return {}
+        found = cosine_to_fp32(self.source, self.encoder, self.recipe)
+        if found is None:
+            return {}
+        cosine, count = found
+        self.progress.note(
+            f"int8: mean cosine {cosine:.4f} to the features in fp32, of {amount(count, 'image')} from all over the "
+            "source"
+        )
+        return {"cosine_to_fp32": cosine}
+
     def _encode(self, todo: Sequence[int]) -> Encoded:
         started, notes = time.perf_counter(), Counter[str]()
         # Before they are read: what replaces a file later is noticed next time.
@@ -296,7 +313,7 @@ class CacheWriter:
             request=self.record,
         )
 
-    def _finish(self, text: TextPrototypes | None) -> None:
+    def _finish(self, text: TextPrototypes | None, price: Mapping[str, float]) -> None:
         out, encoder, asked = self.out, self.encoder, self.request.arguments
         skipped = [row for path in self.paths for row in read_skipped(path)]
         write_skipped(out, skipped)
@@ -317,6 +334,7 @@ class CacheWriter:
             "weights_hash": encoder.weights_hash,
             "preprocess": self.record["preprocess"],
             "precision": encoder.precision,
+            **price,
             "views": asked["views"],
             "templates": self.record["templates"],
             "source": self.source.location,
