@@ -27,6 +27,7 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.pictures.pixel_range import parse_pixel_range
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.index import check_index, has_index, index_cache
+from ulfine_cache.sources.own_source import own_location, source_attributes
 from ulfine_cache.sources.source import STRAY, ImageSource, SourceItem, blocks_of, listing_digest, stamp
 from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
 from ulfine_cache.sources.words.class_labels import SEVERAL
@@ -321,10 +322,11 @@ class CacheWriter:
             "views": asked["views"],
             "templates": self.record["templates"],
             "source": self.source.location,
+            **source_attributes(self.source),
             "shard_size": asked["shard_size"],
             "skipped": len(skipped),
             "request": json.dumps(self.record, sort_keys=True),
-            "call": json.dumps(self.request.call(), sort_keys=True),
+            "call": json.dumps(self.request.call() | own_location(self.source), sort_keys=True),
             **index_cache(out, self.paths, self.index, progress=self.progress).attributes(),
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)
