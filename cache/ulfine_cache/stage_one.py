@@ -61,7 +61,9 @@ def cache_features(
     Args:
         source: Folder with one folder of images per class, and ``unlabelled/``, or ``train/``, ``val/``, ``test/`` of
             these; table (``.csv``, ``.tsv``, ``.jsonl``, ``.json``, ``.parquet``) of path,label,set; ``.zip`` or
-            ``.npz`` file; or ``.tar`` files (one, a folder of them, or a pattern, in quotes). See docs/sources.md.
+            ``.npz`` file; or ``.tar`` files (one, a folder of them, or a pattern, in quotes). See docs/sources.md. Or a
+            source of your own: ``FILE.py:NAME:ARGUMENT``, which runs the file, or ``NAME:ARGUMENT`` of an installed
+            package, see docs/own_parts.md.
         out: Directory of the cache.
         model: An open_clip model name, ``timm:NAME`` (without text), ``builtin:tiny``, ``builtin:lite0`` (for
             photographs, without text), ``hf-hub:NAME`` or ``local-dir:FOLDER``. Several with ``+`` between them, such
@@ -158,7 +160,7 @@ def cache_features(
     pictures = PictureOptions.parsed(preprocess, mean, std, interpolation)
     lines = load_templates(templates)
     _check_apart(out, source)
-    images = open_source(source, SourceOptions.from_request(arguments))
+    images = open_source(source, SourceOptions.from_request(arguments), files=True)
     texts = load_classes(classes, images.classes)
     announce(images, [text.name for text in texts], progress)
     n_shards = len(blocks_of(images.items, shard_size))

@@ -30,6 +30,7 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
 from ulfine_cache.remote.failures import StorageError
 from ulfine_cache.search.index import check_index, has_index, index_cache
+from ulfine_cache.sources.own_source import own_location, source_attributes
 from ulfine_cache.sources.source import STRAY, ImageSource, listing_digest
 from ulfine_cache.sources.vanished import readable_again
 from ulfine_cache.sources.words.class_labels import SEVERAL
@@ -399,10 +400,11 @@ class CacheWriter:
             "views": asked["views"],
             "templates": self.record["templates"],
             "source": self.source.location,
+            **source_attributes(self.source),
             "shard_size": asked["shard_size"],
             "skipped": len(skipped),
             "request": json.dumps(self.record, sort_keys=True),
-            "call": json.dumps(self.request.call(), sort_keys=True),
+            "call": json.dumps(self.request.call() | own_location(self.source), sort_keys=True),
             **index_cache(out, self.paths, self.index, progress=self.progress).attributes(),
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)
