@@ -51,8 +51,9 @@ async function prepare(picture, metadata) {
   const { size, mean, std, resize_mode: mode } = JSON.parse(metadata.preprocess);
   const [height, width] = size;
   const fit = { shortest: "cover", squash: "fill", longest: "contain" }[mode];
-  // sharp's bicubic filter is close to Pillow's, not the same: probabilities differ in the second or third digit.
-  const pixels = await picture.resize(width, height, { fit, kernel: "cubic" }).raw().toBuffer();
+  // Without fastShrinkOnLoad: false libjpeg shrinks large JPEGs on its own, and probabilities differ in the first digit.
+  // sharp's bicubic filter is close to Pillow's, not the same: they differ in the second or third one even so.
+  const pixels = await picture.resize(width, height, { fit, kernel: "cubic", fastShrinkOnLoad: false }).raw().toBuffer();
   const planes = new Float32Array(3 * height * width);
   for (let place = 0; place < height * width; place++) {
     for (let channel = 0; channel < 3; channel++) {

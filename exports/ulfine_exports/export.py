@@ -11,6 +11,7 @@ from annotated_types import Ge, Le
 
 from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.joining.parts import BETWEEN, parts_of
 from ulfine_cache.names.written import readable, readable_names
 from ulfine_cache.progress import Progress, Silent
 from ulfine_exports.graphs.opsets import DEFAULT_OPSET, OPSETS
@@ -193,13 +194,18 @@ def describe(run: Run, input: InputKind) -> ExportMetadata:
         temperature=float(getattr(run.model, "temperature", 1.0)),
         logit_parts=parts,
         model=cache.get("model", ""),
-        pretrained=_without_folder(cache.get("pretrained", "")),
+        pretrained=_pretrained(cache),
         weights_hash=cache.get("weights_hash", ""),
         cache_fingerprint=cache.get("fingerprint", ""),
         split=readable(run.config.get("split") or ""),
         seed=int(run.config.get("seed", 0)),
         ulfine_version=__version__,
     )
+
+
+def _pretrained(cache: dict[str, Any]) -> str:
+    parts = parts_of(cache) or [cache]
+    return BETWEEN.join(_without_folder(part.get("pretrained", "")) for part in parts)
 
 
 def _without_folder(pretrained: str) -> str:

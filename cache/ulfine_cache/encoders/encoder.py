@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from ulfine_cache.encoders.device import DTYPES, choose_device, choose_precision
-from ulfine_cache.encoders.image_tower import ImageTower
+from ulfine_cache.encoders.image_tower import ImageTower, lean_tower
 from ulfine_cache.encoders.lean_tower import lean
 from ulfine_cache.encoders.picture_choice import PictureOptions
 from ulfine_cache.encoders.projection import Projection, split_projection
@@ -252,7 +252,7 @@ class ClipEncoder:
             torch.cuda.empty_cache()
 
     @cached_property
-    def image_tower(self) -> ImageTower:
+    def image_tower(self) -> nn.Module:
         """The image encoder for export: float32 pixels (n, 3, H, W), normalised -> float32 (n, D), unit norm.
 
         It is on the CPU in fp32 whatever this encoder runs in.
@@ -261,6 +261,20 @@ class ClipEncoder:
             return self._own_tower
         model, _ = load_model(self.model_name, self.pretrained, progress=Silent())
         return ImageTower(model.eval().requires_grad_(False)).eval()
+
+    @cached_property
+    def lean_image_tower(self) -> nn.Module:
+        """`image_tower`, rewritten by `lean_tower`: the same features by fewer steps."""
+        tower = self.image_tower
+        return lean_tower(tower) if isinstance(tower, ImageTower) else tower
+
+    def recorded(self, views: str) -> dict[str, str]:
+        """What a cache records of the encoder besides its name, weights, preprocessing and precision.
+
+        Args:
+            views: The recipe of the cache's views.
+        """
+        return {}
 
     def _again(self, wrong: npt.NDArray[np.int64], encode: Callable[[Self], _Encoded]) -> _Encoded:
         """Encode rows of a batch in fp32, which no features came of in another format."""

@@ -9,6 +9,7 @@ from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
+from ulfine_cache.remote.places import place
 from ulfine_cache.sources.open_source import open_source
 from ulfine_cache.sources.source import SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
@@ -50,7 +51,7 @@ def stale_images(cache: FeatureCache, *, progress: Progress) -> list[tuple[str, 
 def _of_images(
     cache: FeatureCache, location: str, options: SourceOptions, progress: Progress
 ) -> Iterator[tuple[str, str]]:
-    images = open_source(Path(location), options)
+    images = open_source(place(location), options)
     items = {item.path: item for item in images.items}
     done = 0
 

@@ -1,11 +1,11 @@
 """The images of a cache, read again from where stage one found them."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.pictures.pixel_range import AUTO, Range, parse_pixel_range
+from ulfine_cache.remote.places import place
 from ulfine_cache.sources.open_source import open_source
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.store.versions import call_of
@@ -30,7 +30,7 @@ def cached_images(cache: "FeatureCache") -> Callable[[int], bytes]:
     if not location or not cache.attributes.get("weights_hash"):
         raise UlfineError(f"the cache {cache.path} was not made from images")
     paths = cache.paths
-    listed = open_source(Path(location), SourceOptions.from_request(call_of(cache.attributes) or {}))
+    listed = open_source(place(location), SourceOptions.from_request(call_of(cache.attributes) or {}))
     items = {item.path: item for item in listed.items}
 
     def read(row: int) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.foreign_file import stand_in
+from ulfine_cache.remote.places import url_of
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.archives.open_tars import tar_folders
 from ulfine_cache.sources.archives.tar_members import compressed
@@ -15,6 +16,7 @@ from ulfine_cache.sources.archives.tar_tree import TAR
 from ulfine_cache.sources.archives.webdataset import WebDataset
 from ulfine_cache.sources.arrays.array_images import open_arrays
 from ulfine_cache.sources.arrays.column_images import COLUMN_FILES, ColumnImages, column_of_bytes
+from ulfine_cache.sources.open_remote import open_remote
 from ulfine_cache.sources.open_tree import open_tree
 from ulfine_cache.sources.source import ImageSource
 from ulfine_cache.sources.source_options import SourceOptions
@@ -49,7 +51,8 @@ def open_source(source: Path, options: SourceOptions = SourceOptions()) -> Image
     Args:
         source: A folder (`open_tree`; `WebDataset` if it holds .tar files and neither folders nor images), a table
             (`TableSource`), a `.tar` file, or a pattern of tables or .tar files such as `train-{000..012}.tar`,
-            `{train,val}.csv` or `shards/**/*.tar`. What exists under the very name is no pattern.
+            `{train,val}.csv` or `shards/**/*.tar`. What exists under the very name is no pattern. Or what stands for
+            the URL of one of these (`ulfine_cache.remote.places.place`).
         options: What is to be known about it beyond its own names.
 
     Raises:
@@ -59,6 +62,9 @@ def open_source(source: Path, options: SourceOptions = SourceOptions()) -> Image
         >>> open_source(Path("shards/train-{000..012}.tar")).classes  # doctest: +SKIP
         ['beagle', 'pug']
     """
+    url = url_of(source)
+    if url is not None:
+        return open_remote(url, options)
     text = str(source)
     try:
         source.stat()
