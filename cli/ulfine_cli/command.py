@@ -14,6 +14,7 @@ import typer
 
 from ulfine_cache.command import parameters_of
 from ulfine_cache.names.written import shown
+from ulfine_cache.remote.told import InWords
 from ulfine_cache.store.objects.disk_space import bounded
 from ulfine_cli.docstring import Docstring, reworded
 from ulfine_cli.failures import INTERRUPTED, describe, failed_line
@@ -196,7 +197,7 @@ class Command:
             _keep_home_clean()
             bounded(local_cache)
             with watch(quiet=quiet) as progress:
-                result = self.function()(**arguments, progress=progress)
+                result = self.function()(**arguments, progress=InWords(progress))
             figures: Figures = result if isinstance(result, dict) else result.figures()
             if json is not None:
                 write_json(json, figures)

@@ -79,6 +79,11 @@ def size_of(text: str) -> int:
     return int(float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].upper()])
 
 
+def forget_count() -> None:
+    """Count the copies anew the next time, because they are in another folder."""
+    _Tally.known = False
+
+
 def touch(path: Path) -> None:
     """Note that a copy is used."""
     with contextlib.suppress(OSError):
