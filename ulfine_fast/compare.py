@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Predicate
 
-from ulfine_cache.command import Written, command
+from ulfine_cache.command import Place, Written, command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_fast.bench.seed_range import is_range, seeds_of
@@ -28,7 +28,7 @@ COMPARISON = "comparison.json"
 @command
 def compare(
     *,
-    cache: Path,
+    cache: Place,
     split: Annotated[str, Written("NAME,NAME...")],
     methods: Annotated[str, Written("METHOD,METHOD...")],
     seeds: Annotated[int, Ge(1)] | Annotated[str, Predicate(is_range), Written("N|FIRST:END")] = 5,

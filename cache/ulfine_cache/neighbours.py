@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from ulfine_cache.command import Written, command
+from ulfine_cache.command import Place, Written, command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.sources.trees.regular_file import read_regular
@@ -32,7 +32,7 @@ class _Query:
 @command
 def neighbours(
     *,
-    cache: Path,
+    cache: Place,
     queries: Sequence[str],
     k: Annotated[int, Ge(1)] = 10,
     device: Annotated[str, Written("auto|cpu|cuda|cuda:N|mps")] = "auto",
@@ -146,7 +146,7 @@ def _encoder(cache: FeatureCache, queries: Sequence[_Query], device: str, progre
             f"{first.text}: {cache.path} holds imported features, whose encoder is not known: ask with one of its own "
             f"paths, such as {cache.paths[0]}"
         )
-    from ulfine_cache.encoders.encoder import load_encoder
+    from ulfine_cache.joining.load import load_encoder
 
     encoder = load_encoder(cache.attributes, device, progress=progress)
     words = next((query for query in queries if query.meaning == "words"), None)

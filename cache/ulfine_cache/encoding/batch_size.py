@@ -29,7 +29,7 @@ def find_batch_size(encoder: ClipEncoder) -> int:
     best, best_rate = 1, 0.0
     for rows in _GPU:
         # Not blank, of which some encoders make features without a direction.
-        noise = np.random.default_rng(0).integers(0, 256, (rows, *encoder.preprocess.size, 3), np.uint8)
+        noise = np.random.default_rng(0).integers(0, 256, (rows, *encoder.preprocess.pixel_shape), np.uint8)
         try:
             encoder.encode_images(noise)
             started = time.perf_counter()

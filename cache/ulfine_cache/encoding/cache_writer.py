@@ -14,11 +14,13 @@ from pathlib import Path
 
 from ulfine_cache.atomic import make_directory, remove_partial_files
 from ulfine_cache.encoders.encoder import ClipEncoder
+from ulfine_cache.encoders.int8_tower import INT8
 from ulfine_cache.encoders.prompts import ClassText, doubtful_names
 from ulfine_cache.encoding.batch_size import agreed_batch_size, find_batch_size
 from ulfine_cache.encoding.engines.engine import Engine, Settled
 from ulfine_cache.encoding.former_rows import put_aside
 from ulfine_cache.encoding.pipeline import STRICT
+from ulfine_cache.encoding.price import cosine_to_fp32
 from ulfine_cache.encoding.request import Request
 from ulfine_cache.encoding.same_contents import same_contents
 from ulfine_cache.encoding.shard_work import ShardWork
@@ -26,7 +28,9 @@ from ulfine_cache.encoding.what_changed import what_changed
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
+from ulfine_cache.remote.failures import StorageError
 from ulfine_cache.search.index import check_index, has_index, index_cache
+from ulfine_cache.sources.own_source import own_location, source_attributes
 from ulfine_cache.sources.source import STRAY, ImageSource, listing_digest
 from ulfine_cache.sources.vanished import readable_again
 from ulfine_cache.sources.words.class_labels import SEVERAL
@@ -34,6 +38,8 @@ from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_ca
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import CACHE_FILE, FORMER, SCRATCH, SHARDS, SKIPPED_FILE
 from ulfine_cache.store.lock import preparing
+from ulfine_cache.store.objects.copies import bring
+from ulfine_cache.store.objects.writing import look_again, put_file, withdraw, withdraw_index
 from ulfine_cache.store.plan_file import Plan, missing_shards, read_plan, remove_plan, write_plan
 from ulfine_cache.store.same_request import WORDS, refuse_other_request, same_words
 from ulfine_cache.store.seen_files import Identities, fold_seen, keep_seen, read_seen
@@ -113,17 +119,18 @@ class CacheWriter:
             self.progress.note(f"{out} is complete: nothing to do")
             return Encoded()
         check_index(self.index, self.encoder.n_features)
-        self._make_room(outdated)
+        self._make_room(todo, outdated)
         # Before the images, because a tokenizer that cannot be had should not cost hours.
         text = self._encode_text()
         self.record["batch_size"] = (
             self.record["batch_size"] or self.settled.batch_size or find_batch_size(self.encoder)
         )
+        price = self._price()
         encoded = self._encode(todo)
         self._tell_overflow()
         # The index may need the memory.
         self.encoder.release()
-        self._finish(text)
+        self._finish(text, price)
         shutil.rmtree(out / FORMER, ignore_errors=True)
         remove_plan(out)
         self._tell_kept(encoded)
@@ -154,12 +161,13 @@ class CacheWriter:
                 self.progress.note(f"{self.out} is complete: nothing to do")
                 return Encoded()
             check_index(self.index, self.encoder.n_features)
-            self._make_room(outdated)
+            self._make_room(todo, outdated)
         agreed = agreed_batch_size(self.encoder.device.type)
         self.record["batch_size"] = self.record["batch_size"] or self.settled.batch_size or agreed
         encoded = self._encode([number for number in todo if number in part])
         self._tell_overflow()
         self._tell_kept(encoded)
+        look_again(self.out)
         missing = missing_shards(self.out, self.plan)
         self.progress.note(
             f"{len(self.paths) - len(missing)} of {subject(len(self.paths), 'shard', 'is/are')} there: when all are, "
@@ -192,11 +200,13 @@ class CacheWriter:
             self._tell_changes(todo, outdated, beyond)
         return beyond
 
-    def _make_room(self, outdated: Sequence[Path]) -> None:
+    def _make_room(self, todo: Sequence[int], outdated: Sequence[Path]) -> None:
         keep_seen(self.out)
         # While it is absent the cache is unfinished, which is what it is from here on.
+        withdraw_index(self.out)
         (self.out / CACHE_FILE).unlink(missing_ok=True)
         put_aside(self.out, outdated)
+        self._withdraw_damaged(todo)
         if read_plan(self.out) != self.plan:
             write_plan(self.out, self.plan)
 
@@ -233,6 +243,8 @@ class CacheWriter:
                 current = current and same_contents(
                     self.out, self.source, self.blocks[number], path, self.seen.get(path), self.workers
                 )
+            except StorageError:
+                raise
             except UlfineError:
                 damaged += 1
                 todo.append(number)
@@ -246,8 +258,11 @@ class CacheWriter:
             # What a new cache.h5 will vouch for.
             for number in kept:
                 try:
+                    bring(self.paths[number])
                     check_once(self.paths[number])
-                except OSError:
+                except StorageError:
+                    raise
+                except (OSError, UlfineError):
                     damaged += 1
                     todo.append(number)
             todo.sort()
@@ -258,6 +273,12 @@ class CacheWriter:
                 f"going on: {there - len(outdated) - damaged} of {subject(len(numbers), 'shard', 'is/are')} complete"
             )
         return todo, outdated
+
+    def _withdraw_damaged(self, todo: Sequence[int]) -> None:
+        """Let shards that are to be made anew, and are not among the former ones, be written where they are."""
+        for path in (self.paths[number] for number in todo):
+            if path.exists():
+                withdraw(path)
 
     def _tell_changes(self, todo: Sequence[int], outdated: Sequence[Path], beyond: Sequence[Path]) -> None:
         sound, words = [], list[str]()
@@ -323,6 +344,20 @@ class CacheWriter:
         pre = self.encoder.map_text(mean) if self.pre_projection else None
         return TextPrototypes(mean, features, prompts, pre)
 
+    def _price(self) -> dict[str, float]:
+        """What int8 costs, told before the long work, as an attribute of the cache; nothing for other precisions."""
+        if self.encoder.precision != INT8:
+            return {}
+        found = cosine_to_fp32(self.source, self.encoder, self.work.recipe)
+        if found is None:
+            return {}
+        cosine, count = found
+        self.progress.note(
+            f"int8: mean cosine {cosine:.4f} to the features in fp32, of {amount(count, 'image')} from all over the "
+            "source"
+        )
+        return {"cosine_to_fp32": cosine}
+
     def _encode(self, todo: Sequence[int]) -> Encoded:
         notes = Counter[str]()
         images = kept = 0
@@ -337,10 +372,12 @@ class CacheWriter:
             seconds = time.perf_counter() - started
         return Encoded(len(todo), images, kept, seconds, dict(notes.most_common()))
 
-    def _finish(self, text: TextPrototypes | None) -> None:
+    def _finish(self, text: TextPrototypes | None, price: Mapping[str, float]) -> None:
         out, encoder, asked = self.out, self.encoder, self.request.arguments
+        look_again(out)
         skipped = [row for path in self.paths for row in read_skipped(path)]
         write_skipped(out, skipped)
+        put_file(out / SKIPPED_FILE)
         if len(skipped) == len(self.source.items):
             path, why = skipped[0]
             used = "used" if any(reason.startswith((SEVERAL, STRAY)) for _, reason in skipped) else "read"
@@ -358,13 +395,16 @@ class CacheWriter:
             "weights_hash": encoder.weights_hash,
             "preprocess": self.record["preprocess"],
             "precision": encoder.precision,
+            **price,
+            **encoder.recorded(asked["views"]),
             "views": asked["views"],
             "templates": self.record["templates"],
             "source": self.source.location,
+            **source_attributes(self.source),
             "shard_size": asked["shard_size"],
             "skipped": len(skipped),
             "request": json.dumps(self.record, sort_keys=True),
-            "call": json.dumps(self.request.call(), sort_keys=True),
+            "call": json.dumps(self.request.call() | own_location(self.source), sort_keys=True),
             **index_cache(out, self.paths, self.index, progress=self.progress).attributes(),
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)

@@ -1,12 +1,10 @@
 """Decode images ahead of the encoder and encode them in batches, block by block, in the order of the source."""
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +12,7 @@ import numpy.typing as npt
 from ulfine_cache.encoders.encoder import ClipEncoder, UnusableFeatures
 from ulfine_cache.encoding.decoding import DecodedImage, PixelRecipe, decode_item
 from ulfine_cache.encoding.former_rows import FormerRows
+from ulfine_cache.encoding.in_order import in_order
 from ulfine_cache.encoding.lanes import Lanes
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.pictures.views import check_views
@@ -23,9 +22,6 @@ from ulfine_cache.sources.source import ImageSource, SourceItem
 STRICT = "--strict stops at the first image that would have no row"
 """The end of an error for an image that ends in `skipped.csv` otherwise."""
 _BATCHES_AHEAD = 2
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -110,27 +106,6 @@ def encode_blocks(
                 if ends_block:
                     yield _joined(parts, check_views(recipe.views), encoder.n_features)
                     parts = []
-
-
-def in_order(
-    pool: Executor, function: Callable[[_Item], _Result], items: Iterable[_Item], ahead: int
-) -> Generator[_Result, None, None]:
-    """Yield `function(item)` of all items in order, while a pool works on up to `ahead` more.
-
-    Unlike `Executor.map` it draws an item only when there is room for it, so that memory stays bounded. Closing it
-    cancels what has not begun.
-    """
-    pending: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
 
 
 _Batch = tuple[bool, Sequence[DecodedImage]]

@@ -15,6 +15,9 @@ SHARDS = "shards"
 INDEX_FILE = "image.faiss"
 """The FAISS index over the first view; absent where none was asked for."""
 
+INDEX_PARTS = ".index"
+"""Folder of what has been built of an index so far; it may be deleted."""
+
 SKIPPED_FILE = "skipped.csv"
 """Inputs that have no row, and why."""
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.remote.places import url_of
 from ulfine_cache.store.datasets import (
     UNREADABLE,
     open_for_reading,
@@ -76,7 +77,8 @@ def put_seen(file: h5py.File, cache: Path, shards: Sequence[Path]) -> None:
 
 def fold_seen(cache: Path, shards: Sequence[Path]) -> None:
     """Bring what was written down about a complete cache into its `cache.h5`; on a full disk it stays where it is."""
-    if (cache / SEEN).exists():
+    # A cache on a storage is not written anew for it.
+    if (cache / SEEN).exists() and url_of(cache) is None:
         with contextlib.suppress(UlfineError):
             with replacing_file(cache / CACHE_FILE, start=cache / CACHE_FILE, digest=True) as file:
                 put_seen(file, cache, shards)
