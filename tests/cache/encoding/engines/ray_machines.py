@@ -27,6 +27,14 @@ NOTICED_SOON = {
 }
 
 
+def join(cluster):
+    """Let a machine join; on a busy one Ray may not wait long enough for it."""
+    for _ in range(4):
+        with contextlib.suppress(Exception):
+            return cluster.add_node(num_cpus=1, **SMALL)
+    return cluster.add_node(num_cpus=1, **SMALL)
+
+
 def children(pid):
     try:
         return psutil.Process(pid).children(recursive=True)
@@ -74,7 +82,7 @@ def kill_machine(cluster, machines, chosen):
             process.send_signal(signal.SIGKILL)
     cluster.remove_node(one, allow_graceful=False)
     machines.remove(one)
-    machines.append(cluster.add_node(num_cpus=1, **SMALL))
+    machines.append(join(cluster))
     return str(pid)
 
 
@@ -87,7 +95,7 @@ def main():
         "_system_config": NOTICED_SOON,
     }
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    machines = [cluster.add_node(num_cpus=1, **SMALL) for _ in range(int(sys.argv[1]))]
+    machines = [join(cluster) for _ in range(int(sys.argv[1]))]
     print(cluster.address, flush=True)
     try:
         for line in sys.stdin:
