@@ -10,8 +10,8 @@ Topics, each of which can be run alone:
   after it; ViT-B/32 with random weights at `--precision auto`, photographs from the shared data where there are any.
 - scheduling: tiny images in many shards and a stand-in for the encoder, which costs nothing: the share of the time in
   which a worker has no shard, and the driver's memory after a fifth of the shards and at the end.
-- kills: a Ray cluster of a head and three machines on this one. A worker, an actor, a machine or the driver is killed
-  at random moments, ten times each; the cache must be complete, and the same, byte for byte.
+- kills: a Ray cluster of a head and three machines on this one. A worker (which is one of Ray's actors), a machine or
+  the driver is killed at random moments, ten times each; the cache must be complete, and the same, byte for byte.
 
 `--quick` runs less of each, without a verdict on the rate, which so little does not tell, and without kills.
 """
@@ -246,7 +246,7 @@ def kills(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], 
     with subprocess.Popen(call, env=where, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as cluster:
         assert cluster.stdin and cluster.stdout
         address = cluster.stdout.readline().strip()
-        for what in ("worker", "actor", "machine", "driver"):
+        for what in ("worker", "machine", "driver"):
             out = folder / what
             options = (*asked, "--engine", "ray", "--cpus-per-worker", "1", "--address", address)
             driver = stage_one(photos, out, *options, RAY_AUTH_MODE="disabled")
