@@ -22,6 +22,8 @@ is recall alone.
 """
 
 import argparse
+import contextlib
+import functools
 import json
 import multiprocessing
 import os
@@ -100,9 +102,10 @@ def measure(folder: Path, name: str, rows: int, merged: bool = False) -> dict:
     vectors = VECTORS[name]()
     shards = write_shards(folder, vectors, rows)
     before = peak_bytes()
-    started = time.perf_counter()
-    report = index_cache(folder, shards, merged_kind(rows) if merged else "auto", progress=Silent())
-    seconds = time.perf_counter() - started
+    started, cpu = time.perf_counter(), time.process_time()
+    with stages(merged) as by_stage:
+        report = index_cache(folder, shards, merged_kind(rows) if merged else "auto", progress=Silent())
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     peak = peak_bytes()
     content = CacheContent(["none"], {"model": "synthetic", **report.attributes()})
     write_cache_file(folder, shards, content, progress=Silent())
@@ -115,6 +118,8 @@ def measure(folder: Path, name: str, rows: int, merged: bool = False) -> dict:
         "kind": report.kind,
         "threads": threads(),
         "seconds": seconds,
+        "cpu_seconds": cpu,
+        "cpu_seconds_by_stage": by_stage,
         "peak_bytes": peak,
         "peak_bytes_before": before,
         "file_bytes": (folder / INDEX_FILE).stat().st_size,
@@ -132,6 +137,41 @@ def merged_kind(rows: int) -> str:
 
     index_choice._OWN_VECTORS_BYTES = 0
     return index_choice.auto_kind(max(rows, index_choice.EXACT_ROWS + 1), WIDTH)
+
+
+@contextlib.contextmanager
+def stages(merged: bool):
+    """Processor time of the stages of a merged build: it means something on a busy machine, too."""
+    from ulfine_cache.search import merged_index
+    from ulfine_cache.search.index_builder import IndexBuilder
+    from ulfine_cache.search.parts import Parts
+
+    spent: dict[str, float] = {}
+
+    def timed(name: str, function):
+        @functools.wraps(function)
+        def call(*arguments, **named):
+            started = time.process_time()
+            try:
+                return function(*arguments, **named)
+            finally:
+                spent[name] = spent.get(name, 0.0) + time.process_time() - started
+
+        return call
+
+    places = [
+        ("train", IndexBuilder, "trained"),
+        ("train and fill", Parts, "fill"),
+        ("sample", merged_index, "draw_sample"),
+        ("merge", merged_index, "write_merged"),
+        ("tune", merged_index, "tune"),
+    ]
+    before = [getattr(place, name) for _, place, name in places]
+    for (stage, place, name), function in zip(places, before, strict=True):
+        setattr(place, name, timed(stage, function) if merged else function)
+    yield spent
+    for (_, place, name), function in zip(places, before, strict=True):
+        setattr(place, name, function)
 
 
 def threads() -> int:
@@ -189,13 +229,15 @@ def peak_bytes() -> int:
 
 def show_millions(sizes: list[dict]) -> None:
     """What a million rows take, size by size."""
-    print("\nmillions  train s  fill s/M  all s/M  extra memory GB  file GB/M  recall@10  ms single  ms batched")
+    print("\nmillions  processor seconds: train  fill/M  sample/M  merge/M  tune | all/M", end="")
+    print("  extra memory GB  file GB/M  recall@10  ms single  ms batched")
     for figures in sizes:
-        millions, recorded, ours = figures["rows"] / 1e6, figures["recorded"], figures["ms_per_query"]
-        fill = (recorded["build_seconds"] - recorded["train_seconds"]) / millions
+        millions, spent, ours = figures["rows"] / 1e6, figures["cpu_seconds_by_stage"], figures["ms_per_query"]
+        fill = (spent["train and fill"] - spent["train"]) / millions
         extra = (figures["peak_bytes"] - figures["peak_bytes_before"]) / 1e9
         print(
-            f"{millions:8.2f} {recorded['train_seconds']:8.1f} {fill:9.1f} {figures['seconds'] / millions:8.1f}"
+            f"{millions:8.2f} {spent['train']:25.1f} {fill:7.1f} {spent['sample'] / millions:9.1f}"
+            f" {spent['merge'] / millions:8.2f} {spent['tune']:5.1f} | {figures['cpu_seconds'] / millions:5.1f}"
             f" {extra:16.2f} {figures['file_bytes'] / 1e9 / millions:10.3f} {figures['recall_at_10']:10.4f}"
             f" {ours['single']:10.2f} {ours['batched']:11.3f}"
         )

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ulfine_cache import cache_features, make_split
 from ulfine_exports.digits_folder import write_digits
+from ulfine_fast import fit
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -75,33 +77,33 @@ def test_notebook__runs_with_the_report_inside(tmp_path, environment, monkeypatc
     assert "labelled," in "".join(output.get("text", "") for output in shown)
 
 
-def test_retraining__replaces_the_model_or_stops_at_a_gate(tmp_path, environment, photographs):
-    place = tmp_path / "birds"
-    (place / "runs").mkdir(parents=True)
+def test_retraining__replaces_the_model_or_stops_at_a_gate(tmp_path, environment, monkeypatch, photographs):
+    monkeypatch.chdir(tmp_path)
+    cache_features(source=str(photographs), out=Path("cache"), model="builtin:tiny")
+    make_split(cache=Path("cache"), name="few", labelled_max=6, imbalance=2.0, test_per_class=6)
+    fit(cache=Path("cache"), split="few", out=Path("runs/last"))
+    first = Path("runs/last/unlabelled.csv").read_text("utf-8").splitlines()[1].partition(",")[0]
+    Path("labels.csv").write_text(f"path,label\n{first},{first.partition('/')[0]}\n")
 
-    def call(*command):
-        return subprocess.run(list(map(str, command)), cwd=place, env=environment, capture_output=True, text=True)
+    def retrain(least):
+        command = [
+            "sh",
+            str(EXAMPLES / "retraining" / "retrain.sh"),
+            str(photographs),
+            "builtin:tiny",
+            "labels.csv",
+            least,
+        ]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
 
-    retrain = ("sh", EXAMPLES / "retraining" / "retrain.sh", photographs, "builtin:tiny", "labels.csv")
-    for command in (
-        ("ulfine", "cache-features", photographs, "--out", "cache", "--model", "builtin:tiny"),
-        ("ulfine", "split", "cache", "--name", "few", "--labelled-max", 6, "--imbalance", 2, "--test-per-class", 6),
-        ("ulfine", "fit", "cache", "--split", "few", "--out", "runs/last", "--no-report"),
-    ):
-        done = call(*command)
-        assert done.returncode == 0, done.stderr
-    first = (place / "runs" / "last" / "unlabelled.csv").read_text("utf-8").splitlines()[1].split(",")[0]
-    (place / "labels.csv").write_text(f"path,label\n{first},{first.split('/')[0]}\n")
-    refused = call(*retrain, "1.1")
-    assert refused.returncode != 0 and not (place / "model.onnx").exists()
-    assert (place / "runs" / "last").is_dir() and not (place / "runs" / "before").exists()
-    done = call(*retrain, "0.5")
+    refused = retrain("1.1")
+    assert refused.returncode == 1, refused.stderr
+    assert not Path("model.onnx").exists() and not Path("runs/before").exists() and Path("runs/last").is_dir()
+    done = retrain("0.5")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("model.onnx is this week's")
-    assert (place / "model.onnx").is_file()
-    assert sorted(path.name for path in (place / "runs").iterdir()) == ["before", "last"]
-    # Next week the last run is the one to beat.
-    assert call(*retrain, "0.5").returncode == 0
+    assert Path("model.onnx").is_file()
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["before", "last"]
 
 
 def test_retraining__the_workflow_calls_the_script():

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
+from documentation import decision_picture
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 LINKED = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "cache/README.md", "exports/README.md")
@@ -120,3 +122,13 @@ def test_error_page__quotes_what_the_code_says():
         if part.strip() and not any(part.strip() in text for text in said)
     ]
     assert not wrong
+
+
+def test_decision_picture__shows_the_measured_figures():
+    """After a change of docs/benchmarks.md: python documentation/decision_picture.py."""
+    regimes = decision_picture.read_regimes(decision_picture.BENCHMARKS.read_text("utf-8"))
+    assert regimes[-1].name == "all" and regimes[-1].cells == sum(regime.cells for regime in regimes[:-1])
+    assert decision_picture.table(regimes) in decision_picture.PAGE.read_text("utf-8")
+    assert decision_picture.digest(regimes) in decision_picture.PICTURE.read_text("utf-8")
+    best = regimes[-1].figures[regimes[-1].best(0)]
+    assert best[0] == max(figures[0] for figures in regimes[-1].figures.values())

@@ -12,7 +12,7 @@ from ulfine_cli.signals import INTERRUPTED
 STARTS_OVER = "interrupted: the same command starts from the beginning"
 """Of commands that keep nothing of what they have done so far."""
 
-_WHOLE = "install ulfine-fast in another environment for all other commands"
+_WHOLE = "it predicts and serves exported files; install ulfine-fast, in another environment, for all else"
 
 _OS_REASONS = {
     errno.EACCES: "permission denied: choose a place that you may use, or change its permissions",
@@ -55,7 +55,7 @@ def describe(error: BaseException, interrupted: str = INTERRUPTED) -> tuple[str,
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("ulfine_"):
         package = (error.name or str(error)).partition(".")[0]
         if _is_runtime():
-            return _line(f"{package} is not part of ulfine-fast-runtime, which predicts and serves: {_WHOLE}"), 1
+            return _line(f"this needs {package}, which ulfine-fast-runtime leaves out: {_WHOLE}"), 1
         return _line(f"{package} is not installed, which this needs: pip install ulfine-fast brings it"), 1
     if isinstance(error, RecursionError):
         return _line("an input is nested too deeply to be read: give another file"), 1

@@ -26,6 +26,6 @@ search = GridSearchCV(
 )
 search.fit(X_train, y_train)
 
-for method, score in zip(search.cv_results_["param_ulfineclassifier__method"], search.cv_results_["mean_test_score"]):
-    print(f"{method}: {score:.3f} on labelled rows that were left out")
+for tried, score in zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True):
+    print(f"{tried['ulfineclassifier__method']}: {score:.3f} on labelled rows that were left out")
 print(f"the best on the test rows: {balanced_accuracy_score(y_test, search.predict(X_test)):.3f}")

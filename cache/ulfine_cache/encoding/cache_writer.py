@@ -14,11 +14,13 @@ from pathlib import Path
 
 from ulfine_cache.atomic import make_directory, remove_partial_files
 from ulfine_cache.encoders.encoder import ClipEncoder
+from ulfine_cache.encoders.int8_tower import INT8
 from ulfine_cache.encoders.prompts import ClassText, doubtful_names
 from ulfine_cache.encoding.batch_size import agreed_batch_size, find_batch_size
 from ulfine_cache.encoding.engines.engine import Engine, Settled
 from ulfine_cache.encoding.former_rows import put_aside
 from ulfine_cache.encoding.pipeline import STRICT
+from ulfine_cache.encoding.price import cosine_to_fp32
 from ulfine_cache.encoding.request import Request
 from ulfine_cache.encoding.same_contents import same_contents
 from ulfine_cache.encoding.shard_work import ShardWork
@@ -28,6 +30,7 @@ from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
 from ulfine_cache.remote.failures import StorageError
 from ulfine_cache.search.index import check_index, has_index, index_cache
+from ulfine_cache.sources.own_source import own_location, source_attributes
 from ulfine_cache.sources.source import STRAY, ImageSource, listing_digest
 from ulfine_cache.sources.vanished import readable_again
 from ulfine_cache.sources.words.class_labels import SEVERAL
@@ -122,11 +125,12 @@ class CacheWriter:
         self.record["batch_size"] = (
             self.record["batch_size"] or self.settled.batch_size or find_batch_size(self.encoder)
         )
+        price = self._price()
         encoded = self._encode(todo)
         self._tell_overflow()
         # The index may need the memory.
         self.encoder.release()
-        self._finish(text)
+        self._finish(text, price)
         shutil.rmtree(out / FORMER, ignore_errors=True)
         remove_plan(out)
         self._tell_kept(encoded)
@@ -340,6 +344,20 @@ class CacheWriter:
         pre = self.encoder.map_text(mean) if self.pre_projection else None
         return TextPrototypes(mean, features, prompts, pre)
 
+    def _price(self) -> dict[str, float]:
+        """What int8 costs, told before the long work, as an attribute of the cache; nothing for other precisions."""
+        if self.encoder.precision != INT8:
+            return {}
+        found = cosine_to_fp32(self.source, self.encoder, self.work.recipe)
+        if found is None:
+            return {}
+        cosine, count = found
+        self.progress.note(
+            f"int8: mean cosine {cosine:.4f} to the features in fp32, of {amount(count, 'image')} from all over the "
+            "source"
+        )
+        return {"cosine_to_fp32": cosine}
+
     def _encode(self, todo: Sequence[int]) -> Encoded:
         notes = Counter[str]()
         images = kept = 0
@@ -354,7 +372,7 @@ class CacheWriter:
             seconds = time.perf_counter() - started
         return Encoded(len(todo), images, kept, seconds, dict(notes.most_common()))
 
-    def _finish(self, text: TextPrototypes | None) -> None:
+    def _finish(self, text: TextPrototypes | None, price: Mapping[str, float]) -> None:
         out, encoder, asked = self.out, self.encoder, self.request.arguments
         look_again(out)
         skipped = [row for path in self.paths for row in read_skipped(path)]
@@ -377,14 +395,16 @@ class CacheWriter:
             "weights_hash": encoder.weights_hash,
             "preprocess": self.record["preprocess"],
             "precision": encoder.precision,
+            **price,
             **encoder.recorded(asked["views"]),
             "views": asked["views"],
             "templates": self.record["templates"],
             "source": self.source.location,
+            **source_attributes(self.source),
             "shard_size": asked["shard_size"],
             "skipped": len(skipped),
             "request": json.dumps(self.record, sort_keys=True),
-            "call": json.dumps(self.request.call(), sort_keys=True),
+            "call": json.dumps(self.request.call() | own_location(self.source), sort_keys=True),
             **index_cache(out, self.paths, self.index, progress=self.progress).attributes(),
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)

@@ -58,6 +58,7 @@ class ShardWork:
     Attributes:
         record: What decides about the features.
         encoder: What encodes.
+        recipe: How a picture becomes pixels.
         blocks: The images of each shard.
         paths: The file of each shard.
     """
@@ -77,7 +78,7 @@ class ShardWork:
         self._strict: bool = arguments["strict"]
         self.record, self.encoder, self._source = record, encoder, source
         self._workers, self._cores = workers, cores
-        self._recipe = PixelRecipe(
+        self.recipe = PixelRecipe(
             encoder.preprocess, arguments["views"], arguments["jpeg_draft"], parse_pixel_range(arguments["pixel_range"])
         )
         self._former: FormerRows | None = None
@@ -108,7 +109,7 @@ class ShardWork:
             self._source,
             [self.blocks[number] for number in todo],
             self.encoder,
-            self._recipe,
+            self.recipe,
             former=self._former,
             batch_size=self.record["batch_size"],
             workers=self._workers,

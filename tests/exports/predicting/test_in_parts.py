@@ -14,6 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.progress import Silent
 from ulfine_cache.sources.open_unlabelled import open_unlabelled
 from ulfine_exports.export import export_onnx
 from ulfine_exports.predict import predict
@@ -31,6 +32,16 @@ def photos(photographs, tmp_path):
         (place / f"{number:02d}.png").write_bytes(file.read_bytes())
     (folder / "camera 1" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
     return folder
+
+
+class Notes(Silent):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, message):
+        self.notes.append(message)
 
 
 def table(folder):
@@ -79,7 +90,7 @@ def test_predict__the_same_again_does_nothing(pixel_onnx, photos, tmp_path, monk
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "foreign"])
-def test_predict__goes_on_with_the_parts_that_are_whole(pixel_onnx, photos, tmp_path, recorder, damage):
+def test_predict__goes_on_with_the_parts_that_are_whole(pixel_onnx, photos, tmp_path, damage):
     arguments = {"model": pixel_onnx, "inputs": [photos], "out": tmp_path / "parts", "part_size": 10, "batch_size": 3}
     predict(**arguments)
     before = contents(tmp_path / "parts")
@@ -92,8 +103,9 @@ def test_predict__goes_on_with_the_parts_that_are_whole(pixel_onnx, photos, tmp_
     else:
         parquet.write_table(parquet.read_table(part).replace_schema_metadata(), part)
     (tmp_path / "parts" / "part-00001.parquet.partial").write_bytes(b"left by a kill")
-    predict(**arguments, progress=recorder)
-    assert any("going on: 3 of 4 parts are complete" in note for note in recorder.notes)
+    watching = Notes()
+    predict(**arguments, progress=watching)
+    assert "going on: 3 of 4 parts are complete" in watching.notes
     assert contents(tmp_path / "parts") == before
     assert (tmp_path / "parts" / "part-00002.parquet").stat().st_mtime_ns == kept
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -15,15 +16,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ulfine_cache.errors import UlfineError
+from ulfine_cache.atomic import reason
+from ulfine_cache.errors import UlfineError, UsageError
 
 _LOCAL = "local"
+_AUTO = "auto"
+_CONNECTS = 5.0
+"""Seconds; Ray itself would go on trying for minutes."""
 _STORE = 80 * 2**20
 """Bytes of Ray's object store on this machine: no array ever goes through it, and less it does not take."""
 _SETTINGS = {
     # Ray reports on its use to its makers unless it is told not to.
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _PLACES = "/tmp" if Path("/tmp").is_dir() else None
@@ -59,6 +63,8 @@ class RayCluster:
         # Whoever uses Ray in the same process keeps it.
         if self.ray.is_initialized():
             return
+        if self._address not in (_LOCAL, _AUTO):
+            _check_answers(self._address)
         self._started_here = True
         options: dict[str, Any] = {
             "address": self._address,
@@ -156,11 +162,34 @@ def _no_cluster(address: str, error: Exception) -> UlfineError:
     why = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if address == _LOCAL:
         return UlfineError(f"Ray does not start on this machine: {why}")
-    if address == "auto":
+    if address == _AUTO:
         return UlfineError(
             "--address auto: no Ray cluster runs on this machine: start one (`ray start --head`), give its HOST:PORT, "
             "or leave --address out to use this machine alone"
         )
+    return _no_answer(address, why)
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address at which nothing listens.
+
+    Raises:
+        UsageError: It is no address.
+        UlfineError: Nothing is there.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "/" in address or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536:
+        raise UsageError(
+            f"--address {address!r} is no address: give auto, or the HOST:PORT that `ray start --head` tells, on a "
+            "machine that has joined the cluster"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECTS).close()
+    except (OSError, UnicodeError) as error:
+        raise _no_answer(address, reason(error)) from error
+
+
+def _no_answer(address: str, why: str) -> UlfineError:
     return UlfineError(
         f"no Ray cluster answers at {address} ({why}): give the HOST:PORT that `ray start --head` tells, on a machine "
         "that has joined it, or leave --address out to use this machine alone"

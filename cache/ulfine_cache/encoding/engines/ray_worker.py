@@ -129,7 +129,9 @@ class ShardWorker:
 
         self._check_place()
         self._check_versions()
-        source = open_source(self._arguments["source"], SourceOptions.from_request(dict(self._arguments)))
+        options = SourceOptions.from_request(dict(self._arguments))
+        # The user named it in the command whose workers these are.
+        source = open_source(self._arguments["source"], options, files=True)
         workers = self._arguments["workers"] or min(16, self._cores)
         return ShardWork(self._arguments, self._record, source, self._encoder, workers=workers, cores=self._cores)
 
