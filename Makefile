@@ -66,15 +66,18 @@ attacks: $(VENV)/installed-test
 hooks: $(VENV)/installed-dev
 	$(BIN)/pre-commit install
 
-# Wheel and sdist with the time of the last commit inside; the same commit gives the same bytes, which is tried.
+# Wheels and sdist with the time of the last commit inside; the same commit gives the same bytes, which is tried.
 packages: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct)
 packages: $(VENV)/installed-dev
 	rm -rf dist build/again
-	$(BIN)/python -m build --outdir dist .
-	$(BIN)/python -m build --outdir build/again .
+	for folder in dist build/again; do \
+		$(BIN)/python -m build --outdir $$folder . && \
+		$(BIN)/python -m build --wheel --outdir $$folder distributions/runtime || exit 1; \
+	done
 	cd dist && sha256sum * | tee SHA256SUMS
 	cd build/again && sha256sum --check --quiet ../../dist/SHA256SUMS
 	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/check-wheel-contents dist/*.whl
 
 release:
 	@test -z "$$(git status --porcelain)" || { echo "error: there are changes that are not committed"; exit 1; }

@@ -5,7 +5,7 @@
 A block that is fenced as `console` has commands behind `$ ` and below each what it prints (standard output: progress
 is for the terminal). All commands of a page run in one shell, in their order, in FOLDER (default: a new one). The times
 are printed. `--write` puts what was printed into the page; without it the differences are shown, and the exit code is 1
-where there are some. `...` alone on a line stands for any lines, and such an output is never written.
+where there are some. `...` stands for anything: alone on a line for any lines. Such an output is never written.
 """
 
 import argparse
@@ -97,6 +97,14 @@ def run(found: list[Command], folder: Path, replace: dict[str, str] | None = Non
             command.complaints = (Path(notes) / f"{place}.err").read_text("utf-8")
 
 
+def same(shown: str, printed: str) -> bool:
+    """Whether a line that is shown is the line that was printed, about: equal words, near numbers."""
+    words, printed_words = (" ".join(NUMBER.sub("#", line).split()) for line in (shown, printed))
+    if "..." in words:
+        return re.fullmatch(".*".join(map(re.escape, words.split("..."))), printed_words) is not None
+    return words == printed_words and numbers_agree(shown, printed)
+
+
 def numbers_agree(shown: str, printed: str) -> bool:
     """Whether two lines of equal words hold about the same numbers; times are not compared."""
     if re.search(r"second|/s\b| s$|\bin \d", shown):
@@ -115,19 +123,13 @@ def differences(command: Command) -> list[str]:
     left = command.printed.splitlines()
     missing = []
     for shown in command.shown.splitlines():
-        words = " ".join(NUMBER.sub("#", shown).split())
-        place = next(
-            (
-                place
-                for place, line in enumerate(left)
-                if " ".join(NUMBER.sub("#", line).split()) == words and numbers_agree(shown, line)
-            ),
-            None,
-        )
-        if place is not None:
-            left = left[place + 1 :]
-        elif shown.strip() != "...":
+        if shown.strip() == "...":
+            continue
+        place = next((place for place, line in enumerate(left) if same(shown, line)), None)
+        if place is None:
             missing.append(shown)
+        else:
+            left = left[place + 1 :]
     whole = [line for line in command.shown.splitlines() if line.strip()]
     if not missing and "..." not in whole and len(whole) != len([x for x in command.printed.splitlines() if x.strip()]):
         missing.append("(it printed more lines than are shown)")
@@ -142,7 +144,7 @@ def written(text: str, found: list[Command]) -> str:
         body = ""
         for _ in commands(match.group()):
             command = next(remaining)
-            output = command.shown if re.search(r"^\.\.\.$", command.shown, re.MULTILINE) else command.printed
+            output = command.shown if "..." in command.shown else command.printed
             body += f"$ {command.line}\n{output}"
         return f"```console\n{body}```"
 

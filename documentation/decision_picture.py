@@ -77,49 +77,43 @@ def digest(regimes: list[Regime]) -> str:
 
 
 def draw(regimes: list[Regime], file: Path) -> None:
-    """Macro and tail accuracy of every method in every regime, `ulfine` and the best peer named."""
+    """Bars: points of macro and tail accuracy that `ulfine` is ahead of the best peer of each regime, or behind it."""
     import matplotlib as mpl
 
     mpl.use("svg")
     from matplotlib import pyplot as plt
-    from matplotlib.lines import Line2D
 
-    mpl.rcParams.update({"svg.hashsalt": "ulfine", "svg.fonttype": "none", "font.size": 9})
+    mpl.rcParams.update({"svg.hashsalt": "ulfine", "svg.fonttype": "none", "font.size": 10})
     peers = [name for name in regimes[-1].figures if name not in (OWN, BASELINE)]
-    figure, axes = plt.subplots(1, 2, figsize=(10, 0.42 * len(regimes) + 1.4), sharey=True)
-    for place, (axis, title) in enumerate(zip(axes, ("macro accuracy, %", "tail accuracy, %"), strict=True)):
+    figure, axes = plt.subplots(1, 2, figsize=(9, 0.4 * len(regimes) + 1), sharey=True, sharex=True)
+    for place, (axis, title) in enumerate(zip(axes, ("macro accuracy", "tail accuracy"), strict=True)):
         for row, regime in enumerate(regimes):
-            own = regime.figures[OWN][place]
-            best = regime.best(place, [name for name in peers if name in regime.figures])
-            lead = regime.figures[best][place]
-            others = [regime.figures[name][place] for name in peers if name in regime.figures]
-            axis.plot(others, [row] * len(others), "o", color="#b8bec6", markersize=4)
-            if BASELINE in regime.figures:
-                axis.plot(regime.figures[BASELINE][place], row, "D", color="#d08a2e", markersize=5)
-            axis.plot(lead, row, "o", color="#5b6b7f", markersize=6)
-            axis.plot(own, row, "o", color="#0b63c5", markersize=9, zorder=3)
-            left = lead < own
+            best = regime.best(place, [name for name in (*peers, BASELINE) if name in regime.figures])
+            lead = round(regime.figures[OWN][place] - regime.figures[best][place], 1)
+            behind = f"{-lead:+.1f}" if lead else "level"
+            axis.barh(row, lead, height=0.62, color="#0b63c5" if lead > 0 else "#c0662a")
+            # The name stands on the side that the bar leaves free.
             axis.annotate(
-                best, (lead, row), (-8 if left else 8, 0), textcoords="offset points", va="center", size=7.5,
-                ha="right" if left else "left", color="#5b6b7f",
-            )  # fmt: skip
-        axis.set_xlabel(title)
-        axis.set_xlim(-8, 118)
-        axis.set_xticks(range(0, 101, 20))
+                best if lead > 0 else f"{best} {behind}",
+                (0, row),
+                (5 if lead <= 0 else -5, 0),
+                textcoords="offset points",
+                va="center",
+                ha="left" if lead <= 0 else "right",
+                color="#333a44",
+            )
+        axis.axvline(0, color="#333a44", linewidth=0.8)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("points ahead of the best peer, named")
         axis.grid(axis="x", color="#e3e6ea")
         axis.set_axisbelow(True)
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.tick_params(axis="y", length=0)
+    low, high = axes[0].get_xlim()
+    axes[0].set_xlim(min(low, -9), max(high, 9))
     axes[0].set_yticks(range(len(regimes)), [regime.name for regime in regimes])
     axes[0].invert_yaxis()
-    marks = [
-        Line2D([], [], marker="o", linestyle="", color="#0b63c5", markersize=9, label=OWN),
-        Line2D([], [], marker="o", linestyle="", color="#5b6b7f", markersize=6, label="best peer, named"),
-        Line2D([], [], marker="o", linestyle="", color="#b8bec6", markersize=4, label="other peers"),
-        Line2D([], [], marker="D", linestyle="", color="#d08a2e", markersize=5, label="zero-shot"),
-    ]
-    figure.legend(handles=marks, loc="upper center", ncols=4, frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.96))
+    figure.tight_layout()
     figure.savefig(file, facecolor="white", metadata={"Date": None, "Description": f"from {digest(regimes)}"})
     plt.close(figure)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.command import command
+from ulfine_cache.elsewhere.found_part import ENCODER_ORIGIN, SOURCE_ORIGIN
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.joining.parts import OF_ENCODER, PARTS, encodes_pictures, parts_of, whole_of
 from ulfine_cache.progress import Progress, Silent
@@ -141,7 +142,11 @@ def _write(
         progress.update("joining", min(start + SHARD_ROWS, first.n_rows), first.n_rows)
     write_skipped(out, [])
     known = all(encodes_pictures(cache.attributes) for cache in caches)
-    own = [{key: str(cache.attributes.get(key, "")) for key in OF_ENCODER} for cache in caches]
+    own = [
+        {key: str(cache.attributes.get(key, "")) for key in OF_ENCODER}
+        | {key: cache.attributes[key] for key in (ENCODER_ORIGIN,) if key in cache.attributes}
+        for cache in caches
+    ]
     parts = [
         {**part, "width": cache.n_features, "fingerprint": cache.fingerprint}
         for part, cache in zip(own, caches, strict=True)
@@ -152,6 +157,7 @@ def _write(
         **(whole_of(parts) if known else unknown),
         "views": first.attributes["views"],
         "source": first.attributes["source"],
+        **{name: first.attributes[name] for name in (SOURCE_ORIGIN,) if name in first.attributes},
         "request": json.dumps(request, sort_keys=True),
         "call": json.dumps(_call(caches), sort_keys=True),
         "templates": "",

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, Union, get
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.remote.places import in_words, local, place
-from ulfine_cache.remote.told import InWords
 
 if TYPE_CHECKING:
     from ulfine_cache.config import StrictConfig
@@ -68,7 +67,7 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
 
     @functools.wraps(function)
     def call(**arguments: Any) -> Any:
-        watching = {PROGRESS: InWords(arguments.pop(PROGRESS))} if PROGRESS in arguments else {}
+        watching = {PROGRESS: arguments.pop(PROGRESS)} if PROGRESS in arguments else {}
         try:
             return in_words(function(**arguments_of(function, **arguments), **watching))  # pyright: ignore[reportCallIssue]
         except UlfineError as error:
@@ -129,7 +128,8 @@ def _with_text_as_path(hint: Any) -> Any:
 
 
 def _only_paths(read: Callable[[str | Path], Path]) -> Callable[[Any], Any]:
-    return lambda value: read(value) if isinstance(value, str | Path) else value
+    # As text, because what is read from JSON has to be text.
+    return lambda value: str(read(value)) if isinstance(value, str | Path) else value
 
 
 def arguments_of(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:

@@ -18,10 +18,10 @@ def cache_info(path: Path) -> dict[str, Any]:
 
     Returns:
         A JSON-able dict: kind ("cache"), path, rows, views, features, features_pre (width before the projection, or 0),
-        classes, labelled, unlabelled, val, test, skipped, model, pretrained, weights_hash, precision, view_recipe,
-        preprocess (dict), templates, text (bool), prompts_per_class, index, index_quality (the dict of `IndexReport`),
-        shards, bytes, created, source, versions, fingerprint, splits (by name: its totals and its protocol), per_class
-        (list of name, labelled, val, test).
+        classes, labelled, unlabelled, val, test, skipped, model, pretrained, weights_hash, precision, for int8
+        cosine_to_fp32 (of a sample), view_recipe, preprocess (dict), templates, text (bool), prompts_per_class, index,
+        index_quality (the dict of `IndexReport`), shards, bytes, created, source, versions, fingerprint, splits (by
+        name: its totals and its protocol), per_class (list of name, labelled, val, test).
 
     Raises:
         UlfineError: There is no readable cache.
@@ -45,6 +45,7 @@ def cache_info(path: Path) -> dict[str, Any]:
         **own_counts(cache),
         "skipped": int(attributes.get("skipped", 0)),
         **{name: attributes.get(name, "") for name in ("model", "pretrained", "weights_hash", "precision")},
+        **{name: float(attributes[name]) for name in ("cosine_to_fp32",) if name in attributes},
         "view_recipe": attributes.get("views", ""),
         "preprocess": json.loads(attributes.get("preprocess") or "{}"),
         "templates": attributes.get("templates", ""),

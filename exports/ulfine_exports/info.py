@@ -71,6 +71,8 @@ def _run(path: Path) -> dict[str, Any]:
         "cache_fingerprint": cache.get("fingerprint"),
         "model": cache.get("model"),
         "pretrained": cache.get("pretrained"),
+        "precision": cache.get("precision"),
+        **{name: cache[name] for name in ("cosine_to_fp32",) if name in cache},
         "created": run.provenance.get("created"),
         "versions": run.provenance.get("versions"),
         "labelled_counts": list(run.labelled_counts),

@@ -277,7 +277,7 @@ def test_cache_features__wrong_values(run, photos):
         ({"batch_size": 0}, "batch_size=0"),
         ({"shard_size": 0}, "shard_size=0"),
         ({"source": 3}, "source="),
-        ({"precision": "fp8"}, "precision='fp8' cannot be used: choose auto, fp32, bf16 or fp16"),
+        ({"precision": "fp8"}, "precision='fp8' cannot be used: choose auto, fp32, bf16, fp16 or int8"),
     ):
         with pytest.raises(UsageError, match=message):
             run(**changes)

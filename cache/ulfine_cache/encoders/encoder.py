@@ -14,7 +14,9 @@ from torch.nn import functional
 
 from ulfine_cache.encoders.device import DTYPES, choose_device, choose_precision
 from ulfine_cache.encoders.image_tower import ImageTower, lean_tower
+from ulfine_cache.encoders.int8_tower import INT8, check_int8, multiplies_int8, to_int8
 from ulfine_cache.encoders.lean_tower import lean
+from ulfine_cache.encoders.own_encoder import OwnImageModel, encoder_attributes, refuse_missing
 from ulfine_cache.encoders.picture_choice import PictureOptions
 from ulfine_cache.encoders.projection import Projection, split_projection
 from ulfine_cache.encoders.timm_model import TimmImageModel
@@ -56,7 +58,7 @@ class ClipEncoder:
         device: Where it runs.
         has_text: Whether it encodes text; timm's models do not.
         precision: "fp32", "bf16" or "fp16": the type of weights and activations (the model is cast, because autocast
-            gains nothing on CPUs).
+            gains nothing on CPUs); or "int8": the image encoder's large products multiply integers, all else is fp32.
         encoded_again: How many rows of images were encoded in fp32, because they overflowed in `precision`.
 
     Example:
@@ -72,9 +74,11 @@ class ClipEncoder:
         self.pretrained = pretrained
         self.weights_hash = hash_weights(model)
         self.has_text = not isinstance(model, TimmImageModel)
+        if isinstance(model, OwnImageModel):
+            self.has_text = model.texts is not None
         self.device = device
         self.precision = precision
-        self._dtype = DTYPES[precision]
+        self._dtype = torch.float32 if precision == INT8 else DTYPES[precision]
         self.encoded_again = 0
         self._lock = threading.Lock()
         self._fp32: Self | None = None
@@ -83,12 +87,15 @@ class ClipEncoder:
         self._layout = torch.channels_last if last else torch.contiguous_format
         model = model.eval().requires_grad_(False)
         preprocess = model.visual.preprocess_cfg  # pyright: ignore
+        self._origin = encoder_attributes(model)
         # What is exported is compared with the model as its authors wrote it.
         self._own_tower = ImageTower(model).eval() if device.type == "cpu" and precision == "fp32" else None
         model.visual = lean(model.visual)  # pyright: ignore
         model = model.to(device=device, dtype=self._dtype)
         self._model = model.to(memory_format=self._layout) if last else model
         self.preprocess_with(Preprocess.from_open_clip(preprocess))  # pyright: ignore
+        if precision == INT8:
+            model.visual = to_int8(model.visual, self._example(), model_name)  # pyright: ignore
 
     @classmethod
     def load(
@@ -107,18 +114,21 @@ class ClipEncoder:
             model: "builtin:tiny", an open_clip model name, "hf-hub:...", "local-dir:..." or "timm:...".
             pretrained: An open_clip tag or a local checkpoint file; not looked at where `model` brings its weights.
             device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-            precision: "auto", "fp32", "bf16" or "fp16".
+            precision: "auto", "fp32", "bf16", "fp16", or on CPUs with VNNI "int8".
             pictures: What is asked for about pictures; None where `preprocess_with` follows, so that weights from a
                 file need not say how they are made.
             progress: Receives notes on what was chosen.
 
         Raises:
             UsageError: Model, tag, device or precision are unknown, or nothing says how pictures are made.
-            UlfineError: Weights cannot be had or do not fit, or the device is not there.
+            UlfineError: Weights cannot be had or do not fit, the device is not there, or int8 is not for the model or
+                the CPU.
         """
         progress.note(f"loading the encoder {model}")
         chosen = choose_device(device)
-        number_format = choose_precision(precision, chosen)
+        if precision == INT8:
+            check_int8(chosen)
+        number_format = INT8 if precision == INT8 else choose_precision(precision, chosen)
         loaded, origin = load_model(model, pretrained, pictures=pictures, progress=progress)
         encoder = cls(loaded, model, origin, chosen, number_format)
         where = (
@@ -216,15 +226,20 @@ class ClipEncoder:
         parts = []
         for start in range(0, len(texts), _TEXT_BATCH):
             batch = list(texts[start : start + _TEXT_BATCH])
-            features = _unit_norm(self._model.encode_text(self._tokenizer(batch).to(self.device)))  # pyright: ignore
+            features = _unit_norm(self._texts(batch))
             parts.append(features)
             wrong = _unusable(features)
             if not len(wrong):
                 continue
             if self.precision == "fp32":
                 raise UlfineError(f"prompt {batch[wrong[0]]!r}: {self._complaint()}")
-            features[wrong] = self._in_fp32.encode_text([batch[row] for row in wrong])
+            features[wrong] = self.in_fp32.encode_text([batch[row] for row in wrong])
         return np.concatenate(parts)
+
+    def _texts(self, batch: Sequence[str]) -> torch.Tensor:
+        if isinstance(self._model, OwnImageModel):
+            return self._model.encode_texts(batch)
+        return self._model.encode_text(self._tokenizer(batch).to(self.device))  # pyright: ignore
 
     def cut_prompts(self, texts: Sequence[str]) -> list[int]:
         """Which prompts are longer than the model reads: what is beyond its context length is cut off.
@@ -238,6 +253,8 @@ class ClipEncoder:
         Raises:
             UlfineError: The tokenizer's files cannot be had.
         """
+        if isinstance(self._model, OwnImageModel):
+            return []  # Nobody knows.
         tokens = self._tokenizer(list(texts))
         length = tokens.shape[1]
         # With room for one token more, whole prompts end in what fills up an empty one.
@@ -274,14 +291,14 @@ class ClipEncoder:
         Args:
             views: The recipe of the cache's views.
         """
-        return {}
+        return self._origin
 
     def _again(self, wrong: npt.NDArray[np.int64], encode: Callable[[Self], _Encoded]) -> _Encoded:
         """Encode rows of a batch in fp32, which no features came of in another format."""
         if self.precision == "fp32":
             raise UnusableFeatures(self._complaint(), int(wrong[0]))
         try:
-            found = encode(self._in_fp32)
+            found = encode(self.in_fp32)
         except UnusableFeatures as error:
             raise UnusableFeatures(str(error), int(wrong[error.row])) from error
         with self._lock:
@@ -289,7 +306,8 @@ class ClipEncoder:
         return found
 
     @property
-    def _in_fp32(self) -> Self:
+    def in_fp32(self) -> Self:
+        """The same encoder in fp32, on the same device; it is loaded when it is first asked for."""
         with self._lock:
             if self._fp32 is None:
                 model, _ = load_model(self.model_name, self.pretrained, progress=Silent())
@@ -313,10 +331,13 @@ class ClipEncoder:
 
     @cached_property
     def _projection(self) -> Projection:
+        return split_projection(self._model, self._example(), self.model_name)
+
+    def _example(self) -> torch.Tensor:
+        """A picture for trials: any pattern will do, as long as it is not the same everywhere."""
         height, width = self.preprocess.size
-        # Any pattern will do, as long as it is not the same everywhere.
         example = torch.linspace(-1, 1, 3 * height * width).view(1, 3, height, width)
-        return split_projection(self._model, example.to(self.device, self._dtype), self.model_name)
+        return example.to(self.device, self._dtype)
 
     def _batch(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
         # torch warns of arrays that it could write to by mistake.
@@ -343,7 +364,7 @@ def load_encoder(
         attributes: `FeatureCache.attributes`, or a copy of its keys model, pretrained, weights_hash, precision and
             preprocess.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        precision: None takes the cache's own.
+        precision: None takes the cache's own, or what "auto" takes where that is int8 and the device cannot.
         progress: Receives notes.
 
     Raises:
@@ -351,8 +372,15 @@ def load_encoder(
     """
     if not attributes.get("weights_hash"):
         raise UlfineError("the features were imported, their encoder is not known: images cannot be encoded alike")
+    refuse_missing(attributes)
     model, pretrained = str(attributes["model"]), str(attributes.get("pretrained", ""))
-    precision = precision or str(attributes.get("precision") or "auto")
+    if precision is None:
+        precision = str(attributes.get("precision") or "auto")
+        if precision == INT8 and not multiplies_int8(choose_device(device)):
+            precision = "auto"
+            progress.note(
+                "the cache was encoded in int8, which this device does not multiply: features differ a little"
+            )
     recorded = attributes.get("preprocess")
     pictures = None if recorded else PictureOptions()
     encoder = ClipEncoder.load(model, pretrained, device, precision, pictures=pictures, progress=progress)

@@ -53,6 +53,7 @@ class LeanTransformer(nn.Module):
 
     Attributes:
         proj: (width, D), the last step; None leaves it out.
+        wide: Whether that step is computed in float64: in float32 its rounding differs between batches of few images.
     """
 
     def __init__(self, visual: "VisionTransformer") -> None:
@@ -60,9 +61,10 @@ class LeanTransformer(nn.Module):
         blocks = cast("list[ResidualAttentionBlock]", list(visual.transformer.resblocks))
         self.class_only = visual.pool_type == "tok"
         self.blocks = nn.ModuleList(
-            _LeanBlock(block, class_only=self.class_only and block is blocks[-1]) for block in blocks
+            LeanBlock(block, class_only=self.class_only and block is blocks[-1]) for block in blocks
         )
         self.proj = visual.proj
+        self.wide = False
         # What is before and after the blocks, without them: a weight that is held twice counts twice.
         self.ends = copy.copy(visual)
         self.ends._modules = {name: module for name, module in visual._modules.items() if name != "transformer"}
@@ -77,10 +79,12 @@ class LeanTransformer(nn.Module):
             rows = block(rows, batch, length)
         kept = rows.reshape(batch, 1 if self.class_only else length, width)
         pooled, _ = self.ends._pool(kept)  # pyright: ignore[reportPrivateUsage]
-        return pooled if self.proj is None else pooled @ self.proj
+        if self.proj is None:
+            return pooled
+        return (pooled.double() @ self.proj.double()).float() if self.wide else pooled @ self.proj
 
 
-class _LeanBlock(nn.Module):
+class LeanBlock(nn.Module):
     """One block on rows (batch * length, width)."""
 
     def __init__(self, block: "ResidualAttentionBlock", *, class_only: bool) -> None:

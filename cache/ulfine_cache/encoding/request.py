@@ -15,7 +15,10 @@ from ulfine_cache.store.same_request import existing_request
 
 AUTO = "auto"
 
-_OF_THE_CALL = ("out", "strict", "progress")
+_OF_THE_CALL = (
+    *("out", "strict", "progress"),
+    *("engine", "address", "gpus_per_worker", "cpus_per_worker", "shard_range"),
+)
 """Arguments that change nothing about the features."""
 
 _WHERE_GIVEN = ("preprocess", "mean", "std", "interpolation", "group_column")

@@ -56,6 +56,9 @@ class ShardWork:
         cores: How many the process may use; None for all of the machine.
 
     Attributes:
+        record: What decides about the features.
+        encoder: What encodes.
+        recipe: How a picture becomes pixels.
         blocks: The images of each shard.
         paths: The file of each shard.
     """
@@ -73,9 +76,9 @@ class ShardWork:
         self._out: Path = arguments["out"]
         self._pre_projection: bool = arguments["pre_projection"]
         self._strict: bool = arguments["strict"]
-        self._record, self._source, self._encoder = record, source, encoder
+        self.record, self.encoder, self._source = record, encoder, source
         self._workers, self._cores = workers, cores
-        self._recipe = PixelRecipe(
+        self.recipe = PixelRecipe(
             encoder.preprocess, arguments["views"], arguments["jpeg_draft"], parse_pixel_range(arguments["pixel_range"])
         )
         self._former: FormerRows | None = None
@@ -105,10 +108,10 @@ class ShardWork:
         encoded = encode_blocks(
             self._source,
             [self.blocks[number] for number in todo],
-            self._encoder,
-            self._recipe,
+            self.encoder,
+            self.recipe,
             former=self._former,
-            batch_size=self._record["batch_size"],
+            batch_size=self.record["batch_size"],
             workers=self._workers,
             cores=self._cores,
             pre_projection=self._pre_projection,
@@ -151,5 +154,5 @@ class ShardWork:
             stamps=[stamp(item) for item in items],
             groups=[item.group for item in items],
             listing=listing,
-            request=dict(self._record),
+            request=dict(self.record),
         )

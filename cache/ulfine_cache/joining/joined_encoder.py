@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,11 @@ class JoinedEncoder(ClipEncoder):
         self.encoded_again = 0
         self.preprocess = joined_preprocess([encoder.preprocess for encoder in encoders])
         self.n_features = sum(encoder.n_features for encoder in encoders)
+
+    @property
+    def in_fp32(self) -> Self:
+        """The same encoders in fp32."""
+        return type(self)([encoder.in_fp32 for encoder in self.encoders])
 
     def recorded(self, views: str) -> dict[str, str]:
         """What a cache records of the encoders besides what it records of one."""

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ulfine_cache.elsewhere.found_part import is_file
 from ulfine_cache.encoders import encoder as one
 from ulfine_cache.encoders.encoder import ClipEncoder
+from ulfine_cache.encoders.own_encoder import named_in_file
 from ulfine_cache.encoders.picture_choice import PictureOptions
+from ulfine_cache.encoders.weights import names_of_ours
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.joining.joined_encoder import JoinedEncoder
 from ulfine_cache.joining.parts import BETWEEN, parts_of
@@ -81,9 +84,9 @@ def load_named(
         UsageError: As there, or what is asked for is for one encoder alone.
         UlfineError: As there.
     """
-    pairs = named_encoders(model, pretrained)
+    pairs = [(_named(name), weights) for name, weights in named_encoders(model, pretrained)]
     if len(pairs) == 1:
-        return ClipEncoder.load(model, pretrained, device, precision, pictures=pictures, progress=progress)
+        return ClipEncoder.load(*pairs[0], device, precision, pictures=pictures, progress=progress)
     asked = {
         "--preprocess": pictures.tag,
         "--mean": pictures.mean,
@@ -106,6 +109,11 @@ def load_named(
     if without and len(without) < len(encoders):
         progress.note(f"{', '.join(without)} has no text encoder, so that the text of the others is left out")
     return joined
+
+
+def _named(model: str) -> str:
+    """The name of an encoder; of one in a file that the user named, which is run."""
+    return named_in_file(model, names_of_ours()) if is_file(model) else model
 
 
 def load_encoder(

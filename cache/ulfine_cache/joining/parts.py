@@ -13,6 +13,7 @@ BETWEEN = "+"
 """Between the names of encoders, as ``--model A+B`` writes them."""
 
 OF_ENCODER = ("model", "pretrained", "weights_hash", "preprocess", "precision")
+"""What a cache records of its encoder."""
 
 
 def parts_of(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:

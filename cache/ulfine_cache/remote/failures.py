@@ -39,6 +39,7 @@ _PASSING = {
     "XAmzContentSHA256Mismatch",
 }
 _PASSING_ERRORS = (
+    "ConnectionError",  # botocore's own
     "HTTPClientError",
     "ClientError",  # aiohttp's; botocore's has a response and is judged by it
     "FSTimeoutError",
@@ -114,7 +115,8 @@ def refusal(url: str, error: BaseException) -> StorageError:
 def words(error: BaseException) -> str:
     """Return an error as a short line without secrets."""
     code = _code(error)
-    said = code if code and not code.isdecimal() and hasattr(error.__cause__ or error, "response") else ""
+    has_answer = any(isinstance(getattr(one, "response", None), dict) for one in (error, error.__cause__))
+    said = code if has_answer and not code.isdecimal() else ""
     text = without_secrets(said or reason(error))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
@@ -137,8 +139,6 @@ def _status(error: BaseException) -> int:
         response: Any = getattr(one, "response", None)
         if isinstance(response, dict):
             return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) or 0)
-        # As gcsfs has it.
-        code = getattr(one, "code", None)
-        if isinstance(code, int):
-            return code
-    return 0
+    # As gcsfs has it.
+    code = getattr(error, "code", None) if type(error).__name__ == "HttpError" else None
+    return code if isinstance(code, int) else 0

@@ -21,7 +21,11 @@ _LONGEST_WAIT = 8.0
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _PIECE = 32 << 20
 """Bytes that are downloaded by one request: what is cut off costs no more."""
-_PACKAGES = {"s3": ("s3fs", "ulfine-fast[s3]"), "gs": ("gcsfs", "gcsfs"), "memory": ("fsspec", "ulfine-fast[s3]")}
+_PACKAGES = {
+    "s3": ("s3fs", "ulfine-fast[s3]"),
+    "gs": ("gcsfs", "ulfine-fast[gs]"),
+    "memory": ("fsspec", "ulfine-fast[s3]"),
+}
 _OLDEST = (2025, 5)
 """Of s3fs, whose earlier versions write over what is there although they are told not to."""
 _TIMES = ("LastModified", "updated", "mtime", "created")
@@ -63,7 +67,12 @@ def look(url: str) -> Found:
         StorageError: The storage cannot be used.
     """
     files, key = _opened(url)
-    return _found(url, _tried(url, lambda: files.info(key)))
+    try:
+        return _found(url, _tried(url, lambda: files.info(key)))
+    except PermissionError:
+        # S3 does not say here whether it is the credentials; where it does, that is the error.
+        listing(url)
+        raise
 
 
 def listing(url: str) -> list[Found]:
@@ -252,7 +261,9 @@ def _file_system(protocol: str, process: int) -> Any:
             # What may pass is tried again here, and nowhere below.
             retries = {"total_max_attempts": 1, "mode": "standard"}
             times = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
-            options |= {"use_listings_cache": False, "config_kwargs": {"retries": retries, **times}}
+            # Nor is an object's size asked for before it is read.
+            options |= {"use_listings_cache": False, "max_concurrency": 1}
+            options |= {"config_kwargs": {"retries": retries, **times}}
         files = fsspec.filesystem(protocol, **options)
     except ImportError as error:
         raise UlfineError(f"{protocol}:// needs {package}: pip install '{wanted}'") from error

@@ -18,7 +18,7 @@ from ulfine_cache.splitting.split_file import split_names, split_path
 from ulfine_cache.store.cache_file import ShardTable, damaged_cache_file, read_shard_table
 from ulfine_cache.store.datasets import UNREADABLE, open_for_reading
 from ulfine_cache.store.digest_file import DIGEST, digest_path, digest_problem, file_sha256, recorded_sha256, remember
-from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, LOCK_FILE, SEEN, SKIPPED_FILE
+from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, LOCK_FILE, PLAN, PREPARING_FILE, SEEN, SKIPPED_FILE
 from ulfine_cache.store.objects.copies import bring
 from ulfine_cache.store.objects.reading import refresh
 from ulfine_cache.store.shards import read_shard, read_skipped
@@ -110,7 +110,7 @@ def foreign_files(cache: Path) -> list[str]:
     Raises:
         UlfineError: `cache.h5` cannot be read.
     """
-    own = {CACHE_FILE, CACHE_FILE + DIGEST, SKIPPED_FILE, LOCK_FILE, SEEN}
+    own = {CACHE_FILE, CACHE_FILE + DIGEST, SKIPPED_FILE, LOCK_FILE, PREPARING_FILE, PLAN, SEEN}
     if read_attributes(cache).get("index", "none") != "none":
         own.add(INDEX_FILE)
     splits = (split_path(cache, name) for name in split_names(cache))

@@ -117,8 +117,7 @@ def _encode_again(
     cache: Path, scratch: Path, damaged: Sequence[Path], request: dict[str, str], progress: Progress
 ) -> str:
     from ulfine_cache.encoding.same_contents import know_files
-    from ulfine_cache.sources.open_source import open_source
-    from ulfine_cache.sources.source_options import SourceOptions
+    from ulfine_cache.sources.cached_images import recorded_source
     from ulfine_cache.stage_one import cache_features
 
     attributes = read_attributes(cache)
@@ -132,7 +131,7 @@ def _encode_again(
         arguments = config_of(cache_features).model_validate_json(recorded).model_dump()
     except ValidationError as error:
         raise UlfineError(f"{cache / CACHE_FILE} records a request that this version does not know") from error
-    images = open_source(arguments["source"], SourceOptions.from_request(arguments))
+    images = recorded_source(attributes)
     table = read_shard_table(cache)
     blocks = blocks_of(images.items, arguments["shard_size"])
     sound = [(number, path) for number, path in enumerate(table.paths) if path not in damaged]

@@ -39,6 +39,7 @@ from ulfine_cache.store.objects.copies import size_here
 from ulfine_cache.store.objects.index_file import Part
 from ulfine_cache.store.objects.reading import refresh
 from ulfine_cache.store.objects.writing import finish
+from ulfine_cache.store.plan_file import what_is_missing
 from ulfine_cache.store.seen_files import put_seen
 from ulfine_cache.store.shards import Shard, damaged, numbers, open_shard, read_shard
 from ulfine_cache.store.versions import version_of
@@ -188,7 +189,11 @@ def read_shard_table(cache: Path) -> ShardTable:
         raise UlfineError(f"no cache at {cache}: `ulfine cache-features` or `ulfine import-features` makes one")
     if not path.is_file():
         if (cache / SHARDS).is_dir():
-            raise UlfineError(f"the cache {cache} is unfinished: run the command that makes it again, it goes on")
+            missing = what_is_missing(cache)
+            raise UlfineError(
+                f"the cache {cache} is unfinished: run the command that makes it again, it goes on"
+                + (f" ({missing})" if missing else "")
+            )
         raise UlfineError(f"{cache} is not a cache: it has no {CACHE_FILE}")
     try:
         problem = digest_problem(path)

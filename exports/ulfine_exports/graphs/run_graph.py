@@ -91,6 +91,8 @@ def build_run_graph(
     from ulfine_exports.encoders.run_encoder import encoder_of
 
     encoder = encoder_of(run, "export it with --input features", device="cpu", precision="fp32", progress=progress)
+    if (run.cache or {}).get("precision") == "int8":
+        progress.note("the run was fitted on features encoded in int8; the file encodes in its own precision")
     if input == "pixels":
         return _pixels(run, rows, encoder, opset)
     return _image(run, rows, encoder, opset, views)

@@ -5,25 +5,36 @@ new engine is one file with this protocol, and a line in `open_engine.py`.
 """
 
 from collections.abc import Generator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ulfine_cache.encoding.shard_work import ShardDone, ShardWork
 from ulfine_cache.progress import Progress
 
 
+class Settled(NamedTuple):
+    """What the process that gave the command, and encodes the prompts of the classes, is to run in.
+
+    Attributes:
+        device: As `ClipEncoder.load` takes it.
+        precision: Likewise; that of the workers where it was left open.
+        batch_size: Images that are encoded together where that was left open; None where it is to be measured here.
+    """
+
+    device: str
+    precision: str
+    batch_size: int | None = None
+
+
 class Engine(Protocol):
     """Makes shards. It is a function of the call alone: the bytes of a shard are the same whichever engine made it."""
 
-    def settle(self, device: str, precision: str, progress: Progress) -> tuple[str, str]:
-        """Get ready, and say what the encoder of this process, which encodes the classes' prompts, is to run in.
+    def settle(self, device: str, precision: str, progress: Progress) -> Settled:
+        """Get ready, and say what the encoder of this process is to run in.
 
         Args:
             device: As it was asked for, such as "auto".
             precision: As it was asked for, such as "auto".
             progress: Receives notes.
-
-        Returns:
-            Device and precision. Where "auto" depends on the machine, the precision is that of the workers.
 
         Raises:
             UlfineError: There is nothing to work with, in one line.
@@ -31,7 +42,7 @@ class Engine(Protocol):
         ...
 
     def encode(self, work: ShardWork, todo: Sequence[int], progress: Progress) -> Generator[ShardDone, None, None]:
-        """Make shards, each once.
+        """Make shards, each once. It returns when the work can begin.
 
         Args:
             work: How a shard is made.

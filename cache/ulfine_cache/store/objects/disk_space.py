@@ -49,6 +49,17 @@ def bound() -> int:
     return size_of(os.environ.get(VARIABLE) or DEFAULT)
 
 
+def bounded(text: str | None) -> None:
+    """Bound the local copies in this process and those that it starts; None leaves the bound as it is.
+
+    Raises:
+        UsageError: The text is no size.
+    """
+    if text is not None:
+        size_of(text)
+        os.environ[VARIABLE] = text
+
+
 def size_of(text: str) -> int:
     """Return a size in bytes.
 
@@ -66,6 +77,11 @@ def size_of(text: str) -> int:
     if found is None or float(found[1]) == 0:
         raise UsageError(f"local cache {text!r} is no size: write something like {DEFAULT}")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].upper()])
+
+
+def forget_count() -> None:
+    """Count the copies anew the next time, because they are in another folder."""
+    _Tally.known = False
 
 
 def touch(path: Path) -> None:
