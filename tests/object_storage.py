@@ -86,23 +86,34 @@ def at_random(share: float, seed: int, faults: tuple[str, ...] = FAULTS) -> Faul
     return fault
 
 
+def _none(method: str, path: str) -> str:
+    return ""
+
+
 class BadNetwork:
     """A proxy in front of a server.
 
     Attributes:
         url: Its address, for AWS_ENDPOINT_URL.
+        port: The server's.
         fault: Decides what happens to a request; may be changed at any time.
         faults: How often each happened.
         requests: Method and path of all of them.
     """
 
-    def __init__(self, port: int, fault: Fault = lambda method, path: "") -> None:
-        self.fault, self.faults, self.requests = fault, Counter[str](), list[tuple[str, str]]()
+    def __init__(self, port: int, fault: Fault = _none) -> None:
+        self.port, self.fault, self.faults, self.requests = port, fault, Counter[str](), list[tuple[str, str]]()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(port))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
+
+    def forget(self) -> None:
+        """Have no faults, and forget those of before."""
+        self.fault = _none
+        self.faults.clear()
+        self.requests.clear()
 
     def __enter__(self) -> "BadNetwork":
         return self

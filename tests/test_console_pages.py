@@ -1,9 +1,12 @@
 """What README and tutorial show of the terminal is what the commands print."""
 
 import shutil
+import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from documentation import console
 

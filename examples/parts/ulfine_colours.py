@@ -1,4 +1,4 @@
-"""An encoder and a source outside ulfine-fast's repository: mean colours on a grid, and the images that a list names."""
+"""An encoder and a source outside ulfine-fast's repository: mean colours on a grid, and images that a list names."""
 
 from pathlib import Path
 
@@ -36,10 +36,11 @@ def open_list(argument):
         label = -1 if name is None else classes.index(name.strip())
         return SourceItem(path, label, "", status.st_size, status.st_mtime_ns)
 
-    where = lambda item: str(file.parent / item.path)  # noqa: E731
-    return Images(
-        classes, [item(*line) for line in lines], read=lambda item: Path(where(item)).read_bytes(), holder=where
-    )
+    def where(item):
+        return str(file.parent / item.path)
+
+    items = [item(*line) for line in lines]
+    return Images(classes, items, read=lambda item: Path(where(item)).read_bytes(), holder=where)
 
 
 SOURCE = Source(name="image-list", open=open_list)

@@ -61,7 +61,7 @@ def load_model(
         return _with_pictures(_own_weights(model, progress), model, {}, pictures, progress), ""
     name = model.replace("/", "-")
     if name not in open_clip.list_models():
-        raise UsageError(f"no model {model!r}: {_advice(name, known_names())}")
+        raise UsageError(f"no model {model!r}: {_advice(name, [*names_of_ours(), *own_names()])}")
     if not pretrained:
         raise UsageError(f"{model} needs weights: give --pretrained a tag or a checkpoint file")
     tags = _tags(name)
@@ -89,11 +89,11 @@ def load_model(
     return built, str(path.resolve())
 
 
-def known_names() -> list[str]:
-    """Names of encoders, without timm's and the hub's."""
+def names_of_ours() -> list[str]:
+    """Names of the encoders that there are without other packages, timm's and the hub's left out."""
     import open_clip
 
-    return [TINY, LITE0, *open_clip.list_models(), *own_names()]
+    return [TINY, LITE0, *open_clip.list_models()]
 
 
 def load_tokenizer(model: str) -> Any:

@@ -9,7 +9,7 @@ from ulfine_cache.encoders import encoder as one
 from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.encoders.own_encoder import named_in_file
 from ulfine_cache.encoders.picture_choice import PictureOptions
-from ulfine_cache.encoders.weights import known_names
+from ulfine_cache.encoders.weights import names_of_ours
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.joining.joined_encoder import JoinedEncoder
 from ulfine_cache.joining.parts import BETWEEN, parts_of
@@ -113,7 +113,7 @@ def load_named(
 
 def _named(model: str) -> str:
     """The name of an encoder; of one in a file that the user named, which is run."""
-    return named_in_file(model, known_names()) if is_file(model) else model
+    return named_in_file(model, names_of_ours()) if is_file(model) else model
 
 
 def load_encoder(

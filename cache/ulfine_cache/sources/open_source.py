@@ -168,7 +168,10 @@ def _refused(path: Path) -> UlfineError:
 
 def _missing(text: str, error: Exception) -> UlfineError:
     if re.match(r"[a-z][a-z0-9+.-]+:", text):
-        return UlfineError(f"{text} is not on this machine: download it first; only local files are read")
+        return UlfineError(
+            f"{text} is not on this machine: download it first; only local files are read, and no installed package "
+            f"has a source {text.partition(':')[0]!r}"
+        )
     if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | NotADirectoryError):
         return UlfineError(f"cannot read {text}: {reason(error)}")
     kind = "file" if Path(text).suffix.lower() in (*TABLES, *COLUMN_FILES, TAR, ZIP, ".npz") else "folder"

@@ -158,11 +158,13 @@ def test_patience__has_to_be_a_number(s3, monkeypatch):
 )
 def test_missing_package__is_one_line(copies, monkeypatch, url, package, line):
     monkeypatch.setitem(sys.modules, package, None)
+    storage._file_system.cache_clear()
     with pytest.raises(UlfineError, match=line):
         storage.read(url)
 
 
 def test_old_package__is_refused(copies, monkeypatch):
     monkeypatch.setattr("s3fs.__version__", "2024.6.1")
+    storage._file_system.cache_clear()
     with pytest.raises(UlfineError, match=r"s3fs 2024\.6\.1 may write over"):
         storage.read("s3://bucket/a")

@@ -13,6 +13,7 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress
 from ulfine_cache.store.cache_file import library_versions
 from ulfine_cache.store.digest_file import recorded_sha256
+from ulfine_cache.store.objects.copies import made_elsewhere
 
 _TICK = 1.0
 """Seconds between two looks at how far everybody is."""
@@ -216,6 +217,7 @@ class Crew:
             self._note(line)
         self._work.encoder.encoded_again += answer["again"]
         path, until = self._work.paths[done.number], time.monotonic() + _SEEN_LATER
+        made_elsewhere(path, done.sha256)
         while recorded_sha256(path) != done.sha256 or not path.is_file():
             if time.monotonic() > until:
                 raise UlfineError(

@@ -14,6 +14,7 @@ from ulfine_cache.encoding.engines.ray_worker import number_format
 from ulfine_cache.encoding.shard_work import ShardDone, ShardWork
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress
+from ulfine_cache.remote.places import named
 from ulfine_cache.store.layout import SHARDS, WORKERS
 from ulfine_cache.wording.counts import amount
 
@@ -37,10 +38,11 @@ class RayEngine:
         # Workers have other working directories.
         for name in ("source", "out", "root", "classes"):
             path: Path | None = self._arguments[name]
-            self._arguments[name] = path and path.absolute()
+            # As text: a URL's local copies may be elsewhere there.
+            self._arguments[name] = path and named(path.absolute())
         if Path(self._arguments["pretrained"]).is_file():
             self._arguments["pretrained"] = str(Path(self._arguments["pretrained"]).absolute())
-        self._out: Path = self._arguments["out"]
+        self._out = arguments["out"].absolute()
         self._cluster: RayCluster | None = None
         self._crew: Crew | None = None
 

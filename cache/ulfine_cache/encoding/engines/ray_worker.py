@@ -7,9 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ulfine_cache.atomic import make_directory
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Silent
-from ulfine_cache.store.layout import WORKERS
+from ulfine_cache.remote.places import named, place, url_of
+from ulfine_cache.store.layout import SHARDS, WORKERS
+
+_PLACES = ("source", "out", "root", "classes")
+"""Arguments that are paths or URLs, and come as text."""
 
 _NOT_COMPARED = ("python", "h5py", "faiss-cpu")
 """Libraries that leave the numbers in a shard alone."""
@@ -47,7 +52,8 @@ class ShardWorker:
         versions: Mapping[str, str],
         cores: int,
     ) -> None:
-        self._arguments, self._record, self._token = arguments, record, token
+        places = {name: place(arguments[name]) for name in _PLACES if arguments[name]}
+        self._arguments, self._record, self._token = {**arguments, **places}, record, token
         self._versions, self._cores = versions, cores
         self._progress = _Counting()
 
@@ -79,8 +85,8 @@ class ShardWorker:
             work = self._work
             if number >= len(work.blocks) or work.listing(number) != listing:
                 raise UlfineError(
-                    f"the worker on {platform.node()} finds other images in {self._arguments['source']} than the "
-                    "process that gave the command: it is another folder there, or has changed meanwhile; run the "
+                    f"the worker on {platform.node()} finds other images in {named(self._arguments['source'])} than "
+                    "the process that gave the command: it is another folder there, or has changed meanwhile; run the "
                     "same command again, it goes on"
                 )
             before = self._encoder.encoded_again
@@ -131,6 +137,10 @@ class ShardWorker:
 
     def _check_place(self) -> None:
         out: Path = self._arguments["out"]
+        if url_of(out) is not None:
+            # All machines see the storage; what is here is this one's own.
+            make_directory(out / SHARDS)
+            return
         try:
             found = (out / WORKERS).read_text("ascii")
         except (OSError, ValueError):

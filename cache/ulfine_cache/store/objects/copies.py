@@ -84,6 +84,19 @@ def expect(path: Path) -> None:
     digest_path(path).unlink(missing_ok=True)
 
 
+def made_elsewhere(path: Path, sha256: str) -> None:
+    """Take note of a shard that another machine has put on the storage.
+
+    Args:
+        path: What stands for it.
+        sha256: Of its bytes.
+    """
+    if url_of(path) is not None and recorded_sha256(path) != sha256:
+        make_directory(path.parent)
+        expect(path)
+        write_digest_here(path, digest_text(path, sha256))
+
+
 def keep_version(path: Path, version: str) -> None:
     """Write down that a local file is a copy, and of which version of what is on the storage."""
     make_directory(_version_path(path).parent)
