@@ -301,6 +301,8 @@ def main() -> int:
     topics = [name for name in TOPICS if not arguments.quick or name not in ("kills", "objects")]
     if arguments.only:
         topics = arguments.only.split(",")
+        if unknown := set(topics) - set(TOPICS):
+            parser.error(f"no topic {', '.join(sorted(unknown))}: there are {', '.join(TOPICS)}")
     figures: dict[str, Any] = {}
     bars: list[Bar] = []
     for topic in topics:
