@@ -52,7 +52,7 @@ class ShardWorker:
         versions: Mapping[str, str],
         cores: int,
     ) -> None:
-        places = {name: place(arguments[name]) for name in _PLACES if arguments[name]}
+        places: dict[str, Any] = {name: place(arguments[name]) for name in _PLACES if arguments[name]}
         self._arguments, self._record, self._token = {**arguments, **places}, record, token
         self._versions, self._cores = versions, cores
         self._progress = _Counting()
