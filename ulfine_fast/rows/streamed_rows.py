@@ -59,6 +59,10 @@ class StreamedRows:
             rows = torch.arange(*rows.indices(len(self)))
         return self.view_of(rows, 0)
 
+    def part(self, rows: slice) -> StreamedRows:
+        """A run of the rows, as rows on the disk of their own."""
+        return StreamedRows(self._cache, self._rows[rows], str(self.device), self._read_rows)
+
     def strong_views(self) -> StreamedViews:
         """The strong views of the rows, which stay on the disk too."""
         return StreamedViews(self, self._cache.n_views - 1)
