@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT ?= quickstart
 
-.PHONY: help quickstart test coverage lint format bench clean hooks mutants attacks packages release
+.PHONY: help quickstart test coverage lint format docs bench clean hooks mutants attacks packages release
 
 help:
 	@echo "make quickstart   install into $(VENV) and go the whole way once, offline"
@@ -14,6 +14,7 @@ help:
 	@echo "make coverage     the tests, and which lines of the four rooms they do not run"
 	@echo "make lint         ruff check, ruff format --check, basedpyright (strict; standard for the tests)"
 	@echo "make format       ruff format and the fixes ruff is sure of"
+	@echo "make docs         build the site into build/site; a warning, such as a broken link, is an error"
 	@echo "make bench        run every benchmark in its quick mode and print its figures"
 	@echo "make mutants      put small faults into the numeric code and see whether the tests notice (long)"
 	@echo "make attacks      hostile files, requests, kills and interrupts: how many of each kind survive (five to ten minutes)"
@@ -45,6 +46,10 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# Offline, and without a warning.
+docs: $(VENV)/installed-test
+	$(BIN)/zensical build --strict
+
 bench: $(VENV)/installed-test
 	@for benchmark in benchmarks/*.py; do \
 		echo "== $$benchmark"; $(BIN)/python $$benchmark --quick || echo "$$benchmark: a bar does not hold"; \
@@ -61,15 +66,18 @@ attacks: $(VENV)/installed-test
 hooks: $(VENV)/installed-dev
 	$(BIN)/pre-commit install
 
-# Wheel and sdist with the time of the last commit inside; the same commit gives the same bytes, which is tried.
+# Wheels and sdist with the time of the last commit inside; the same commit gives the same bytes, which is tried.
 packages: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct)
 packages: $(VENV)/installed-dev
 	rm -rf dist build/again
-	$(BIN)/python -m build --outdir dist .
-	$(BIN)/python -m build --outdir build/again .
+	for folder in dist build/again; do \
+		$(BIN)/python -m build --outdir $$folder . && \
+		$(BIN)/python -m build --wheel --outdir $$folder distributions/runtime || exit 1; \
+	done
 	cd dist && sha256sum * | tee SHA256SUMS
 	cd build/again && sha256sum --check --quiet ../../dist/SHA256SUMS
 	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/check-wheel-contents dist/*.whl
 
 release:
 	@test -z "$$(git status --porcelain)" || { echo "error: there are changes that are not committed"; exit 1; }

@@ -1,6 +1,6 @@
 """The index that `--index auto` builds over 1,000,000 x 512 vectors, against exact search.
 
-    python benchmarks/index.py [--quick] [--json FILE] [--folder DIR] [--data clustered,iid]
+    python benchmarks/index.py [--quick] [--json FILE] [--folder DIR] [--data clustered,iid] [--millions 1,2,5]
 
 The vectors are written as shards and indexed as `ulfine cache-features` does it. Two kinds:
 
@@ -14,9 +14,16 @@ Recall and times are measured with 1,000 fresh queries that are not in the cache
 float32 in memory, which is what IndexFlatIP runs; both search with as many threads as FAISS takes. `--quick`: 250,000
 vectors, and the bar is to be faster at all. About 5 GB of memory and 4 GB on the disk, under DIR (else the temporary
 folder).
+
+`--millions 1,2,5` builds the index that is merged from parts over so many million clustered vectors, one size after the
+other, and says what a million takes of time, memory and disk. Its exact search is over the shards, block by block, and
+its times leave the reading out. 1.2 GB on the disk a million; with `--quick` sizes are tenths of a million, and the bar
+is recall alone.
 """
 
 import argparse
+import contextlib
+import functools
 import json
 import multiprocessing
 import os
@@ -84,7 +91,7 @@ def write_shards(folder: Path, vectors, rows: int) -> list[Path]:
     return paths
 
 
-def measure(folder: Path, name: str, rows: int) -> dict:
+def measure(folder: Path, name: str, rows: int, merged: bool = False) -> dict:
     """One kind of vectors, in a process of its own, so that its peak of memory is its own."""
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.progress import Silent
@@ -95,20 +102,24 @@ def measure(folder: Path, name: str, rows: int) -> dict:
     vectors = VECTORS[name]()
     shards = write_shards(folder, vectors, rows)
     before = peak_bytes()
-    started = time.perf_counter()
-    report = index_cache(folder, shards, "auto", progress=Silent())
-    seconds = time.perf_counter() - started
+    started, cpu = time.perf_counter(), time.process_time()
+    with stages(merged) as by_stage:
+        report = index_cache(folder, shards, merged_kind(rows) if merged else "auto", progress=Silent())
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     peak = peak_bytes()
     content = CacheContent(["none"], {"model": "synthetic", **report.attributes()})
     write_cache_file(folder, shards, content, progress=Silent())
     queries = vectors.block(10**6, QUERIES)
     index = read_index(FeatureCache.open(folder))
     ours, found = time_search(lambda wanted: index.search(wanted, 10)[1], queries)
-    exact, true = time_search(exact_search(shards, rows), queries)
+    exact, true = time_blocks(shards, queries) if merged else time_search(exact_search(shards, rows), queries)
     return {
         "rows": rows,
         "kind": report.kind,
+        "threads": threads(),
         "seconds": seconds,
+        "cpu_seconds": cpu,
+        "cpu_seconds_by_stage": by_stage,
         "peak_bytes": peak,
         "peak_bytes_before": before,
         "file_bytes": (folder / INDEX_FILE).stat().st_size,
@@ -118,6 +129,70 @@ def measure(folder: Path, name: str, rows: int) -> dict:
         "speed_up": {way: exact[way] / ours[way] for way in ours},
         "recorded": report.quality,
     }
+
+
+def merged_kind(rows: int) -> str:
+    """What `auto` takes where it holds no vectors of its own."""
+    from ulfine_cache.search import index_choice
+
+    index_choice._OWN_VECTORS_BYTES = 0
+    return index_choice.auto_kind(max(rows, index_choice.EXACT_ROWS + 1), WIDTH)
+
+
+@contextlib.contextmanager
+def stages(merged: bool):
+    """Processor time of the stages of a merged build: it means something on a busy machine, too."""
+    from ulfine_cache.search import merged_index
+    from ulfine_cache.search.index_builder import IndexBuilder
+    from ulfine_cache.search.parts import Parts
+
+    spent: dict[str, float] = {}
+
+    def timed(name: str, function):
+        @functools.wraps(function)
+        def call(*arguments, **named):
+            started = time.process_time()
+            try:
+                return function(*arguments, **named)
+            finally:
+                spent[name] = spent.get(name, 0.0) + time.process_time() - started
+
+        return call
+
+    places = [
+        ("train", IndexBuilder, "trained"),
+        ("train and fill", Parts, "fill"),
+        ("sample", merged_index, "draw_sample"),
+        ("merge", merged_index, "write_merged"),
+        ("tune", merged_index, "tune"),
+    ]
+    before = [getattr(place, name) for _, place, name in places]
+    for (stage, place, name), function in zip(places, before, strict=True):
+        setattr(place, name, timed(stage, function) if merged else function)
+    yield spent
+    for (_, place, name), function in zip(places, before, strict=True):
+        setattr(place, name, function)
+
+
+def threads() -> int:
+    import faiss
+
+    return faiss.omp_get_max_threads()
+
+
+def time_blocks(shards: list[Path], queries: np.ndarray) -> tuple[dict, np.ndarray]:
+    """As `time_search` of exact search, without a copy of all rows in memory."""
+    from ulfine_cache.search.exact_search import ExactSearch, unit_blocks
+
+    searches = {"single": ExactSearch(queries[:1], 10), "batched": ExactSearch(queries, 10)}
+    seconds = dict.fromkeys(searches, 0.0)
+    for block in unit_blocks(shards):
+        for way, search in searches.items():
+            started = time.perf_counter()
+            search.add(block)
+            seconds[way] += time.perf_counter() - started
+    times = {"single": 1e3 * seconds["single"], "batched": 1e3 * seconds["batched"] / len(queries)}
+    return times, searches["batched"].found()[1]
 
 
 def exact_search(shards: list[Path], rows: int):
@@ -152,6 +227,22 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
+def show_millions(sizes: list[dict]) -> None:
+    """What a million rows take, size by size."""
+    print("\nmillions  processor seconds: train  fill/M  sample/M  merge/M  tune | all/M", end="")
+    print("  extra memory GB  file GB/M  recall@10  ms single  ms batched")
+    for figures in sizes:
+        millions, spent, ours = figures["rows"] / 1e6, figures["cpu_seconds_by_stage"], figures["ms_per_query"]
+        fill = (spent["train and fill"] - spent["train"]) / millions
+        extra = (figures["peak_bytes"] - figures["peak_bytes_before"]) / 1e9
+        print(
+            f"{millions:8.2f} {spent['train']:25.1f} {fill:7.1f} {spent['sample'] / millions:9.1f}"
+            f" {spent['merge'] / millions:8.2f} {spent['tune']:5.1f} | {figures['cpu_seconds'] / millions:5.1f}"
+            f" {extra:16.2f} {figures['file_bytes'] / 1e9 / millions:10.3f} {figures['recall_at_10']:10.4f}"
+            f" {ours['single']:10.2f} {ours['batched']:11.3f}"
+        )
+
+
 def bars_of(tasks: dict[str, dict], *, quick: bool) -> list[dict]:
     """Recall and memory on all vectors; speed where there is something to find."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -161,7 +252,7 @@ def bars_of(tasks: dict[str, dict], *, quick: bool) -> list[dict]:
         bars.append({"name": f"{name}: recall@10", "value": value, "bar": 0.95, "holds": value >= 0.95})
         value = figures["peak_bytes"] / memory
         bars.append({"name": f"{name}: peak memory / machine's", "value": value, "bar": 1.0, "holds": value < 1.0})
-        if name == "iid":
+        if name == "iid" or (quick and "candidates" in figures["recorded"]):
             continue
         for way, value in figures["speed_up"].items():
             bar = 1.0 if quick else 10.0
@@ -187,17 +278,23 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--folder", type=Path, help="where the shards are written and removed again")
     parser.add_argument("--data", default=",".join(VECTORS), help="which vectors: clustered, iid or both")
+    parser.add_argument("--millions", help="sizes of the index that is merged from parts, such as 1,2,5")
     arguments = parser.parse_args()
     tasks: dict[str, dict] = {}
+    wanted = [(name, name, 250_000 if arguments.quick else 1_000_000, False) for name in arguments.data.split(",")]
+    if arguments.millions:
+        sizes = [int(float(size) * (10**5 if arguments.quick else 10**6)) for size in arguments.millions.split(",")]
+        wanted = [(f"merged, {rows}", "clustered", rows, True) for rows in sizes]
     spawn = multiprocessing.get_context("spawn")
-    for name in arguments.data.split(","):
+    for name, vectors, rows, merged in wanted:
         with (
             tempfile.TemporaryDirectory(dir=arguments.folder) as folder,
             ProcessPoolExecutor(1, mp_context=spawn) as process,
         ):
-            rows = 250_000 if arguments.quick else 1_000_000
-            tasks[name] = process.submit(measure, Path(folder) / "cache", name, rows).result()
+            tasks[name] = process.submit(measure, Path(folder) / "cache", vectors, rows, merged).result()
         show(name, tasks[name])
+    if arguments.millions:
+        show_millions(list(tasks.values()))
     bars = bars_of(tasks, quick=arguments.quick)
     print()
     for bar in bars:

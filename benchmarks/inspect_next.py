@@ -1,6 +1,6 @@
 """Labels saved: tail accuracy after rounds of 20 labels, chosen by `ulfine inspect --what next-to-label` or by others.
 
-    python benchmarks/inspect_next.py [--quick] [--json FILE] [--data DIR] [--draws K]
+    python benchmarks/inspect_next.py [--quick] [--json FILE] [--data DIR] [--draws K] [--strategies A,B]
 
 Real CLIP features (`--data`, or the environment variable ULFINE_SHARED_DATA, else ../shared/data). Four labels of the
 most frequent class down to one of the rarest to begin with, unlabelled rows in a long tail of 8 that has the same
@@ -40,6 +40,7 @@ FILES = (
 """The last two begin where little is left to gain, with text: 96 and 94 % of the tail."""
 HEAD, IMBALANCE, TAIL, ROUND = 4, 4, 8, 20
 ENOUGH, GOAL = 100, 60
+STRATEGIES = ("random", "next-to-label", "margin", "k-centre", "typiclust")
 TEST_PER_CLASS = 14
 
 
@@ -148,6 +149,7 @@ def main():
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ULFINE_SHARED_DATA", "../shared/data")))
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--files", default=";".join(FILES), help="separated by ;")
+    parser.add_argument("--strategies", default=",".join(STRATEGIES), help="random and next-to-label among them")
     arguments = parser.parse_args()
     if not (arguments.data / "clip-features").is_dir():
         print(f"skipped: no clip-features in {arguments.data}; pass --data DIR")
@@ -155,16 +157,22 @@ def main():
     files, draws = (FILES[:1], 1) if arguments.quick else (arguments.files.split(";"), arguments.draws)
     results, bars = {}, []
     for name in files:
-        tails = {}
-        for strategy in ("random", "next-to-label", "margin", "k-centre", "typiclust"):
+        tails, of_draws = {}, {}
+        for strategy in arguments.strategies.split(","):
             rounds = ENOUGH // ROUND if strategy == "random" else GOAL // ROUND
             every = np.array([curve(arguments.data, name, strategy, seed, rounds) for seed in range(draws)])
-            tails[strategy] = every[:, :, 0].mean(0)
+            of_draws[strategy], tails[strategy] = every[:, :, 0], every[:, :, 0].mean(0)
             results[f"{name}, {strategy}"] = every.tolist()
             shown = " ".join(f"{100 * tail:5.1f}" for tail in tails[strategy])
             print(f"{name:<28}{strategy:<15} tail {shown}   macro {100 * every[:, -1, 1].mean():.1f}", flush=True)
         goal = float(tails["random"][ENOUGH // ROUND])
         reached = float(tails["next-to-label"][: GOAL // ROUND + 1].max())
+        if draws > 1:
+            paired = of_draws["next-to-label"][:, GOAL // ROUND] - of_draws["random"][:, ENOUGH // ROUND]
+            error = paired.std(ddof=1) / len(paired) ** 0.5
+            print(
+                f"{name:<28}{GOAL} labels against {ENOUGH} random ones {100 * paired.mean():+.1f} ± {100 * error:.1f}"
+            )
         bars.append(
             {
                 "name": f"{name}, tail within {GOAL} labels, random has {100 * goal:.1f} after {ENOUGH}",

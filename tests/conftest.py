@@ -1,10 +1,14 @@
 """What tests of several rooms need."""
 
 import os
+import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.object_storage import BadNetwork, ask, s3_server
+from ulfine_cache.store.objects import disk_space
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,3 +41,38 @@ def feature_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         paths=np.array([f"{names[label]}/{row}.jpg" for row, label in enumerate(labels)]),
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def s3_network():
+    """A server that answers as S3 does, and a network in front of it; opening connections anew takes seconds."""
+    with s3_server() as port, BadNetwork(port) as network:
+        yield network
+
+
+@pytest.fixture
+def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A folder of local copies of its own."""
+    monkeypatch.setenv("ULFINE_LOCAL_CACHE_DIR", str(tmp_path / "copies"))
+    monkeypatch.delenv("ULFINE_LOCAL_CACHE", raising=False)
+    disk_space.forget_count()
+    return tmp_path / "copies"
+
+
+@pytest.fixture
+def s3(s3_network: BadNetwork, copies: Path, monkeypatch: pytest.MonkeyPatch):
+    """A bucket of its own behind a network whose faults a test chooses: (network, URL, the server's port)."""
+    bucket, port = f"bucket-{uuid.uuid4().hex[:12]}", s3_network.port
+    assert ask(port, "PUT", f"/{bucket}")[0] == 200
+    s3_network.forget()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "ULFINE_STORAGE_PATIENCE": "30",
+        "AWS_ENDPOINT_URL": s3_network.url,
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield s3_network, f"s3://{bucket}", port
+    s3_network.forget()

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ulfine_cache.command import Written, command
+from ulfine_cache.command import Place, Written, command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.remote.places import may_be_there, place
 from ulfine_cache.wording.counts import amount
 from ulfine_fast.priors.test_prior import TestPriorOption
 
@@ -26,7 +27,7 @@ ENCODER_KEYS = ("model", "pretrained", "weights_hash", "preprocess")
 def evaluate(
     *,
     run: Path,
-    cache: Path | None = None,
+    cache: Place | None = None,
     split: str | None = None,
     apply: Path | None = None,
     test_prior: TestPriorOption | None = None,
@@ -167,7 +168,7 @@ def _check_test_rows(run: Run, cache: FeatureCache, split: Split) -> None:
 def grown_since(run: Run, cache: FeatureCache) -> bool:
     """Say whether a cache is the one that a run was fitted on, with other rows in it by now."""
     made = run.cache
-    same_place = made is not None and Path(made["path"]).resolve() == cache.path.resolve()
+    same_place = made is not None and place(made["path"]).resolve() == cache.path.resolve()
     return made is not None and same_place and made["fingerprint"] != cache.fingerprint
 
 
@@ -223,8 +224,8 @@ def open_cache_of(
     if cache is None:
         if remembered is None:
             raise UlfineError(f"the run {run.path} was not fitted on a cache: name one with --cache")
-        cache = Path(remembered["path"])
-        if not cache.exists():
+        cache = place(remembered["path"])
+        if not may_be_there(cache):
             raise UlfineError(f"the cache {cache} of the run {run.path} is gone: say where it is now with --cache")
     opened = FeatureCache.open(cache)
     if opened.n_features != run.n_features:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from ulfine_cache.command import Written, command, parameters_of
+from ulfine_cache.command import Place, Written, command, parameters_of
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.names.written import shown
 from ulfine_cache.progress import Progress, Silent
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @command
 def fit(
     *,
-    cache: Path,
+    cache: Place,
     out: Path,
     split: str | None = None,
     apply: Path | None = None,

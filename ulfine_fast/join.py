@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.command import command
+from ulfine_cache.elsewhere.found_part import ENCODER_ORIGIN, SOURCE_ORIGIN
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.joining.parts import OF_ENCODER, PARTS, encodes_pictures, parts_of, whole_of
 from ulfine_cache.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def join(
 
     The caches hold the same images, by path and content, with the same classes, labels and sets. A fit on the result
     fits every encoder by itself and adds the answers, each with a share that labelled rows decide which are left out;
-    see ``docs/encoders.md``. Such runs are exported with ``--input features``.
+    see ``docs/encoders.md``. ``cache-features --model A+B`` does the same in one step.
 
     Args:
         caches: Directories of two or more caches.
@@ -74,21 +76,17 @@ def join(
         "features": cache.n_features,
         "classes": cache.n_classes,
         "text": cache.text_features is not None,
-        "parts": json.loads(cache.attributes["parts"]),
+        "parts": [{key: part[key] for key in ("model", "pretrained", "width")} for part in parts_of(cache.attributes)],
     }
 
 
 def _check_views(caches: Sequence[FeatureCache]) -> None:
     first = caches[0]
     for cache in caches:
-        if "parts" in cache.attributes:
+        if PARTS in cache.attributes:
             raise UlfineError(f"{cache.path} is joined already: name the caches that it was made of")
         if cache.attributes["views"] != first.attributes["views"]:
             raise UlfineError(f"{first.path} and {cache.path} have other views: make both with the same --views")
-    if str(first.attributes["views"]).startswith("weak-strong"):
-        raise UlfineError(
-            f"{first.path} holds weak and strong views, which are not joined: make it with --views center"
-        )
 
 
 def _is_complete(out: Path) -> bool:
@@ -143,32 +141,43 @@ def _write(
         )
         progress.update("joining", min(start + SHARD_ROWS, first.n_rows), first.n_rows)
     write_skipped(out, [])
-    parts = [
-        {
-            "model": cache.attributes["model"],
-            "pretrained": cache.attributes["pretrained"],
-            "width": cache.n_features,
-            "fingerprint": cache.fingerprint,
-        }
+    known = all(encodes_pictures(cache.attributes) for cache in caches)
+    own = [
+        {key: str(cache.attributes.get(key, "")) for key in OF_ENCODER}
+        | {key: cache.attributes[key] for key in (ENCODER_ORIGIN,) if key in cache.attributes}
         for cache in caches
     ]
+    parts = [
+        {**part, "width": cache.n_features, "fingerprint": cache.fingerprint}
+        for part, cache in zip(own, caches, strict=True)
+    ]
+    # Of imported features nobody knows the encoder: pictures cannot be encoded with it then.
+    unknown = {"model": "joined", "pretrained": "", "weights_hash": "", "preprocess": "", "precision": ""}
     attributes = {
-        "model": "joined",
-        "pretrained": "",
-        # Of no single encoder: pictures cannot be encoded with it.
-        "weights_hash": "",
-        "preprocess": "",
-        "precision": "",
+        **(whole_of(parts) if known else unknown),
         "views": first.attributes["views"],
         "source": first.attributes["source"],
+        **{name: first.attributes[name] for name in (SOURCE_ORIGIN,) if name in first.attributes},
         "request": json.dumps(request, sort_keys=True),
-        "call": json.dumps({"caches": [str(cache.path.resolve()) for cache in caches]}),
+        "call": json.dumps(_call(caches), sort_keys=True),
         "templates": "",
         "index": "none",
         "index_request": "none",
-        "parts": json.dumps(parts),
+        PARTS: json.dumps(parts),
     }
     write_cache_file(out, paths, CacheContent(first.class_names, attributes, _text(caches)), progress=progress)
+
+
+def _call(caches: Sequence[FeatureCache]) -> dict[str, Any]:
+    """The caches, and how the first one's source was read, so that its images are found again."""
+    from ulfine_cache.sources.source_options import SourceOptions
+    from ulfine_cache.store.versions import call_of
+
+    call = call_of(caches[0].attributes) or {}
+    kept = (*SourceOptions.__dataclass_fields__, "pixel_range")
+    return {"caches": [str(cache.path.resolve()) for cache in caches]} | {
+        name: call[name] for name in kept if name in call
+    }
 
 
 def _text(caches: Sequence[FeatureCache]) -> TextPrototypes | None:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from ulfine_cache.errors import UlfineError
+from ulfine_cache.remote.places import in_words, local, place
+
 if TYPE_CHECKING:
     from ulfine_cache.config import StrictConfig
 
@@ -31,6 +34,15 @@ class Written:
     """
 
     form: str
+
+
+@dataclass(frozen=True)
+class MayBeUrl:
+    """Marks a path that may also be a URL, such as ``s3://bucket/photos``; others have to be on this machine."""
+
+
+Place = Annotated[Path, MayBeUrl()]
+"""A path or a URL. The function gets a path either way, see `ulfine_cache.remote.places.place`."""
 
 
 def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
@@ -56,7 +68,12 @@ def command(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
     @functools.wraps(function)
     def call(**arguments: Any) -> Any:
         watching = {PROGRESS: arguments.pop(PROGRESS)} if PROGRESS in arguments else {}
-        return function(**arguments_of(function, **arguments), **watching)  # pyright: ignore[reportCallIssue]
+        try:
+            return in_words(function(**arguments_of(function, **arguments), **watching))  # pyright: ignore[reportCallIssue]
+        except UlfineError as error:
+            # As the user called it, and not by the path that stands for it.
+            error.args = (in_words(str(error)),)
+            raise
 
     return call  # pyright: ignore[reportReturnType]
 
@@ -96,16 +113,23 @@ def config_of(function: Callable[..., Any]) -> "type[StrictConfig]":
 
 def _with_text_as_path(hint: Any) -> Any:
     """A type hint in which a path may also be given as text."""
-    from pydantic import Strict
+    from pydantic import BeforeValidator, Strict
 
     if hint is Path:
-        return Annotated[Path, Strict(False)]
+        return Annotated[Path, Strict(False), BeforeValidator(_only_paths(local))]
     origin, members = get_origin(hint), get_args(hint)
+    if origin is Annotated and members[0] is Path and MayBeUrl() in members[1:]:
+        return Annotated[Path, Strict(False), BeforeValidator(_only_paths(place))]
     if origin is Annotated:
         return Annotated[_with_text_as_path(members[0]), *members[1:]]
     if origin in (Union, types.UnionType):
         return Union[tuple(map(_with_text_as_path, members))]  # noqa: UP007 (the members are known only here)
     return Sequence[_with_text_as_path(members[0])] if origin is Sequence else hint
+
+
+def _only_paths(read: Callable[[str | Path], Path]) -> Callable[[Any], Any]:
+    # As text, because what is read from JSON has to be text.
+    return lambda value: str(read(value)) if isinstance(value, str | Path) else value
 
 
 def arguments_of(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from ulfine_cache.command import command
+from ulfine_cache.command import Place, command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.names.written import readable, readable_names
 from ulfine_cache.progress import Progress, Silent
@@ -25,7 +25,7 @@ ABOUT_FILE = "about.json"
 @command
 def convert(
     *,
-    cache: Path,
+    cache: Place,
     to: Format,
     out: Path,
     view: Annotated[int, Ge(0)] = 0,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.remote.places import place, url_of
 from ulfine_cache.splitting.split_draw import Split, own_sets
 from ulfine_cache.splitting.split_file import read_split, split_names
 from ulfine_cache.store.cache_file import ShardTable, read_shard_table
@@ -96,19 +97,21 @@ class FeatureCache:
         """Open a cache directory (or its `cache.h5`).
 
         Args:
-            path: Where it is.
+            path: Where it is: a path, or a URL such as ``s3://bucket/cache`` as text.
             checked: Refuse parts of different sizes; False is for who looks for them.
 
         Raises:
             UlfineError: It is missing, unfinished, damaged, or written by another version of the format.
         """
-        path = Path(path)
+        path = place(path)
         path = path.parent if path.name == CACHE_FILE else path
         cache = cls()
         cache.path = path
         cache._table = read_shard_table(path)
         # HDF5 fills a virtual dataset with zeros where a shard is missing: look before reading.
-        for shard, size in zip(cache._table.paths, cache._table.sizes, strict=True):
+        shards = zip(cache._table.paths, cache._table.sizes, strict=True)
+        # What lies on a storage is checked when it is fetched.
+        for shard, size in shards if url_of(path) is None else ():
             if not shard.is_file():
                 raise UlfineError(f"{shard} is missing: run the command that made the cache again")
             if shard.stat().st_size != size:
@@ -233,8 +236,8 @@ class FeatureCache:
         """
         names = [""] * len(rows)
         for shard, wanted, of_shard in self._by_shard(rows):
-            for place, name in zip(wanted, decode(read_paths(shard)[of_shard]), strict=True):
-                names[place] = name
+            for at, name in zip(wanted, decode(read_paths(shard)[of_shard]), strict=True):
+                names[at] = name
         return names
 
     def _by_shard(self, rows: npt.NDArray[np.int64]) -> Iterator[tuple[Path, _Rows, _Rows]]:
@@ -249,6 +252,11 @@ class FeatureCache:
     def shard_paths(self) -> list[Path]:
         """Files of the shards, in the order of the rows."""
         return list(self._table.paths)
+
+    @property
+    def shard_rows(self) -> npt.NDArray[np.int64]:
+        """int64 (n,): how many rows each shard holds."""
+        return self._table.rows
 
     def split_names(self) -> list[str]:
         """Return the names of the splits drawn so far, sorted."""

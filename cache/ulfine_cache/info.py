@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ulfine_cache.feature_cache import FeatureCache, own_counts
+from ulfine_cache.store.objects.reading import size_there
 
 
 def cache_info(path: Path) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def cache_info(path: Path) -> dict[str, Any]:
         "index": attributes.get("index", "none"),
         "index_quality": json.loads(attributes.get("index_quality") or "{}"),
         "shards": len(cache.shard_paths),
-        "bytes": sum(file.stat().st_size for file in cache.path.rglob("*") if file.is_file()),
+        "bytes": size_there(cache.path) or sum(file.stat().st_size for file in cache.path.rglob("*") if file.is_file()),
         "created": attributes.get("created", ""),
         "source": attributes.get("source", ""),
         "versions": json.loads(attributes.get("versions") or "{}"),

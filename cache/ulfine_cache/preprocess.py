@@ -53,6 +53,15 @@ class Preprocess:
     fill_color: int = 0
     resize: tuple[int, int] | None = None
 
+    @property
+    def pixel_shape(self) -> tuple[int, ...]:
+        """Shape of `to_pixels`: (height, width, 3)."""
+        return (*self.size, 3)
+
+    def grey_levels(self) -> npt.NDArray[np.float64]:
+        """What a difference of normalised pixels is multiplied by to count in grey levels, float64 (3, 1, 1)."""
+        return 255 * np.array(self.std, np.float64).reshape(3, 1, 1)
+
     def to_pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """Resize and crop or pad a picture.
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ulfine_cache.command import command
+from ulfine_cache.command import Place, command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.splitting.protocol_types import Fraction, Imbalance, Natural, Positive, Ranks, Unlabelled
@@ -47,7 +47,7 @@ def __getattr__(name: str) -> Any:
 @command
 def make_split(
     *,
-    cache: Path,
+    cache: Place,
     name: str | None = None,
     preset: str | None = None,
     labelled_max: Positive | None = None,

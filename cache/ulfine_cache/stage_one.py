@@ -1,12 +1,13 @@
 """`ulfine cache-features`: stage one, from images to a cache of CLIP features."""
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
-from ulfine_cache.command import Written, command
+from ulfine_cache.command import Place, Written, command
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
 
@@ -14,8 +15,8 @@ from ulfine_cache.progress import Progress, Silent
 @command
 def cache_features(
     *,
-    source: Path,
-    out: Path,
+    source: Place,
+    out: Place,
     model: str = "ViT-B-16",
     pretrained: str = "openai",
     preprocess: Annotated[str, Written("TAG")] | None = None,
@@ -39,10 +40,15 @@ def cache_features(
     label_column: str | None = None,
     set_column: str | None = None,
     group_column: str | None = None,
-    root: Path | None = None,
+    root: Place | None = None,
     extension: str | None = None,
     missing_labels: str | None = None,
     captions_as_classes: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    address: Annotated[str, Written("auto|HOST:PORT")] | None = None,
+    gpus_per_worker: Annotated[float, Ge(0), Le(1)] | None = None,
+    cpus_per_worker: Annotated[int, Ge(1)] | None = None,
+    shard_range: Annotated[str, Written("A:B|I/N")] | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Encode images with a frozen CLIP into a cache.
@@ -55,11 +61,15 @@ def cache_features(
     Args:
         source: Folder with one folder of images per class, and ``unlabelled/``, or ``train/``, ``val/``, ``test/`` of
             these; table (``.csv``, ``.tsv``, ``.jsonl``, ``.json``, ``.parquet``) of path,label,set; ``.zip`` or
-            ``.npz`` file; or ``.tar`` files (one, a folder of them, or a pattern, in quotes). See docs/sources.md.
+            ``.npz`` file; or ``.tar`` files (one, a folder of them, or a pattern, in quotes). See docs/sources.md. Or a
+            source of your own: ``FILE.py:NAME:ARGUMENT``, which runs the file, or ``NAME:ARGUMENT`` of an installed
+            package, see docs/own_parts.md.
         out: Directory of the cache.
         model: An open_clip model name, ``timm:NAME`` (without text), ``builtin:tiny``, ``builtin:lite0`` (for
-            photographs, without text), ``hf-hub:NAME`` or ``local-dir:FOLDER``.
-        pretrained: A tag of pretrained weights, or a checkpoint file. Pictures are made as the weights of the tag want
+            photographs, without text), ``hf-hub:NAME`` or ``local-dir:FOLDER``. Several with ``+`` between them, such
+            as ``ViT-B-32+RN50``, are put side by side as `join` does it.
+        pretrained: A tag of pretrained weights, or a checkpoint file; for several encoders one for all, or one each
+            with ``+`` between them. Pictures are made as the weights of the tag want
             it; for a file as a description beside it says (``open_clip_config.json``, ``preprocessor_config.json``), or
             as all weights of this model want it. Where they differ, one of the next options has to say it.
         preprocess: Tag whose pictures the checkpoint file was trained on.
@@ -94,6 +104,16 @@ def cache_features(
         missing_labels: Words, with commas between them, that mean unlabelled in tables and shards; by default what
             other programs write for a value that is not there, such as ``nan``, ``NA`` and ``null``.
         captions_as_classes: Take the text beside an image in a tar file for its class.
+        engine: Where shards are made: in this process, or by workers of a Ray cluster
+            (``pip install 'ulfine-fast[ray]'``). The features are the same, byte for byte. See docs/scale.md.
+        address: With ``ray``: the cluster to join, ``auto`` for one that runs on this machine; without it Ray is
+            started on this machine, for this call.
+        gpus_per_worker: With ``ray``: GPUs that each worker holds, less than 1 to share one; without it 1 where the
+            cluster has GPUs, and none with ``--device cpu``.
+        cpus_per_worker: With ``ray``: cores that each worker holds; without it as many as there are for each GPU, or
+            all of the smallest machine, at most 8.
+        shard_range: Make only these shards, from A up to but without B, or the part I of N, all counted from 0: as one
+            of several processes that fill the same cache. The same command without it joins them.
         progress: Receives stages and notes.
 
     Returns:
@@ -101,7 +121,9 @@ def cache_features(
         pretrained, precision, for int8 cosine_to_fp32 (the mean of a sample), device, batch_size, index, shards,
         shards_encoded, images_encoded, images_kept (found among those encoded before), seconds, images_per_second (of
         this call), notes (what had to be decided about the images of this call, with how many), sets, class_counts,
-        skipped_reasons, ignored and warnings (`ulfine_cache.sources.understood.understood`).
+        skipped_reasons, ignored and warnings (`ulfine_cache.sources.understood.understood`). With `shard_range` there
+        is no cache yet, and instead of what is said of one: shard_range, shards (of it), shards_of_all and
+        shards_missing (of all).
 
     Raises:
         UsageError: A parameter is wrong.
@@ -115,38 +137,89 @@ def cache_features(
     from ulfine_cache.encoders.picture_choice import PictureOptions
     from ulfine_cache.encoders.prompts import load_classes, load_templates
     from ulfine_cache.encoding.contradictions import contradiction
+    from ulfine_cache.encoding.engines.engine_options import check_engine_options
+    from ulfine_cache.encoding.shard_range import check_shard_range, shards_of_range
     from ulfine_cache.feature_cache import FeatureCache, own_counts
     from ulfine_cache.pictures.pixel_range import parse_pixel_range
     from ulfine_cache.pictures.views import check_views
     from ulfine_cache.sources.open_source import open_source
+    from ulfine_cache.sources.source import blocks_of
     from ulfine_cache.sources.source_options import SourceOptions
     from ulfine_cache.sources.understood import announce, understood
-    from ulfine_cache.store.lock import writing
+    from ulfine_cache.store.lock import writing, writing_a_range
+    from ulfine_cache.store.objects.writing import begin
+    from ulfine_cache.store.plan_file import missing_shards
     from ulfine_cache.store.shards import read_skipped
 
     started = time.perf_counter()
     check_views(views)
     parse_pixel_range(pixel_range)
+    check_engine_options(arguments)
+    if shard_range is not None:
+        check_shard_range(shard_range)
     pictures = PictureOptions.parsed(preprocess, mean, std, interpolation)
     lines = load_templates(templates)
     _check_apart(out, source)
-    images = open_source(source, SourceOptions.from_request(arguments))
+    images = open_source(source, SourceOptions.from_request(arguments), files=True)
     texts = load_classes(classes, images.classes)
     announce(images, [text.name for text in texts], progress)
+    n_shards = len(blocks_of(images.items, shard_size))
+    part = None if shard_range is None else shards_of_range(shard_range, n_shards)
     # With torch, which takes seconds.
-    from ulfine_cache.encoders.encoder import ClipEncoder
     from ulfine_cache.encoding.cache_writer import CacheWriter
+    from ulfine_cache.encoding.engines.open_engine import open_engine
     from ulfine_cache.encoding.request import Request
+    from ulfine_cache.joining.load import load_named
 
-    with writing(out):
-        encoder = ClipEncoder.load(model, pretrained, device, precision, pictures=pictures, progress=progress)
+    with (writing if part is None else writing_a_range)(out), closing(open_engine(arguments)) as makes_shards:
+        begin(out, alone=part is None)
+        settled = makes_shards.settle(device, precision, progress)
+        encoder = load_named(
+            model,
+            pretrained,
+            settled.device,
+            settled.precision,
+            pictures=pictures,
+            pre_projection=pre_projection,
+            progress=progress,
+        )
         request = Request(arguments, encoder, lines, texts)
-        encoded = CacheWriter(request, images, texts, lines, encoder, progress).run()
+        writer = CacheWriter(request, images, texts, lines, encoder, progress, makes_shards, settled)
+        encoded = writer.run() if part is None else writer.run_range(part)
+    made = {
+        "model": encoder.model_name,
+        "pretrained": encoder.pretrained,
+        "precision": encoder.precision,
+        "device": str(encoder.device),
+        "batch_size": request.record["batch_size"],
+    }
+    work = {
+        "shards_encoded": encoded.shards,
+        "images_encoded": encoded.images,
+        "images_kept": encoded.kept,
+        "seconds": round(time.perf_counter() - started, 3),
+        "images_per_second": round(encoded.images / encoded.seconds, 1) if encoded.images else 0.0,
+        "notes": encoded.notes,
+    }
+    if part is not None:
+        return {
+            "cache": str(out),
+            "images": len(images.items),
+            **made,
+            "shard_range": f"{part.start}:{part.stop}",
+            "shards": len(part),
+            "shards_of_all": len(writer.paths),
+            "shards_missing": len(missing_shards(out, writer.plan)),
+            **work,
+            # What is said of a cache, which is none yet.
+            **{name: {} for name in ("sets", "class_counts", "skipped_reasons", "ignored")},
+            "warnings": [],
+        }
     cache = FeatureCache.open(out)
     reasons = (why for path in cache.shard_paths for _, why in read_skipped(path))
     if line := contradiction(cache):
         images.account.warn(line)
-    seconds = time.perf_counter() - started
+    work["seconds"] = round(time.perf_counter() - started, 3)
     return {
         "cache": str(out),
         "images": len(images.items),
@@ -156,20 +229,11 @@ def cache_features(
         **own_counts(cache),
         "views": cache.n_views,
         "features": cache.n_features,
-        "model": encoder.model_name,
-        "pretrained": encoder.pretrained,
-        "precision": encoder.precision,
+        **made,
         **{name: float(cache.attributes[name]) for name in ("cosine_to_fp32",) if name in cache.attributes},
-        "device": str(encoder.device),
-        "batch_size": request.record["batch_size"],
         "index": cache.attributes["index"],
         "shards": len(cache.shard_paths),
-        "shards_encoded": encoded.shards,
-        "images_encoded": encoded.images,
-        "images_kept": encoded.kept,
-        "seconds": round(seconds, 3),
-        "images_per_second": round(encoded.images / encoded.seconds, 1) if encoded.images else 0.0,
-        "notes": encoded.notes,
+        **work,
         **understood(cache.class_names, cache.labels, cache.set_names, images.account, reasons),
     }
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from ulfine_cache.command import command
+from ulfine_cache.command import Place, command
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.remote.places import url_of
 
 _NAMED = 5
 
@@ -12,7 +14,7 @@ _NAMED = 5
 @command
 def verify(
     *,
-    cache: Path,
+    cache: Place,
     repair: bool = False,
     source: bool = False,
     progress: Progress = Silent(),  # noqa: B008
@@ -61,6 +63,11 @@ def verify(
     from ulfine_cache.store.cache_file import read_shard_table
     from ulfine_cache.store.layout import SPLITS
 
+    if repair and url_of(cache) is not None:
+        raise UlfineError(
+            f"{cache} is not on this machine, and --repair is for caches that are: delete what is damaged there, and "
+            "run the command that made the cache again, it keeps the rest"
+        )
     problems = find_problems(cache, progress=progress)
     repaired: list[tuple[Path, str]] = []
     tried: set[Path] = set()

@@ -17,6 +17,8 @@ import typer
 from ulfine_cache.command import parameters_of
 from ulfine_cache.errors import UsageError
 from ulfine_cache.names.written import shown
+from ulfine_cache.remote.told import InWords
+from ulfine_cache.store.objects.disk_space import bounded
 from ulfine_cli.docstring import Docstring, reworded
 from ulfine_cli.failures import INTERRUPTED, describe, failed_line
 from ulfine_cli.hint import Hint
@@ -33,6 +35,12 @@ _BEFORE_OTHERS = 3.0
 
 NO_REPORT = "Write no report when the work is done."
 """What the help says of ``--no-report``."""
+
+LOCAL_CACHE = (
+    "How much of the disk local copies from a URL such as s3://bucket/cache may take, such as 20GB; without it what "
+    "ULFINE_LOCAL_CACHE says, or 20GB."
+)
+"""What the help says of ``--local-cache``."""
 
 _OWN_OPTIONS = [
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -58,6 +66,13 @@ _NO_REPORT = inspect.Parameter(
     annotation=Annotated[bool, typer.Option("--no-report", help=NO_REPORT)],
 )
 
+_LOCAL_CACHE = inspect.Parameter(
+    "local_cache",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[str | None, typer.Option("--local-cache", help=LOCAL_CACHE, metavar="SIZE")],
+)
+
 
 @dataclass(frozen=True)
 class Command:
@@ -76,6 +91,7 @@ class Command:
         interrupted: The line for Ctrl-C: what is left, and what the same command does then.
         kept_in: The parameter with which the same command goes on where it was, where that takes one.
         shared: Whether several processes of torchrun can do the work together.
+        keeps: Whether it does so with this value of the parameter.
         reports: The function that writes a report when the figures have been shown, as `calls`; "" for none. It takes
             the figures, the ``--json`` file and the progress, returns a line to be printed, or "", and raises nothing.
 
@@ -93,6 +109,7 @@ class Command:
     interrupted: str = INTERRUPTED
     kept_in: str = ""
     shared: bool = False
+    keeps: Callable[[Any], bool] = bool
     reports: str = ""
 
     @property
@@ -124,6 +141,11 @@ class Command:
             for name, item in parameters_of(self.function()).items()
         }
 
+    @property
+    def takes_urls(self) -> bool:
+        """Whether a parameter may be a URL."""
+        return any(item.hint.url for item in self.parameters.values())
+
     def words(self, text: str, literal: Callable[[str], str] = str) -> str:
         """A text of the docstring for people at a terminal: parameters as they are typed there, no marks of code.
 
@@ -141,16 +163,23 @@ class Command:
         """Register the command, with the three options that every command has, in `app`."""
 
         def call(
-            *, json: Path | None, quiet: bool, debug: bool, no_report: bool = not self.reports, **arguments: Any
+            *,
+            json: Path | None,
+            quiet: bool,
+            debug: bool,
+            no_report: bool = not self.reports,
+            local_cache: str | None = None,
+            **arguments: Any,
         ) -> None:
             for earlier, name in self.renamed.items():
                 arguments[name] = arguments.pop(earlier) or arguments[name]
-            self._run(arguments, json=json, quiet=quiet, debug=debug, report=not no_report)
+            self._run(arguments, json=json, quiet=quiet, debug=debug, report=not no_report, local_cache=local_cache)
 
         declared = [item.declared(self.help_of(item)) for item in self.parameters.values()]
         for earlier, name in self.renamed.items():
             declared.append(replace(self.parameters[name], name=earlier).declared("", hidden=True))
-        declared += [*([_NO_REPORT] if self.reports else []), *_OWN_OPTIONS]
+        declared += [*([_LOCAL_CACHE] if self.takes_urls else []), *([_NO_REPORT] if self.reports else [])]
+        declared += _OWN_OPTIONS
         call.__signature__ = inspect.Signature(declared)
         call.__annotations__ = {item.name: item.annotation for item in declared}
         text = self.words(f"{self.docstring.summary}\n\n{self.docstring.description}")
@@ -161,7 +190,14 @@ class Command:
         return self.words(parameter.meaning) + (f"  [{parameter.limits}]" if parameter.limits else "")
 
     def _run(
-        self, arguments: dict[str, Any], *, json: Path | None, quiet: bool, debug: bool, report: bool = False
+        self,
+        arguments: dict[str, Any],
+        *,
+        json: Path | None,
+        quiet: bool,
+        debug: bool,
+        report: bool = False,
+        local_cache: str | None = None,
     ) -> None:
         rank = 0
         try:
@@ -174,8 +210,9 @@ class Command:
             if json is not None:
                 prepare_json(json)
             _keep_home_clean()
+            bounded(local_cache)
             with watch(quiet=quiet) as progress, self._together():
-                result = self.function()(**arguments, progress=progress)
+                result = self.function()(**arguments, progress=InWords(progress))
             figures: Figures = result if isinstance(result, dict) else result.figures()
             if json is not None:
                 write_json(json, figures)
@@ -191,7 +228,7 @@ class Command:
                 lines = "".join(traceback.format_exception(error)).splitlines()
                 # Indented, because a message with a line break could look like a line of ours.
                 sys.stderr.writelines(f"  {shown(line)}\n" for line in lines)
-            interrupted = INTERRUPTED if self.kept_in and arguments.get(self.kept_in) else self.interrupted
+            interrupted = INTERRUPTED if self.kept_in and self.keeps(arguments.get(self.kept_in)) else self.interrupted
             # An interrupt comes out of some libraries as an error of theirs.
             line, exit_code = describe(error if received() is None else KeyboardInterrupt(), interrupted)
             sys.stderr.write(_line_of_process(rank, line, error) if _of_several() else f"{line}\n")

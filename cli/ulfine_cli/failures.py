@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from importlib.metadata import PackageNotFoundError, distribution
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.names.written import shown
@@ -10,6 +11,8 @@ from ulfine_cli.signals import INTERRUPTED
 
 STARTS_OVER = "interrupted: the same command starts from the beginning"
 """Of commands that keep nothing of what they have done so far."""
+
+_WHOLE = "it predicts and serves exported files; install ulfine-fast, in another environment, for all else"
 
 _OS_REASONS = {
     errno.EACCES: "permission denied: choose a place that you may use, or change its permissions",
@@ -51,6 +54,8 @@ def describe(error: BaseException, interrupted: str = INTERRUPTED) -> tuple[str,
         return _line(_os_error(error)), 1
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("ulfine_"):
         package = (error.name or str(error)).partition(".")[0]
+        if _is_runtime():
+            return _line(f"this needs {package}, which ulfine-fast-runtime leaves out: {_WHOLE}"), 1
         return _line(f"{package} is not installed, which this needs: pip install ulfine-fast brings it"), 1
     if isinstance(error, RecursionError):
         return _line("an input is nested too deeply to be read: give another file"), 1
@@ -72,6 +77,15 @@ def usage_line(message: str, command_path: str) -> str:
         command_path: The command in question, such as ``"ulfine fit"``.
     """
     return _line(f"{message[:1].lower()}{message[1:].rstrip('. ')}: `{command_path} -h` shows the usage")
+
+
+def _is_runtime() -> bool:
+    """Whether the small distribution is installed, which has no torch."""
+    try:
+        distribution("ulfine-fast-runtime")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _line(message: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from ulfine_cache.command import Written
+from ulfine_cache.command import MayBeUrl, Written
 
 _PLACEHOLDERS = {int: "N", float: "NUMBER", str: "TEXT", Path: "PATH"}
 _BOUNDS = {Ge: "at least {}", Gt: "above {}", Le: "at most {}", Lt: "below {}"}
@@ -25,6 +25,7 @@ class Hint:
         bounds: Of a number, such as ``at least 1``.
         several: Whether there may be several values.
         optional: Whether there may be none.
+        url: Whether a path may also be a URL.
 
     Example:
         >>> hint = Hint.of(Annotated[int, Ge(1)] | Literal["auto"])
@@ -38,6 +39,7 @@ class Hint:
     bounds: tuple[str, ...] = ()
     several: bool = False
     optional: bool = False
+    url: bool = False
 
     @classmethod
     def of(cls, hint: Any) -> "Hint":
@@ -47,7 +49,7 @@ class Hint:
             marks = arguments[1:]
             form = "".join(mark.form for mark in marks if isinstance(mark, Written))
             bounds = tuple(_bound(mark) for mark in marks if type(mark) in _BOUNDS)
-            return cls.of(arguments[0]) + cls(form=form, bounds=bounds)
+            return cls.of(arguments[0]) + cls(form=form, bounds=bounds, url=MayBeUrl() in marks)
         if origin is Literal:
             return cls(words=arguments)
         if origin is Sequence:
@@ -65,6 +67,7 @@ class Hint:
             self.bounds + other.bounds,
             self.several or other.several,
             self.optional or other.optional,
+            self.url or other.url,
         )
 
     @property

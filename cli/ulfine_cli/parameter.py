@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -75,7 +76,7 @@ class Parameter:
         if words := [] if self.hint.flag else [word for word in self.hint.choices if word != word.upper()]:
             info["autocompletion"] = lambda incomplete: [word for word in words if word.startswith(incomplete)]
         if self.positional:
-            declared = typer.Argument(metavar=self.spelled, **info)
+            declared = typer.Argument(metavar=self.spelled, parser=self._parser(), **info)
         else:
             declared = typer.Option(self.spelled, metavar=self.metavar or None, parser=self._parser(), **info)
         kind: Any = str if self.hint.words else self.hint.kinds[0]
@@ -89,8 +90,10 @@ class Parameter:
         )
 
     def _parser(self) -> Callable[[str], Any] | None:
-        """Reads what is a word or a number, or a number or a text; None for all else."""
+        """Reads what is a word or a number, a number or a text, or a path; None for all else."""
         words, kinds = self.hint.words, self.hint.kinds
+        if kinds == (Path,):
+            return path
         if kinds == (int, str):
             return lambda text: int(text) if str(text).isascii() and str(text).isdigit() else text
         if not (words and kinds):
@@ -103,3 +106,8 @@ class Parameter:
                 raise typer.BadParameter(f"use {' or '.join(words)} or a number") from error
 
         return word_or_number
+
+
+def path(text: str) -> str:
+    """Leave a path as it is typed: the command makes it one, and a URL would lose a slash. The help shows the name."""
+    return text

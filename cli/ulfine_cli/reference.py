@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from ulfine_cache.errors import UlfineError, UsageError
-from ulfine_cli.command import NO_REPORT, Command
+from ulfine_cli.command import LOCAL_CACHE, NO_REPORT, Command
 from ulfine_cli.commands import COMMANDS
 from ulfine_cli.parameter import Parameter
 
@@ -52,7 +52,7 @@ def _section(command: Command) -> str:
         command.docstring.summary,
         command.docstring.description,
         f"    {command.example}",
-        "\n".join([*map(_option, command.parameters.values()), *_no_report(command)]),
+        "\n".join([*map(_option, command.parameters.values()), *_own(command)]),
         f"In Python: ``{module}.{function}``.",
         # What Python calls None is null in JSON.
         re.sub(r"\bNone\b", "null", command.docstring.sections["Returns"]),
@@ -69,8 +69,9 @@ def _option(item: Parameter) -> str:
     return f"- ``{named}``{said}: {item.meaning}"
 
 
-def _no_report(command: Command) -> list[str]:
-    return [f"- ``--no-report``: {NO_REPORT}"] if command.reports else []
+def _own(command: Command) -> list[str]:
+    local_cache = [f"- ``--local-cache SIZE``: {LOCAL_CACHE}"] if command.takes_urls else []
+    return [*local_cache, *([f"- ``--no-report``: {NO_REPORT}"] if command.reports else [])]
 
 
 if __name__ == "__main__":

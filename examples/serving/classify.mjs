@@ -48,11 +48,22 @@ async function prepare(picture, metadata) {
     const { data, info } = await picture.raw().toBuffer({ resolveWithObject: true });
     return new ort.Tensor("uint8", data, [1, info.height, info.width, 3]);
   }
-  const { size, mean, std, resize_mode: mode } = JSON.parse(metadata.preprocess);
+  const { size, resize, mean, std, interpolation, resize_mode: mode } = JSON.parse(metadata.preprocess);
   const [height, width] = size;
+  // Encoders of timm resize to more than they look at, and the centre is cut out.
+  const [fittedHeight, fittedWidth] = resize ?? size;
   const fit = { shortest: "cover", squash: "fill", longest: "contain" }[mode];
-  // sharp's bicubic filter is close to Pillow's, not the same: probabilities differ in the second or third digit.
-  const pixels = await picture.resize(width, height, { fit, kernel: "cubic" }).raw().toBuffer();
+  const kernel = { bicubic: "cubic", bilinear: "linear" }[interpolation];
+  const centre = {
+    left: Math.round((fittedWidth - width) / 2),
+    top: Math.round((fittedHeight - height) / 2),
+    width,
+    height,
+  };
+  // Without fastShrinkOnLoad: false libjpeg shrinks large JPEGs on its own, and probabilities differ in the first digit.
+  // sharp's bicubic filter is close to Pillow's, not the same: they differ in the second or third one even so.
+  const resized = picture.resize(fittedWidth, fittedHeight, { fit, kernel, fastShrinkOnLoad: false });
+  const pixels = await resized.extract(centre).raw().toBuffer();
   const planes = new Float32Array(3 * height * width);
   for (let place = 0; place < height * width; place++) {
     for (let channel = 0; channel < 3; channel++) {

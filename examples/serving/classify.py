@@ -16,18 +16,20 @@ from PIL import Image, ImageOps
 def prepare(picture, preprocess):
     """float32 (1, 3, H, W), as exports/README.md says; this covers square inputs."""
     height, width = preprocess["size"]
+    # Encoders of timm resize to more than they look at.
+    fitted_height, fitted_width = preprocess.get("resize") or (height, width)
     kernel = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[preprocess["interpolation"]]
     if preprocess["resize_mode"] == "shortest":
-        side = preprocess.get("resize") or height
+        side = fitted_height
         short, long = sorted(picture.size)
         longer = int(side * long / short)
         picture = picture.resize((side, longer) if picture.width <= picture.height else (longer, side), kernel)
-        left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
-        picture = picture.crop((left, top, left + width, top + height))
     elif preprocess["resize_mode"] == "squash":
-        picture = picture.resize((width, height), kernel)
+        picture = picture.resize((fitted_width, fitted_height), kernel)
     else:
         raise SystemExit(f"resize mode {preprocess['resize_mode']}: see exports/README.md, or use --input image")
+    left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
+    picture = picture.crop((left, top, left + width, top + height))
     values = np.asarray(picture, np.float32) / 255
     values = (values - np.float32(preprocess["mean"])) / np.float32(preprocess["std"])
     return values.transpose(2, 0, 1)[None]

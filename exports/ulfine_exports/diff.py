@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
-from ulfine_cache.command import command
+from ulfine_cache.command import Place, command
 from ulfine_cache.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def diff(
     *,
     old: Path,
     new: Path,
-    cache: Path | None = None,
+    cache: Place | None = None,
     split: str | None = None,
     apply: Path | None = None,
     max_drop: Annotated[float, Ge(0), Le(1)] = 0.01,

@@ -11,6 +11,7 @@ from annotated_types import Ge, Le
 
 from ulfine_cache.command import command
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.joining.parts import BETWEEN, parts_of
 from ulfine_cache.names.written import readable, readable_names
 from ulfine_cache.progress import Progress, Silent
 from ulfine_exports.graphs.opsets import DEFAULT_OPSET, OPSETS
@@ -33,28 +34,30 @@ def export_onnx(
     *,
     run: Path,
     onnx: Path | None = None,
-    input: InputKind = "features",
-    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    input: InputKind | None = None,
+    precision: Literal["fp32", "fp16", "int8"] | None = None,
     max_drop: Annotated[float, Ge(0), Le(100)] = 0.5,
     views: Views = "auto",
     test_prior: TestPriorOption | None = None,
     opset: Annotated[int, Ge(OPSETS[0]), Le(OPSETS[-1])] = DEFAULT_OPSET,
     triton: Path | None = None,
     to_hub: Path | None = None,
+    html: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
     """Write a run as one ONNX file, checked against torch.
 
     Nothing is written unless onnxruntime gives the same probabilities as torch on real rows. ``fp16`` and ``int8`` give
-    others: what they cost is measured on the test rows and shown. At least one of `onnx`, `triton` and `to_hub` says
-    where to; all that are given hold the same file. The same run exports to the same bytes.
+    others: what they cost is measured on the test rows and shown. At least one of `onnx`, `triton`, `to_hub` and `html`
+    says where to; all that are given hold the same file. The same run exports to the same bytes.
 
     Args:
         run: Directory of the run.
         onnx: The file to write, ``*.onnx``; an existing one is replaced.
         input: What the file takes: features; pixels, with the encoder included; or image, uint8 of any size, with the
-            preprocessing as well.
-        precision: ``fp32``; ``fp16``, half the size; or ``int8``, a quarter, and faster on CPUs.
+            preprocessing as well. Without it image where a page is written, features otherwise.
+        precision: ``fp32``; ``fp16``, half the size; or ``int8``, a quarter, and faster on CPUs. Without it fp32; for
+            a page int8, of the weights alone, or fp16 where that costs too much.
         max_drop: Points of macro accuracy that fp16 or int8 may cost on the test rows.
         views: What an image graph looks at: ``center``; ``five-crop``, the mean of the logits of five crops; ``auto``,
             as the run was fitted.
@@ -63,6 +66,8 @@ def export_onnx(
         opset: ONNX operator set.
         triton: A Triton model repository to put the model into, with its configuration.
         to_hub: A folder to write in the Hugging Face Hub's layout, with a model card; nothing is uploaded.
+        html: A page to write that classifies pictures by itself in a browser, without Python, server or network. A
+            model of more than 30 MB lies beside it.
         progress: Told about the four steps.
 
     Returns:
@@ -70,7 +75,8 @@ def export_onnx(
         largest_difference (in probability), largest_logit_difference, tolerance, rows, batches, source;
         ``preparation``: None, or for ``image`` what preprocessing inside the graph changes
         (`ulfine_exports.gate.preparation.Preparation`); under a test prior test_prior, its name, and class_prior, name
-        to share; triton and to_hub: the folders written or None; ``comparison``: None for fp32, else as
+        to share; triton and to_hub: the folders written or None; with a page html, html_weights (the file beside it, or
+        None) and html_bytes; ``comparison``: None for fp32, else as
         `ulfine_exports.lower_precision.comparison.Comparison.figures`; seconds.
 
     Raises:
@@ -84,14 +90,23 @@ def export_onnx(
         >>> export_onnx(run=Path("runs/first"), onnx=Path("first.onnx"))["parity"]["largest_difference"] < 1e-4
         True
     """
-    _check(onnx, triton, to_hub, input, views)
+    input = input or ("features" if html is None else "image")
+    _check(onnx, [triton, to_hub, html], input, views)
+    if html is not None:
+        from ulfine_exports.handing_over.html_page import check_page
+
+        check_page(html, input)
     started = time.perf_counter()
 
     from ulfine_cache.atomic import replacing
+    from ulfine_exports.drifting.export_reference import export_reference
     from ulfine_exports.gate.parity import TOLERANCES
     from ulfine_exports.gate.run_rows import RunRows
     from ulfine_exports.graphs.accepted_output import add_accepted
     from ulfine_exports.graphs.run_graph import build_run_graph
+    from ulfine_exports.graphs.tidy import tidy
+    from ulfine_exports.handing_over.html_page import write_html
+    from ulfine_exports.handing_over.page_precision import PRECISIONS, page_precision
     from ulfine_exports.lower_precision.comparison import lower_precision
     from ulfine_exports.publishing.hub import write_hub
     from ulfine_exports.publishing.triton import triton_name, write_triton
@@ -104,7 +119,9 @@ def export_onnx(
     looks_at = _looks_at(loaded, input, views, progress)
     rows = RunRows(loaded)
     under = under_test_prior(rows, test_prior, looks_at, progress)
-    judged = None if precision == "fp32" else _judged(rows, input, precision, progress)
+    bits = precision or ("fp32" if html is None else PRECISIONS[0])
+    judged = None if bits == "fp32" else _judged(rows, input, bits, progress, needed=precision is not None)
+    bits = bits if judged else "fp32"
     progress.update("exporting", 0, _STEPS)
     built = build_run_graph(under.run, rows, input, opset, looks_at, progress)
     model = built.model
@@ -115,8 +132,11 @@ def export_onnx(
     progress.update("exporting", 2, _STEPS)
     comparison = None
     if judged is not None:
-        comparison = lower_precision(model, precision, judged, max_drop=max_drop)
-        model = comparison.chosen.model
+        if html is None:
+            comparison = lower_precision(model, bits, judged, max_drop=max_drop)
+        else:
+            comparison = page_precision(model, precision, judged, max_drop, progress)
+        model, bits = comparison.chosen.model, comparison.chosen.precision
         # Fewer bits give other probabilities; here the outputs' shapes and finiteness are checked, and the difference
         # is recorded.
         parity = built.check(model, tolerance=1.0)
@@ -125,7 +145,7 @@ def export_onnx(
         describe(loaded, input),
         opset=opset,
         exporter=built.exporter,
-        precision=precision,
+        precision=bits,
         variant=comparison.chosen.variant if comparison else "",
         parity_tolerance=parity.tolerance,
         parity_largest_difference=parity.rounded,
@@ -139,6 +159,9 @@ def export_onnx(
     )
     if metadata.acceptance_threshold is not None:
         model = add_accepted(model, metadata.acceptance_threshold)
+    reference = export_reference(tidy(model), rows, input)
+    if reference is not None:
+        metadata = replace(metadata, reference=reference.to_text())
     content = _finish(model, metadata)
     if onnx is not None:
         with replacing(onnx) as partial:
@@ -147,15 +170,17 @@ def export_onnx(
         write_triton(triton, triton_model, content, metadata.class_names)
     if to_hub is not None:
         write_hub(to_hub, content, metadata, loaded, comparison)
+    page = {} if html is None else write_html(html, content, metadata)
     progress.update("exporting", _STEPS, _STEPS)
     return {
         "onnx": None if onnx is None else str(onnx),
         "triton": None if triton is None else str(triton / triton_model),
         "to_hub": None if to_hub is None else str(to_hub),
+        **page,
         "input": input,
         "views": looks_at,
         "outputs": [output.name for output in model.graph.output],
-        "precision": precision,
+        "precision": bits,
         "opset": opset,
         "exporter": built.exporter,
         "bytes": len(content),
@@ -193,7 +218,7 @@ def describe(run: Run, input: InputKind) -> ExportMetadata:
         temperature=float(getattr(run.model, "temperature", 1.0)),
         logit_parts=parts,
         model=cache.get("model", ""),
-        pretrained=_without_folder(cache.get("pretrained", "")),
+        pretrained=_pretrained(cache),
         weights_hash=cache.get("weights_hash", ""),
         cache_fingerprint=cache.get("fingerprint", ""),
         split=readable(run.config.get("split") or ""),
@@ -202,19 +227,24 @@ def describe(run: Run, input: InputKind) -> ExportMetadata:
     )
 
 
+def _pretrained(cache: dict[str, Any]) -> str:
+    parts = parts_of(cache) or [cache]
+    return BETWEEN.join(_without_folder(part.get("pretrained", "")) for part in parts)
+
+
 def _without_folder(pretrained: str) -> str:
     """Of a local checkpoint the name only: an export carries no paths of the machine it was made on."""
     path = Path(pretrained)
     return readable(path.name if path.is_absolute() else pretrained)
 
 
-def _check(onnx: Path | None, triton: Path | None, to_hub: Path | None, input: InputKind, views: Views) -> None:
+def _check(onnx: Path | None, others: list[Path | None], input: InputKind, views: Views) -> None:
     """Refuse what contradicts itself."""
     if views == "five-crop" and input != "image":
         raise UsageError(f"--views {views} needs --input image: {input} hold one view")
     if onnx is None:
-        if triton is None and to_hub is None:
-            raise UsageError("nowhere to write: give --onnx FILE, --triton DIR or --to-hub DIR")
+        if all(other is None for other in others):
+            raise UsageError("nowhere to write: give --onnx FILE, --html FILE, --triton DIR or --to-hub DIR")
     elif onnx.suffix.lower() != ".onnx":
         raise UsageError(f"cannot write {onnx}: the name must end in .onnx")
     elif onnx.is_dir():
@@ -255,11 +285,17 @@ def _check_places(onnx: Path | None, triton: Path | None, triton_model: str, to_
         make_directory(onnx.parent)
 
 
-def _judged(rows: RunRows, input: InputKind, precision: str, progress: Progress) -> JudgedRows:
+def _judged(rows: RunRows, input: InputKind, precision: str, progress: Progress, *, needed: bool) -> JudgedRows | None:
     """The rows that tell what a lower precision costs; found before the long work begins, for they may be gone."""
     from ulfine_exports.gate.judged_rows import judged_rows
 
-    judged = judged_rows(rows, input)
+    try:
+        judged = judged_rows(rows, input)
+    except UlfineError as error:
+        if needed:
+            raise
+        progress.note(f"{error}: fp32 instead")
+        return None
     if judged.source != "test rows":
         progress.note(f"{precision} is judged on {judged.source}, which flatter the run: its split has no test rows")
     return judged
@@ -269,10 +305,9 @@ def _finish(model: ModelProto, metadata: ExportMetadata) -> bytes:
     """Add the metadata and the digest, check the whole and give its bytes."""
     import onnx
 
-    from ulfine_exports.graphs.tidy import tidy
     from ulfine_exports.inference.content_digest import add_digest
 
-    onnx.helper.set_model_props(tidy(model), metadata.to_props())
+    onnx.helper.set_model_props(model, metadata.to_props())
     add_digest(model)
     try:
         onnx.checker.check_model(model, full_check=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
-from ulfine_cache.command import command
+from ulfine_cache.command import Place, command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_fast.inspecting.what import What
@@ -20,7 +20,7 @@ LISTED = 200
 @command
 def inspect_cache(
     *,
-    cache: Path,
+    cache: Place,
     what: What,
     run: Path | None = None,
     split: str | None = None,

@@ -6,14 +6,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 
 from ulfine_cache.command import command
-from ulfine_cache.errors import UlfineError
+from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.wording.counts import amount
+from ulfine_exports.predicting.part_place import is_for_parts
+from ulfine_exports.predicting.predictions import Predictions
 from ulfine_fast.judging.five_crops import Views
 from ulfine_fast.priors.test_prior import TestPriorOption
 
@@ -27,80 +30,6 @@ BATCH = 32
 """Images decoded and classified at a time: what bounds the memory."""
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """What `predict` found.
-
-    Attributes:
-        model: The run or file that classified.
-        device: What it ran on.
-        class_names: C names, in the order of the columns.
-        paths: n inputs that could be read: paths of images, or the names of rows of features.
-        probabilities: float32 (n, C).
-        unreadable: The other inputs, each ``{"path", "reason"}``.
-        out: The file that was written; None where none was asked for, or no input could be read.
-        seconds: Time from start to end.
-        test_prior: Name of the prior that the answers are for, see `TestPrior`; None: as the model is.
-        class_prior: float64 (C,), that prior.
-        threshold: Confidence from which an answer is accepted; None where the model has none, or under a test prior,
-            for which none was learnt.
-    """
-
-    model: Path
-    device: str
-    class_names: tuple[str, ...]
-    paths: list[str]
-    probabilities: NDArray[np.float32]
-    unreadable: list[dict[str, str]]
-    out: Path | None
-    seconds: float
-    test_prior: str | None = None
-    class_prior: NDArray[np.float64] | None = None
-    threshold: float | None = None
-
-    @property
-    def accepted(self) -> NDArray[np.bool_] | None:
-        """Bool (n,): whether the confidence reaches the threshold; None without one."""
-        return None if self.threshold is None else self.confidences >= self.threshold
-
-    @property
-    def labels(self) -> list[str]:
-        """The most probable class of each input."""
-        return [self.class_names[index] for index in self.probabilities.argmax(axis=1)]
-
-    @property
-    def confidences(self) -> NDArray[np.float32]:
-        """float32 (n,): the probability of that class."""
-        return self.probabilities.max(axis=1)
-
-    def figures(self) -> dict[str, Any]:
-        """What the command line prints and writes with ``--json``; `out` holds all probabilities."""
-        rows = zip(self.paths, self.labels, self.confidences.tolist(), strict=True)
-        under: dict[str, Any] = {}
-        if self.class_prior is not None:
-            from ulfine_fast.priors.class_prior import prior_figures
-
-            under = prior_figures(self.test_prior, self.class_prior, self.class_names)
-        predictions: list[dict[str, Any]] = [
-            {"path": path, "label": label, "confidence": value} for path, label, value in rows
-        ]
-        sure: dict[str, Any] = {}
-        if self.accepted is not None:
-            sure = {"threshold": self.threshold, "accepted": int(self.accepted.sum())}
-            for entry, accepted in zip(predictions, self.accepted.tolist(), strict=True):
-                entry["accepted"] = accepted
-        return {
-            "model": str(self.model),
-            "device": self.device,
-            **under,
-            **sure,
-            "predictions": predictions,
-            "unreadable": self.unreadable,
-            "out": None if self.out is None else str(self.out),
-            "seconds": round(self.seconds, 3),
-        }
-
-
 @command
 def predict(
     *,
@@ -110,6 +39,12 @@ def predict(
     test_prior: TestPriorOption | None = None,
     timeout: Annotated[float, Gt(0), Le(86_400)] = 600.0,
     out: Path | None = None,
+    part_size: Annotated[int, Ge(1)] = 4096,
+    batch_size: Annotated[int, Ge(1)] = BATCH,
+    workers: Annotated[int, Ge(1)] | None = None,
+    path_column: str | None = None,
+    root: Path | None = None,
+    extension: str | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Predictions:
     """Classify images with a run or an exported file.
@@ -117,6 +52,11 @@ def predict(
     A run takes images (with the encoder of its cache) and features; an exported file takes images or features, as it
     was written, and is run by onnxruntime, without torch. Images that cannot be read are named and do not end the job;
     the command line then ends with the exit code 1.
+
+    For many images `out` is a folder, and the input one source as stage one takes it: a folder, a table, a ``.zip``
+    file or ``.tar`` files, see docs/sources.md. The same columns then go to ``part-00000.parquet`` and on, images that
+    cannot be read to ``skipped.csv``, and memory stays bounded. An interrupted job goes on with the same command, and
+    ends with the same bytes.
 
     Args:
         model: Directory of a run, or an exported ``.onnx`` file.
@@ -128,20 +68,29 @@ def predict(
             ``estimate``, from these inputs; or a CSV file of class,weight. Without it: as the model is.
         timeout: Seconds that an exported file may take for one batch, 32 images or 8,192 rows of features: one that
             loops for ever is ended.
-        out: Write all probabilities to this ``.csv`` file, or ``.parquet`` with the extra parquet.
+        out: Write all probabilities to this ``.csv`` file, or with the extra parquet to a ``.parquet`` file or, where
+            the name has no ending, to a folder of Parquet parts.
+        part_size: Images in one part, the unit of going on.
+        batch_size: Images that are classified together, for parts.
+        workers: Threads that read and decode images for parts; without it one per core, at most 16.
+        path_column: Column of a table that names the images (or holds them), for parts; found where it is called as
+            usual.
+        root: Folder that the paths of a table are relative to, for parts; without it the table's own.
+        extension: What is missing at the end of the paths of a table, such as ``.jpg``, for parts.
         progress: Told about the images.
 
     Returns:
         The predictions, in the order of the inputs. Figures: model, device, predictions (list of {"path", "label",
         "confidence"}, with "accepted" where the model has a threshold, which then is threshold, and accepted their
         number), unreadable (list of {"path", "reason"}), out, seconds; under a test prior its name as test_prior
-        and class_prior, name to share.
+        and class_prior, name to share. For parts there are instead of predictions and unreadable: images, predicted,
+        skipped, parts, parts_kept (there before) and images_per_second (of this call).
 
     Raises:
-        UsageError: `out` has another suffix, there are no inputs, the views are unknown or not for this model, or
-            `test_prior` is neither a word nor a file.
+        UsageError: `out` has another suffix, there are no inputs or several for parts, the views are unknown or not for
+            this model, or `test_prior` is neither a word nor a file.
         UlfineError: The model or an input cannot be used, the file of weights does not fit, the exported file does not
-            record its prior, or `out` cannot be written.
+            record its prior, or `out` cannot be written or holds parts that were made in another way.
 
     Example:
         >>> found = predict(model=Path("model.onnx"), inputs=[Path("photos/seven")], out=Path("predictions.csv"))
@@ -152,9 +101,28 @@ def predict(
 
     from ulfine_exports.predicting.feature_inputs import feature_blocks, is_features
     from ulfine_exports.predicting.predictors import open_predictor
+    from ulfine_exports.predicting.to_folder import predict_to_folder
     from ulfine_fast.records.predictions import check_predictions_path, write_predictions
 
     started = time.perf_counter()
+    for_parts = {"path-column": path_column, "root": root, "extension": extension}
+    if out is not None and is_for_parts(out):
+        options = SourceOptions(path_column=path_column, root=root, extension=extension)
+        sizes = {"part_size": part_size, "batch_size": batch_size}
+        return predict_to_folder(
+            model,
+            inputs,
+            out,
+            options,
+            views=views,
+            test_prior=test_prior,
+            timeout=timeout,
+            **sizes,
+            workers=workers,
+            progress=progress,
+        )
+    if given := [name for name, value in for_parts.items() if value is not None]:
+        raise UsageError(f"--{given[0]} is for a table whose predictions go to a folder: --out DIR")
     if out is not None:
         check_predictions_path(out)
     missing = _missing(inputs)

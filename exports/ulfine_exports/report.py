@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ulfine_cache.command import command
+from ulfine_cache.command import Place, command
 from ulfine_cache.errors import UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_exports.reporting.runs.map_choice import MapMethod
@@ -16,7 +16,7 @@ def report(
     *,
     target: Path,
     out: Path,
-    cache: Path | None = None,
+    cache: Place | None = None,
     map: MapMethod = "auto",
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:

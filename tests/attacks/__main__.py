@@ -30,9 +30,9 @@ ENVIRONMENT = os.environ | {
 
 def kinds() -> dict[str, Kind]:
     # They import torch and onnxruntime.
-    from tests.attacks import crafted, damage, ended, served
+    from tests.attacks import crafted, damage, ended, labelled, served
 
-    return crafted.KINDS | damage.KINDS | served.KINDS | ended.KINDS
+    return crafted.KINDS | damage.KINDS | served.KINDS | labelled.KINDS | ended.KINDS
 
 
 def attack(name: str, victims: Path, effort: float, silence: float = SILENCE) -> list[Attempt]:

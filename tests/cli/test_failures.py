@@ -87,3 +87,11 @@ def test_interrupted__says_what_the_same_command_does(command, monkeypatch, caps
         "sort": "interrupted: the same command goes on, and `ulfine sort --undo DIR` puts everything back",
     }
     assert line == expected.get(command.name, "interrupted: the same command starts from the beginning") + "\n"
+
+
+def test_describe__what_the_small_distribution_leaves_out(monkeypatch):
+    error = ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+    assert describe(error) == ("error: torch is not installed, which this needs: pip install ulfine-fast brings it", 1)
+    monkeypatch.setattr("ulfine_cli.failures.distribution", lambda name: name)
+    line, code = describe(error)
+    assert line.startswith("error: this needs torch, which ulfine-fast-runtime leaves out: ") and code == 1

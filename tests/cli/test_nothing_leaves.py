@@ -82,12 +82,20 @@ def test_ulfine__writes_and_calls_nothing_else(folder):
         check(folder)
 
 
-def test_serve__writes_and_calls_nothing_else(folder):
+@pytest.mark.parametrize(
+    ("needed", "arguments"),
+    [
+        ("m.onnx", ("serve", "out/m.onnx")),
+        ("run", ("label", "out/cache", "--run", "out/run", "--out", "out/labels.csv")),
+    ],
+    ids=["serve", "label"],
+)
+def test_servers__write_and_call_nothing_else(folder, needed, arguments):
     pytest.importorskip("uvicorn")
-    if not (folder / "out" / "m.onnx").is_file():
-        pytest.skip("the test before wrote no file to serve")
+    if not (folder / "out" / needed).exists():
+        pytest.skip("the test before wrote nothing to serve")
     server = subprocess.Popen(
-        traced(folder, "serve", "out/m.onnx", "--port", "0"),
+        traced(folder, *arguments, "--port", "0"),
         cwd=folder,
         env=environment(folder),
         stderr=subprocess.PIPE,

@@ -15,7 +15,12 @@ from ulfine_fast.compare import compare
 from ulfine_fast.evaluate import evaluate
 from ulfine_fast.fitting import fit
 from ulfine_fast.join import join
+from ulfine_fast.registry import get_method
+from ulfine_fast.rows.encoder_shares import choose_encoder_shares, of_each_encoder
+from ulfine_fast.rows.streamed_rows import StreamedRows
+from ulfine_fast.rows.training_data import load_training_data
 from ulfine_fast.run import load_run
+from ulfine_fast.training import train
 
 
 @pytest.fixture
@@ -103,18 +108,45 @@ def test_run__of_a_method_from_a_file_opens_without_it(both, tmp_path):
     assert load_run(tmp_path / "run").method == "mine"
 
 
-def test_views__weak_and_strong_are_refused(both, tmp_path, monkeypatch):
-    caches, _, _ = both
-    real = FeatureCache.open
+def test_unlabelled_rows__may_stay_on_the_disk(both, recorder):
+    opened = FeatureCache.open(both[1])
+    split = opened.read_split("lt")
+    loaded, streamed = (load_training_data(opened, split, streams=streams) for streams in (False, True))
+    parts = [of_each_encoder(data) for data in (loaded, streamed)]
+    for one, other in zip(*parts, strict=True):
+        assert isinstance(other.unlabelled, StreamedRows)
+        torch.testing.assert_close(other.unlabelled[:], one.unlabelled, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(torch.cat(list(other.unlabelled.split(7))), other.unlabelled[:])
+    assert choose_encoder_shares(parts[1], 0) == pytest.approx(choose_encoder_shares(parts[0], 0), abs=1e-4)
+    method, rows = get_method("ulfine"), torch.as_tensor(opened.features(split.test))
+    models = [train(method, method.settings(), data, 0, recorder).model for data in (loaded, streamed)]
+    with torch.no_grad():
+        torch.testing.assert_close(models[0].probabilities(rows), models[1].probabilities(rows), atol=1e-3, rtol=1e-3)
 
-    def weak(path, **more):
-        cache = real(path, **more)
-        cache.attributes["views"] = "weak-strong:1"
-        return cache
 
-    monkeypatch.setattr(FeatureCache, "open", weak)
-    with pytest.raises(UlfineError, match="weak and strong views"):
-        join(caches=caches, out=tmp_path / "three")
+@pytest.mark.parametrize("streams", [False, True])
+def test_views__weak_and_strong_are_those_of_each_encoder(clusters, make_cache, tmp_path, recorder, streams):
+    caches, views = [], []
+    for seed in (0, 1):
+        features, labels, text = clusters(20, seed)
+        views.append(np.stack([features, np.roll(features, 1, axis=0), np.roll(features, 2, axis=0)], axis=1))
+        paths = np.array([f"{row}.png" for row in range(len(labels))])
+        found = {"features": views[-1], "labels": labels, "text_features": text, "paths": paths}
+        caches.append(make_cache(f"views-{seed}", **found))
+    join(caches=caches, out=tmp_path / "both")
+    make_split(cache=tmp_path / "both", name="lt", labelled_max=4, imbalance=2.0, test_per_class=4)
+    cache = FeatureCache.open(tmp_path / "both")
+    cache.attributes["views"] = "weak-strong:2"
+    split = cache.read_split("lt")
+    data = load_training_data(cache, split, streams=streams)
+    rows, drawn = torch.arange(len(split.unlabelled)), torch.ones(len(split.unlabelled), dtype=torch.long)
+    for part, wanted in zip(of_each_encoder(data), views, strict=True):
+        strong = part.strong_views()[rows, drawn].float()
+        expected = wanted[split.unlabelled, 2] / np.linalg.norm(wanted[split.unlabelled, 2], axis=1, keepdims=True)
+        torch.testing.assert_close(strong, torch.as_tensor(expected, dtype=torch.float32), atol=2e-3, rtol=0)
+    method = get_method("fixmatch")
+    result = train(method, method.settings(steps=5), data, 0, recorder)
+    assert result.diagnostics["strong_views"] == "cached"
 
 
 def test_attributes__name_the_parts(both):

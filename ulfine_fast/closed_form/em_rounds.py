@@ -65,7 +65,7 @@ class EveryRow:
 
     def __init__(self, rows: Tensor | StreamedRows) -> None:
         self._rows, own = rows, share_of(len(rows))
-        self._own = rows.part(own) if isinstance(rows, StreamedRows) else rows[own]
+        self._own = rows.run_of(own) if isinstance(rows, StreamedRows) else rows[own]
         # Every row weighs the same whatever its pseudo-label, so this never changes.
         self._gram: Tensor | None = None
 
@@ -112,6 +112,7 @@ def refine(
     classify: Callable[[Prototypes], tuple[Tensor, Tensor]],
     fit: Callable[[Moments], Prototypes],
     share: float,
+    imagined: float = 0.0,
     rounds: int,
     report: Callable[[int, dict[str, float]], None],
     interruption: Interruption,
@@ -130,6 +131,7 @@ def refine(
         classify: From prototypes to the classifier (B, C, D) and (B, C) that gives pseudo-labels under a uniform prior.
         fit: From moments to prototypes.
         share: What a pseudo-labelled row counts, relative to a labelled one.
+        imagined: Rows of a uniform prior that hold the prior of the pseudo-labels back, beside one for every class.
         rounds: At most.
         report: Told about each round and its figures, see `Refined.history`.
         interruption: Looked at after each round and each block of rows.
@@ -137,7 +139,8 @@ def refine(
     multiple = 1.0 if every is None else len(every) / len(rows)
     # It is the same in every round, as in `EveryRow`.
     gram = second_moment(rows, labelled.gram.dtype)
-    log_prior = torch.zeros_like(labelled.counts)
+    prior = torch.ones_like(labelled.counts) / labelled.counts.shape[-1]
+    log_prior = prior.log()
     before: Tensor | None = None
     history: list[dict[str, float]] = []
     for round_ in range(1, rounds + 1):
@@ -145,12 +148,13 @@ def refine(
         labels = _pseudo_labels(rows, weight, bias + log_prior)
         counts = labels.sum(0)
         moments = Moments(counts.to(gram), _sums(labels, rows).to(gram), gram)
-        prototypes, log_prior = fit(labelled.plus(moments, share * multiple)), _log_prior(counts, len(rows))
-        figures = {"confidence": labels[:, 0].amax(-1).mean(), **prior_range(log_prior[0].exp())}
+        prototypes, prior = fit(labelled.plus(moments, share * multiple)), _prior(counts, len(rows))
+        log_prior = _held_back(prior, len(rows) * multiple, imagined).log()
+        figures = {"confidence": labels[:, 0].amax(-1).mean(), **prior_range(prior[0])}
         history.append({name: float(value) for name, value in figures.items()})
         report(round_, history[-1])
         if interruption.requested:
-            return Refined(prototypes, log_prior[0].exp(), history)
+            return Refined(prototypes, prior[0], history)
         if before is not None and _moved(before, labels) < STILL:
             break
         before = labels
@@ -158,9 +162,9 @@ def refine(
         weight, bias = classify(prototypes)
         moments = every.moments(weight, bias + log_prior, gram.dtype, interruption)
         if moments is not None:
-            log_prior = _log_prior(moments.counts, len(every))
+            prior = _prior(moments.counts, len(every))
             prototypes = fit(labelled.plus(moments, share))
-    return Refined(prototypes, log_prior[0].exp(), history)
+    return Refined(prototypes, prior[0], history)
 
 
 def _pseudo_labels(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -174,9 +178,14 @@ def _sums(labels: Tensor, rows: Tensor) -> Tensor:
     return (labels.flatten(1).T @ rows).view(*labels.shape[1:], -1)
 
 
-def _log_prior(counts: Tensor, n_rows: int) -> Tensor:
-    """Logarithm of the class prior (B, C) that soft counts give, with one more row for every class."""
-    return ((counts + 1) / (n_rows + counts.shape[-1])).log()
+def _prior(counts: Tensor, n_rows: int) -> Tensor:
+    """The class prior (B, C) that soft counts give, with one more row for every class."""
+    return (counts + 1) / (n_rows + counts.shape[-1])
+
+
+def _held_back(prior: Tensor, n_rows: float, imagined: float) -> Tensor:
+    """The prior (B, C) of `n_rows` rows and `imagined` ones of a uniform prior."""
+    return (n_rows * prior + imagined / prior.shape[-1]) / (n_rows + imagined)
 
 
 def _moved(before: Tensor, labels: Tensor) -> float:

@@ -17,6 +17,7 @@ from ulfine_fast.closed_form.ulfine_settings import IDENTITY
 from ulfine_fast.interruption import Interruption
 from ulfine_fast.method import FitResult
 from ulfine_fast.models.fused_model import FusedModel
+from ulfine_fast.priors.class_prior import imagined_rows
 from ulfine_fast.priors.logit_adjustment import prior_range
 from ulfine_fast.rows.streamed_rows import StreamedRows
 
@@ -96,6 +97,39 @@ class Fits:
             progress: Told about the rounds.
             interruption: Ends them.
         """
+        history: list[dict[str, float]] = []
+        *first, last = self._halves()
+        fitted = begin
+        for rounds in first:
+            refined = self._rounds(fitted, shrinkage, rows, None, rounds, history, progress, interruption)
+            if interruption.requested:
+                return replace(refined, history=history)
+            fitted = self.fused(refined.prototypes)
+        refined = self._rounds(fitted, shrinkage, rows, every, last, history, progress, interruption)
+        return replace(refined, history=history)
+
+    def _halves(self) -> list[int]:
+        """Rounds with the weights of the labelled rows, and those with the weights that their end calls for.
+
+        Few labels say little for prototypes that have seen few images; half-way those have seen the unlabelled ones.
+        Without text there is one half: the credit that few labels are then due (`left_out_fusion.credit`) falls with
+        every pseudo-label, and weights that are fitted again gain nothing (docs/method.md).
+        """
+        rounds = self.settings.rounds
+        return [rounds] if self.problems.text is None or rounds == 1 else [rounds // 2, rounds - rounds // 2]
+
+    def _rounds(
+        self,
+        begin: Fitted,
+        shrinkage: float | None,
+        rows: Tensor,
+        every: EveryRow | None,
+        rounds: int,
+        history: list[dict[str, float]],
+        progress: Progress,
+        interruption: Interruption,
+    ) -> Refined:
+        """So many rounds under the weights of `begin`; their figures go to the end of `history`, too."""
         problems, settings = self.problems, self.settings
         own, *others = begin.weights / settings.pseudo_label_temperature
         parts = [problems.probes] if problems.text is None else [problems.probes, problems.text]
@@ -105,6 +139,11 @@ class Fits:
         def classify(prototypes: Prototypes) -> tuple[Tensor, Tensor]:
             return fixed + own * prototypes.weight.double(), own.to(prototypes.bias) * prototypes.bias
 
+        def report(_: int, figures: dict[str, float]) -> None:
+            history.append(figures)
+            progress.update("training", len(history) + 1, settings.rounds + 1, **figures)
+
+        n_rows = len(rows) if every is None else len(every)
         return refine(
             rows,
             every,
@@ -113,8 +152,9 @@ class Fits:
             classify=classify,
             fit=lambda moments: problems.fit_prototypes(moments, shrinkage),
             share=settings.unlabelled_weight,
-            rounds=settings.rounds,
-            report=lambda round_, figures: progress.update("training", round_ + 1, settings.rounds + 1, **figures),
+            imagined=imagined_rows(n_rows, problems.data.n_classes),
+            rounds=rounds,
+            report=report,
             interruption=interruption,
         )
 

@@ -25,7 +25,8 @@ class UlfineSettings(StrictConfig):
         probe_penalty: Penalty on the probe's distance from the text prototypes, beside the losses of all labelled rows:
             the precision of a Gaussian prior, which weighs less the more rows there are.
         logit_adjustment: Whether the probe's loss is logit-adjusted.
-        tau: Strength of that adjustment.
+        tau: Strength of that adjustment. Twice what a probe alone would need: the prototypes, which weigh about as much
+            in the fusion, lean to the frequent classes, since those of few images stay near their anchors.
         unlabelled: Whether unlabelled rows are used.
         unlabelled_weight: What a pseudo-labelled row counts, relative to a labelled one.
         pseudo_label_temperature: Pseudo-labels are the softmax of the fused logits over this. Below 1 sharpens, as in
@@ -42,7 +43,7 @@ class UlfineSettings(StrictConfig):
     dlf: bool = True
     probe_penalty: float = Field(default=12.0, ge=0)
     logit_adjustment: bool = True
-    tau: float = Field(default=1.0, ge=0)
+    tau: float = Field(default=2.0, ge=0)
     unlabelled: bool = True
     unlabelled_weight: float = Field(default=0.25, ge=0, le=1)
     pseudo_label_temperature: float = Field(default=0.5, gt=0)

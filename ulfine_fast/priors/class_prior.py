@@ -89,6 +89,11 @@ def probabilities_under(logits: NDArray[np.floating], shift: NDArray[np.float64]
     return found
 
 
+def imagined_rows(n_rows: int, n_classes: int) -> int:
+    """Rows of a uniform prior that hold an estimate back: as many as there are rows, at least `IMAGINED` a class."""
+    return max(IMAGINED * n_classes, n_rows)
+
+
 def estimate_prior(logits: NDArray[np.floating], answered: NDArray[np.float64]) -> NDArray[np.float64]:
     """The class distribution of rows without labels, by the EM algorithm of Saerens et al. (2002, section 2.3).
 
@@ -117,7 +122,7 @@ def estimate_prior(logits: NDArray[np.floating], answered: NDArray[np.float64]) 
     if n_rows > MAX_ROWS:
         logits = logits[sample_places(n_rows, MAX_ROWS)]
     likelihoods = _softmax(logits + prior_shift(uniform, answered))
-    imagined = max(IMAGINED * n_classes, len(logits))
+    imagined = imagined_rows(len(logits), n_classes)
     prior = uniform
     for _ in range(_ROUNDS):
         # The sum over rows of responsibilities, without ever holding them: r_nk = p_nk prior_k / sum_j p_nj prior_j.

@@ -11,6 +11,7 @@ from ulfine_cache.labelling.decisions import Decisions, read_decisions
 from ulfine_cache.labelling.relabelled import RelabelledCache, apply_labels
 from ulfine_cache.names.csv_cells import csv_lines
 from ulfine_cache.progress import Progress, Silent
+from ulfine_cache.remote.places import place
 
 if TYPE_CHECKING:
     from ulfine_cache.feature_cache import FeatureCache
@@ -58,7 +59,7 @@ def with_labels_of(
         return apply_labels(cache, decisions, class_names=run.class_names, progress=progress)
     if made is None or run.cache is None:
         return cache
-    if run.cache["fingerprint"] != cache.fingerprint and Path(run.cache["path"]).resolve() != cache.path.resolve():
+    if run.cache["fingerprint"] != cache.fingerprint and place(run.cache["path"]).resolve() != cache.path.resolve():
         # A cache that was made with the same classes since has them in another order.
         same = sorted(cache.class_names) == sorted(run.class_names)
         return apply_labels(cache, Decisions("", {}, {}), class_names=run.class_names) if same else cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ def write_predictions(
     probabilities: NDArray[np.floating],
     class_names: Sequence[str],
     threshold: float | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> None:
     """Write one line per input: path, label, confidence, then one column per class with its probability.
 
@@ -42,6 +43,7 @@ def write_predictions(
         probabilities: float (N, C). The label is the class of the largest, the confidence its value.
         class_names: C names.
         threshold: Where there is one, the column `ACCEPTED` behind the confidence says which reach it.
+        about: Words about the table that a Parquet file carries in the metadata of its schema.
 
     Raises:
         UsageError: The file name ends otherwise.
@@ -57,10 +59,12 @@ def write_predictions(
     labels = [class_names[int(k)] for k in probabilities.argmax(axis=1)] if len(paths) else []
     fixed = FIXED_COLUMNS if threshold is None else (*FIXED_COLUMNS, ACCEPTED)
     columns = _columns(class_names, fixed)
-    write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
     make_directory(path.parent)
     with replacing(path) as partial:
-        write(partial, columns, paths, labels, probabilities, threshold)
+        if path.suffix.lower() == ".csv":
+            _write_csv(partial, columns, paths, labels, probabilities, threshold)
+        else:
+            _write_parquet(partial, columns, paths, labels, probabilities, threshold, about)
 
 
 def check_predictions_path(path: Path) -> None:
@@ -121,6 +125,7 @@ def _write_parquet(
     labels: list[str],
     probabilities: NDArray[np.floating],
     threshold: float | None,
+    about: Mapping[str, str] | None,
 ) -> None:
     import pyarrow
     from pyarrow import parquet
@@ -134,4 +139,5 @@ def _write_parquet(
         *([] if threshold is None else [pyarrow.array(confidence >= threshold)]),
         *(pyarrow.array(np.ascontiguousarray(column)) for column in values.T),
     ]
-    parquet.write_table(pyarrow.table(arrays, names=list(map(readable, columns))), target)
+    metadata = dict(about) if about else None
+    parquet.write_table(pyarrow.table(arrays, names=list(map(readable, columns)), metadata=metadata), target)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ulfine_cache.remote.places import named
 from ulfine_fast.version import __version__
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def describe_cache(cache: FeatureCache) -> dict[str, Any]:
     """What a run remembers of its cache: where it was, its fingerprint and how its features were made."""
     return {
         **cache.attributes,
-        "path": str(cache.path.absolute()),
+        "path": named(cache.path.absolute()),
         "fingerprint": cache.fingerprint,
         "n_features": cache.n_features,
     }

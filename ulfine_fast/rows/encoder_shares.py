@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,9 +14,11 @@ from torch.nn.functional import cross_entropy, normalize
 
 from ulfine_fast.rows.cross_validation import usable_rows
 from ulfine_fast.rows.folds import balanced_weights, stratified_folds
+from ulfine_fast.rows.streamed_rows import READ_ROWS
 from ulfine_fast.rows.training_data import DescribedTrainingData
 
 if TYPE_CHECKING:
+    from ulfine_fast.rows.streamed_rows import StreamedViews
     from ulfine_fast.rows.training_data import TrainingData
 
 N_FOLDS = 5
@@ -30,21 +35,33 @@ def of_each_encoder(data: TrainingData) -> list[TrainingData]:
     """What a method sees of each encoder alone; the whole data where there is one only."""
     if not isinstance(data, DescribedTrainingData) or not data.parts:
         return [data]
-    assert isinstance(data.unlabelled, Tensor)
-    widths = list(data.parts)
-    texts = [None] * len(widths) if data.text is None else data.text.split(widths, dim=-1)
-    return [
-        replace(
-            data,
-            part_widths=(),
-            features=normalize(features, dim=-1),
-            unlabelled=normalize(unlabelled, dim=-1),
-            text=None if text is None else normalize(text, dim=-1),
-        )
-        for features, unlabelled, text in zip(
-            data.features.split(widths, dim=-1), data.unlabelled.split(widths, dim=-1), texts, strict=True
-        )
-    ]
+    ends = list(accumulate(data.parts))
+    return [_part(data, slice(end - width, end)) for width, end in zip(data.parts, ends, strict=True)]
+
+
+def _part(data: DescribedTrainingData, columns: slice) -> TrainingData:
+    unlabelled, strong = data.unlabelled, data.strong_views
+    if isinstance(unlabelled, Tensor):
+        part = normalize(unlabelled[:, columns], dim=-1)
+        # float16, as the whole ones are: whoever draws some brings them to unit length.
+        views = None if strong is None else partial(_strong_part, strong, columns)
+    else:
+        part = unlabelled.part(columns)
+        views = None if strong is None else part.strong_views
+    return replace(
+        data,
+        part_widths=(),
+        features=normalize(data.features[:, columns], dim=-1),
+        unlabelled=part,
+        text=None if data.text is None else normalize(data.text[:, columns], dim=-1),
+        strong_views=views,
+    )
+
+
+def _strong_part(strong: Callable[[], Tensor | StreamedViews], columns: slice) -> Tensor:
+    views = strong()
+    assert isinstance(views, Tensor)
+    return normalize(views[..., columns].float(), dim=-1).to(views.dtype)
 
 
 def choose_encoder_shares(encoders: list[TrainingData], seed: int) -> list[float]:
@@ -72,10 +89,20 @@ def choose_encoder_shares(encoders: list[TrainingData], seed: int) -> list[float
     return (shares / shares.sum()).tolist()
 
 
+def _mean_row(data: TrainingData) -> Tensor:
+    """The mean of the labelled and the unlabelled rows."""
+    if isinstance(data.unlabelled, Tensor):
+        return torch.cat([data.features, data.unlabelled]).mean(0)
+    total = data.features.double().sum(0)
+    for block in data.unlabelled.split(READ_ROWS):
+        total += block.double().sum(0)
+    return (total / (len(data.features) + len(data.unlabelled))).float()
+
+
 def _left_out_loss(data: TrainingData, folds: Tensor, weights: Tensor) -> float:
     """Cross-entropy of left-out rows at the best scale, every class counting the same."""
     features = data.features
-    centre = torch.cat([features, data.all_unlabelled]).mean(0)
+    centre = _mean_row(data)
     anchors = centre.expand(data.n_classes, -1)
     if data.text is not None:
         anchors = centre + data.text - data.text.mean(0)

@@ -33,6 +33,7 @@ class StreamedRows:
         rows: int64 (n,), which of its rows, in rising order, so that a pass reads the shards one after the other.
         device: Where blocks go.
         read_rows: Rows that are read at once; memory holds two such blocks.
+        columns: Which part of the features, of one encoder of several; it is brought to unit length by itself.
 
     Example:
         >>> unlabelled = StreamedRows(cache, cache.read_split("lt").unlabelled)
@@ -41,9 +42,15 @@ class StreamedRows:
     """
 
     def __init__(
-        self, cache: FeatureCache, rows: NDArray[np.int64], device: str = "cpu", read_rows: int = READ_ROWS
+        self,
+        cache: FeatureCache,
+        rows: NDArray[np.int64],
+        device: str = "cpu",
+        read_rows: int = READ_ROWS,
+        columns: slice = slice(None),
     ) -> None:
         self._cache = cache
+        self._columns = columns
         self._rows = rows
         self._read_rows = read_rows
         self.device = torch.device(device)
@@ -59,9 +66,17 @@ class StreamedRows:
             rows = torch.arange(*rows.indices(len(self)))
         return self.view_of(rows, 0)
 
-    def part(self, rows: slice) -> StreamedRows:
+    def run_of(self, rows: slice) -> StreamedRows:
         """A run of the rows, as rows on the disk of their own."""
-        return StreamedRows(self._cache, self._rows[rows], str(self.device), self._read_rows)
+        return StreamedRows(self._cache, self._rows[rows], str(self.device), self._read_rows, self._columns)
+
+    def part(self, columns: slice) -> StreamedRows:
+        """The same rows by one encoder of several.
+
+        Args:
+            columns: Its place in the features.
+        """
+        return StreamedRows(self._cache, self._rows, str(self.device), self._read_rows, columns)
 
     def strong_views(self) -> StreamedViews:
         """The strong views of the rows, which stay on the disk too."""
@@ -125,7 +140,7 @@ class StreamedRows:
                         yield batch
 
     def _read(self, rows: NDArray[np.int64], view: int = 0) -> Tensor:
-        features = self._cache.features(self._rows[rows], view)
+        features = self._cache.features(self._rows[rows], view)[:, self._columns]
         return unit_length(features, "unlabelled features", str(self._cache.path), str(self.device), rows)
 
 

@@ -145,9 +145,7 @@ def load_training_data(
     )
     if cache.groups is not None or "parts" in cache.attributes:
         fields = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
-        data = DescribedTrainingData(
-            **fields, group_numbers=_groups(cache, labelled), part_widths=_part_widths(cache, streams=streams)
-        )
+        data = DescribedTrainingData(**fields, group_numbers=_groups(cache, labelled), part_widths=_part_widths(cache))
     streamed = StreamedRows(cache, split.unlabelled, device) if streams else None
     if streamed is not None:
         data = replace(data, unlabelled=streamed)
@@ -165,15 +163,10 @@ def _groups(cache: FeatureCache, rows: NDArray[np.int64]) -> Tensor | None:
     return None if len(np.unique(numbers)) < 2 else torch.as_tensor(numbers)
 
 
-def _part_widths(cache: FeatureCache, *, streams: bool) -> tuple[int, ...]:
+def _part_widths(cache: FeatureCache) -> tuple[int, ...]:
     """Widths of the encoders of a joined cache; empty for another one."""
     if "parts" not in cache.attributes:
         return ()
-    if streams:
-        raise UlfineError(
-            f"{cache.path} is joined from several encoders, and memory does not hold its unlabelled rows: raise "
-            "--memory, or draw fewer with `ulfine split --unlabelled-max`"
-        )
     widths = tuple(int(part["width"]) for part in json.loads(cache.attributes["parts"]))
     if sum(widths) != cache.n_features:
         raise UlfineError(f"{cache.path} is damaged: its parts are not as wide as its features, join it again")

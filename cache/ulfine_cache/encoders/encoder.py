@@ -13,9 +13,10 @@ from torch import nn
 from torch.nn import functional
 
 from ulfine_cache.encoders.device import DTYPES, choose_device, choose_precision
-from ulfine_cache.encoders.image_tower import ImageTower
+from ulfine_cache.encoders.image_tower import ImageTower, lean_tower
 from ulfine_cache.encoders.int8_tower import INT8, check_int8, multiplies_int8, to_int8
 from ulfine_cache.encoders.lean_tower import lean
+from ulfine_cache.encoders.own_encoder import OwnImageModel, encoder_attributes, refuse_missing
 from ulfine_cache.encoders.picture_choice import PictureOptions
 from ulfine_cache.encoders.projection import Projection, split_projection
 from ulfine_cache.encoders.timm_model import TimmImageModel
@@ -73,6 +74,8 @@ class ClipEncoder:
         self.pretrained = pretrained
         self.weights_hash = hash_weights(model)
         self.has_text = not isinstance(model, TimmImageModel)
+        if isinstance(model, OwnImageModel):
+            self.has_text = model.texts is not None
         self.device = device
         self.precision = precision
         self._dtype = torch.float32 if precision == INT8 else DTYPES[precision]
@@ -84,6 +87,7 @@ class ClipEncoder:
         self._layout = torch.channels_last if last else torch.contiguous_format
         model = model.eval().requires_grad_(False)
         preprocess = model.visual.preprocess_cfg  # pyright: ignore
+        self._origin = encoder_attributes(model)
         # What is exported is compared with the model as its authors wrote it.
         self._own_tower = ImageTower(model).eval() if device.type == "cpu" and precision == "fp32" else None
         model.visual = lean(model.visual)  # pyright: ignore
@@ -222,7 +226,7 @@ class ClipEncoder:
         parts = []
         for start in range(0, len(texts), _TEXT_BATCH):
             batch = list(texts[start : start + _TEXT_BATCH])
-            features = _unit_norm(self._model.encode_text(self._tokenizer(batch).to(self.device)))  # pyright: ignore
+            features = _unit_norm(self._texts(batch))
             parts.append(features)
             wrong = _unusable(features)
             if not len(wrong):
@@ -231,6 +235,11 @@ class ClipEncoder:
                 raise UlfineError(f"prompt {batch[wrong[0]]!r}: {self._complaint()}")
             features[wrong] = self.in_fp32.encode_text([batch[row] for row in wrong])
         return np.concatenate(parts)
+
+    def _texts(self, batch: Sequence[str]) -> torch.Tensor:
+        if isinstance(self._model, OwnImageModel):
+            return self._model.encode_texts(batch)
+        return self._model.encode_text(self._tokenizer(batch).to(self.device))  # pyright: ignore
 
     def cut_prompts(self, texts: Sequence[str]) -> list[int]:
         """Which prompts are longer than the model reads: what is beyond its context length is cut off.
@@ -244,6 +253,8 @@ class ClipEncoder:
         Raises:
             UlfineError: The tokenizer's files cannot be had.
         """
+        if isinstance(self._model, OwnImageModel):
+            return []  # Nobody knows.
         tokens = self._tokenizer(list(texts))
         length = tokens.shape[1]
         # With room for one token more, whole prompts end in what fills up an empty one.
@@ -258,7 +269,7 @@ class ClipEncoder:
             torch.cuda.empty_cache()
 
     @cached_property
-    def image_tower(self) -> ImageTower:
+    def image_tower(self) -> nn.Module:
         """The image encoder for export: float32 pixels (n, 3, H, W), normalised -> float32 (n, D), unit norm.
 
         It is on the CPU in fp32 whatever this encoder runs in.
@@ -267,6 +278,20 @@ class ClipEncoder:
             return self._own_tower
         model, _ = load_model(self.model_name, self.pretrained, progress=Silent())
         return ImageTower(model.eval().requires_grad_(False)).eval()
+
+    @cached_property
+    def lean_image_tower(self) -> nn.Module:
+        """`image_tower`, rewritten by `lean_tower`: the same features by fewer steps."""
+        tower = self.image_tower
+        return lean_tower(tower) if isinstance(tower, ImageTower) else tower
+
+    def recorded(self, views: str) -> dict[str, str]:
+        """What a cache records of the encoder besides its name, weights, preprocessing and precision.
+
+        Args:
+            views: The recipe of the cache's views.
+        """
+        return self._origin
 
     def _again(self, wrong: npt.NDArray[np.int64], encode: Callable[[Self], _Encoded]) -> _Encoded:
         """Encode rows of a batch in fp32, which no features came of in another format."""
@@ -347,6 +372,7 @@ def load_encoder(
     """
     if not attributes.get("weights_hash"):
         raise UlfineError("the features were imported, their encoder is not known: images cannot be encoded alike")
+    refuse_missing(attributes)
     model, pretrained = str(attributes["model"]), str(attributes.get("pretrained", ""))
     if precision is None:
         precision = str(attributes.get("precision") or "auto")

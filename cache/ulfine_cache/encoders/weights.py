@@ -13,6 +13,7 @@ from ulfine_cache.encoders.checkpoints.downloaded import damaged_download, damag
 from ulfine_cache.encoders.checkpoints.files_beside import OPEN_CLIP, Beside, read_beside
 from ulfine_cache.encoders.lite0 import LITE0, load_lite0
 from ulfine_cache.encoders.model_libraries import first_line, nearest, quiet, without_waiting
+from ulfine_cache.encoders.own_encoder import load_own, own_names
 from ulfine_cache.encoders.picture_choice import FIELDS, PictureOptions, in_words, of_tag, shared
 from ulfine_cache.encoders.timm_model import PREFIX, load_timm
 from ulfine_cache.errors import UlfineError, UsageError
@@ -52,13 +53,15 @@ def load_model(
     """
     import open_clip
 
+    if model in own_names():
+        return load_own(model, pretrained, pictures)
     if model.startswith(PREFIX):
         return load_timm(model, pretrained, pictures=pictures, progress=progress)
     if model in (TINY, LITE0) or model.startswith(_SCHEMAS):
         return _with_pictures(_own_weights(model, progress), model, {}, pictures, progress), ""
     name = model.replace("/", "-")
     if name not in open_clip.list_models():
-        raise UsageError(f"no model {model!r}: {_advice(name, [TINY, LITE0, *open_clip.list_models()])}")
+        raise UsageError(f"no model {model!r}: {_advice(name, [*names_of_ours(), *own_names()])}")
     if not pretrained:
         raise UsageError(f"{model} needs weights: give --pretrained a tag or a checkpoint file")
     tags = _tags(name)
@@ -84,6 +87,13 @@ def load_model(
         _set_pictures(built, cfg)
         progress.note(f"pictures: {in_words({field: cfg[field] for field in FIELDS})} ({why})")
     return built, str(path.resolve())
+
+
+def names_of_ours() -> list[str]:
+    """Names of the encoders that there are without other packages, timm's and the hub's left out."""
+    import open_clip
+
+    return [TINY, LITE0, *open_clip.list_models()]
 
 
 def load_tokenizer(model: str) -> Any:

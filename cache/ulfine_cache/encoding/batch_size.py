@@ -10,6 +10,7 @@ from ulfine_cache.encoders.encoder import ClipEncoder
 _CPU = 32
 """Measured on two cores with ViT-B/32 in bf16: 16 to 32 rows a lane are fastest, larger batches leave the caches."""
 _GPU = (32, 64, 128, 256, 512, 1024)
+_GPU_AGREED = 256
 _WORTH_IT = 1.05
 _REPEATS = 3
 
@@ -28,7 +29,7 @@ def find_batch_size(encoder: ClipEncoder) -> int:
     best, best_rate = 1, 0.0
     for rows in _GPU:
         # Not blank, of which some encoders make features without a direction.
-        noise = np.random.default_rng(0).integers(0, 256, (rows, *encoder.preprocess.size, 3), np.uint8)
+        noise = np.random.default_rng(0).integers(0, 256, (rows, *encoder.preprocess.pixel_shape), np.uint8)
         try:
             encoder.encode_images(noise)
             started = time.perf_counter()
@@ -42,3 +43,12 @@ def find_batch_size(encoder: ClipEncoder) -> int:
             break
         best, best_rate = rows, rate
     return best
+
+
+def agreed_batch_size(device: str) -> int:
+    """Return the number of rows that processes take which fill one cache together: one that none of them measures.
+
+    Args:
+        device: The kind of device that they encode on, such as "cuda".
+    """
+    return _GPU_AGREED if device == "cuda" else _CPU

@@ -1,43 +1,49 @@
 """Fill a cache directory: find what is missing, encode it shard by shard, and write what lies over all shards."""
 
+import hashlib
 import json
 import os
 import shutil
 import time
-import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-
-import numpy as np
 
 from ulfine_cache.atomic import make_directory, remove_partial_files
 from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.encoders.int8_tower import INT8
 from ulfine_cache.encoders.prompts import ClassText, doubtful_names
-from ulfine_cache.encoding.batch_size import find_batch_size
-from ulfine_cache.encoding.decoding import PixelRecipe
-from ulfine_cache.encoding.former_rows import FormerRows, put_aside
-from ulfine_cache.encoding.pipeline import STRICT, EncodedBlock, encode_blocks
+from ulfine_cache.encoding.batch_size import agreed_batch_size, find_batch_size
+from ulfine_cache.encoding.engines.engine import Engine, Settled
+from ulfine_cache.encoding.former_rows import put_aside
+from ulfine_cache.encoding.pipeline import STRICT
 from ulfine_cache.encoding.price import cosine_to_fp32
 from ulfine_cache.encoding.request import Request
-from ulfine_cache.encoding.same_contents import identities, same_contents
+from ulfine_cache.encoding.same_contents import same_contents
+from ulfine_cache.encoding.shard_work import ShardWork
 from ulfine_cache.encoding.what_changed import what_changed
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
-from ulfine_cache.pictures.pixel_range import parse_pixel_range
 from ulfine_cache.progress import Progress
+from ulfine_cache.remote.failures import StorageError
 from ulfine_cache.search.index import check_index, has_index, index_cache
-from ulfine_cache.sources.source import STRAY, ImageSource, SourceItem, blocks_of, listing_digest, stamp
-from ulfine_cache.sources.vanished import readable_again, refuse_vanished_source
+from ulfine_cache.sources.own_source import own_location, source_attributes
+from ulfine_cache.sources.source import STRAY, ImageSource, listing_digest
+from ulfine_cache.sources.vanished import readable_again
 from ulfine_cache.sources.words.class_labels import SEVERAL
 from ulfine_cache.store.cache_file import CacheContent, TextPrototypes, write_cache_file
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import CACHE_FILE, FORMER, SCRATCH, SHARDS, SKIPPED_FILE
+from ulfine_cache.store.lock import preparing
+from ulfine_cache.store.objects.copies import bring
+from ulfine_cache.store.objects.writing import look_again, put_file, withdraw, withdraw_index
+from ulfine_cache.store.plan_file import Plan, missing_shards, read_plan, remove_plan, write_plan
 from ulfine_cache.store.same_request import WORDS, refuse_other_request, same_words
-from ulfine_cache.store.seen_files import Identities, fold_seen, keep_seen, note_seen, read_seen
-from ulfine_cache.store.shards import Shard, read_header, read_skipped, shard_path, write_shard
+from ulfine_cache.store.seen_files import Identities, fold_seen, keep_seen, read_seen
+from ulfine_cache.store.shards import read_header, read_skipped
 from ulfine_cache.store.skipped import write_skipped
 from ulfine_cache.store.unit_norm import unit_norm
 from ulfine_cache.wording.counts import amount, subject
@@ -75,6 +81,8 @@ class CacheWriter:
         templates: Sequence[str],
         encoder: ClipEncoder,
         progress: Progress,
+        engine: Engine,
+        settled: Settled,
     ) -> None:
         self.request, self.source, self.encoder, self.progress = request, source, encoder, progress
         self.texts, self.templates, self.record = texts, templates, request.record
@@ -84,12 +92,10 @@ class CacheWriter:
         self.pre_projection: bool = asked["pre_projection"]
         self.strict: bool = asked["strict"]
         self.workers: int = asked["workers"] or min(_MAX_WORKERS, os.cpu_count() or 1)
-        self.recipe = PixelRecipe(
-            encoder.preprocess, asked["views"], asked["jpeg_draft"], parse_pixel_range(asked["pixel_range"])
-        )
-        self.blocks = blocks_of(source.items, asked["shard_size"])
+        self.engine, self.settled = engine, settled
+        self.work = ShardWork(asked, self.record, source, encoder, workers=self.workers)
+        self.blocks, self.paths = self.work.blocks, self.work.paths
         self.listings = [listing_digest(block) for block in self.blocks]
-        self.paths = [shard_path(self.out, number) for number in range(len(self.blocks))]
         self.seen: dict[Path, Identities] = {}
 
     def run(self) -> Encoded:
@@ -99,56 +105,132 @@ class CacheWriter:
             UlfineError: The directory holds features made in another way or cannot be written, or no image is readable.
         """
         out = self.out
-        refuse_other_request(out, self.record)
-        make_directory(out / SHARDS)
-        for directory in (out, out / SHARDS):
-            remove_partial_files(directory)
-        shutil.rmtree(out / SCRATCH, ignore_errors=True)
-        self.seen = read_seen(out)
-        todo, outdated = self._missing()
+        self._begin()
+        self._clear()
+        numbers = range(len(self.paths))
+        todo, outdated = self._missing(numbers)
         if self.strict:
-            self._refuse_skipped(todo)
-        beyond = sorted(set((out / SHARDS).glob("*.h5")) - set(self.paths))
-        if outdated or beyond:
-            self._tell_changes(todo, outdated, beyond)
-        outdated += beyond
+            self._refuse_skipped(set(numbers) - set(todo))
+        outdated += self._beyond(todo, outdated)
         if not todo and not outdated and self._is_complete():
             shutil.rmtree(out / FORMER, ignore_errors=True)
             fold_seen(out, self.paths)
+            remove_plan(out)
             self.progress.note(f"{out} is complete: nothing to do")
             return Encoded()
         check_index(self.index, self.encoder.n_features)
-        keep_seen(out)
-        # While it is absent the cache is unfinished, which is what it is from here on.
-        (out / CACHE_FILE).unlink(missing_ok=True)
-        put_aside(out, outdated)
+        self._make_room(todo, outdated)
         # Before the images, because a tokenizer that cannot be had should not cost hours.
         text = self._encode_text()
-        self.record["batch_size"] = self.record["batch_size"] or find_batch_size(self.encoder)
+        self.record["batch_size"] = (
+            self.record["batch_size"] or self.settled.batch_size or find_batch_size(self.encoder)
+        )
         price = self._price()
         encoded = self._encode(todo)
+        self._tell_overflow()
+        # The index may need the memory.
+        self.encoder.release()
+        self._finish(text, price)
+        shutil.rmtree(out / FORMER, ignore_errors=True)
+        remove_plan(out)
+        self._tell_kept(encoded)
+        return encoded
+
+    def run_range(self, part: range) -> Encoded:
+        """Encode what is missing among some of the shards, beside other processes that make others, or the same.
+
+        The first of them looks through all of the cache, as `run` does, and puts aside what is out of date.
+
+        Args:
+            part: The numbers of the shards.
+
+        Raises:
+            UlfineError: As `run`.
+        """
+        with preparing(self.out, self.progress):
+            self._begin()
+            known = read_plan(self.out) == self.plan
+            numbers = part if known else range(len(self.paths))
+            if not known:
+                self._clear()
+            todo, outdated = self._missing(numbers)
+            if self.strict:
+                self._refuse_skipped(set(part) - set(todo))
+            outdated += [] if known else self._beyond(todo, outdated)
+            if not known and not todo and not outdated and self._is_complete():
+                self.progress.note(f"{self.out} is complete: nothing to do")
+                return Encoded()
+            check_index(self.index, self.encoder.n_features)
+            self._make_room(todo, outdated)
+        agreed = agreed_batch_size(self.encoder.device.type)
+        self.record["batch_size"] = self.record["batch_size"] or self.settled.batch_size or agreed
+        encoded = self._encode([number for number in todo if number in part])
+        self._tell_overflow()
+        self._tell_kept(encoded)
+        look_again(self.out)
+        missing = missing_shards(self.out, self.plan)
+        self.progress.note(
+            f"{len(self.paths) - len(missing)} of {subject(len(self.paths), 'shard', 'is/are')} there: when all are, "
+            "the same command without --shard-range joins them"
+        )
+        return encoded
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How many shards there will be, and a digest of what will be in them."""
+        words = [self.record[name] for name in WORDS] + [text.name for text in self.texts]
+        listing = json.dumps([*self.listings, *words]).encode()
+        return Plan(len(self.paths), hashlib.sha256(listing).hexdigest())
+
+    def _begin(self) -> None:
+        refuse_other_request(self.out, self.record)
+        make_directory(self.out / SHARDS)
+        self.seen = read_seen(self.out)
+
+    def _clear(self) -> None:
+        """Remove what killed commands left."""
+        for directory in (self.out, self.out / SHARDS):
+            remove_partial_files(directory)
+        shutil.rmtree(self.out / SCRATCH, ignore_errors=True)
+
+    def _beyond(self, todo: Sequence[int], outdated: Sequence[Path]) -> list[Path]:
+        """Return the shards behind the last one, after saying what has changed since the others were made."""
+        beyond = sorted(set((self.out / SHARDS).glob("*.h5")) - set(self.paths))
+        if outdated or beyond:
+            self._tell_changes(todo, outdated, beyond)
+        return beyond
+
+    def _make_room(self, todo: Sequence[int], outdated: Sequence[Path]) -> None:
+        keep_seen(self.out)
+        # While it is absent the cache is unfinished, which is what it is from here on.
+        withdraw_index(self.out)
+        (self.out / CACHE_FILE).unlink(missing_ok=True)
+        put_aside(self.out, outdated)
+        self._withdraw_damaged(todo)
+        if read_plan(self.out) != self.plan:
+            write_plan(self.out, self.plan)
+
+    def _tell_overflow(self) -> None:
         if again := self.encoder.encoded_again:
             self.progress.note(
                 f"{amount(again, 'row')} overflowed in {self.encoder.precision} and {'was' if again == 1 else 'were'} "
                 "encoded in fp32: --precision fp32 encodes all rows so"
             )
-        # The index may need the memory.
-        self.encoder.release()
-        self._finish(text, price)
-        shutil.rmtree(out / FORMER, ignore_errors=True)
+
+    def _tell_kept(self, encoded: Encoded) -> None:
         if encoded.kept:
             self.progress.note(
                 f"images encoded: {encoded.images:,}; found among those of before by what is in them: {encoded.kept:,}"
             )
-        return encoded
 
-    def _missing(self) -> tuple[list[int], list[Path]]:
-        """Return the numbers of the shards to write, and the files among them whose images changed."""
+    def _missing(self, numbers: Sequence[int]) -> tuple[list[int], list[Path]]:
+        """Return which of some shards are to be written, and the files among them whose images changed."""
         there, damaged = 0, 0
         todo: list[int] = []
         kept: list[int] = []
         outdated: list[Path] = []
-        for number, (path, listing) in enumerate(zip(self.paths, self.listings, strict=True)):
+        for number in numbers:
+            path, listing = self.paths[number], self.listings[number]
             if not path.exists():
                 todo.append(number)
                 continue
@@ -161,6 +243,8 @@ class CacheWriter:
                 current = current and same_contents(
                     self.out, self.source, self.blocks[number], path, self.seen.get(path), self.workers
                 )
+            except StorageError:
+                raise
             except UlfineError:
                 damaged += 1
                 todo.append(number)
@@ -174,8 +258,11 @@ class CacheWriter:
             # What a new cache.h5 will vouch for.
             for number in kept:
                 try:
+                    bring(self.paths[number])
                     check_once(self.paths[number])
-                except OSError:
+                except StorageError:
+                    raise
+                except (OSError, UlfineError):
                     damaged += 1
                     todo.append(number)
             todo.sort()
@@ -183,9 +270,15 @@ class CacheWriter:
             self.progress.note(f"{subject(damaged, 'shard', 'is/are')} damaged: what was in it is encoded again")
         if there > len(outdated) + damaged and todo:
             self.progress.note(
-                f"going on: {there - len(outdated) - damaged} of {subject(len(self.paths), 'shard', 'is/are')} complete"
+                f"going on: {there - len(outdated) - damaged} of {subject(len(numbers), 'shard', 'is/are')} complete"
             )
         return todo, outdated
+
+    def _withdraw_damaged(self, todo: Sequence[int]) -> None:
+        """Let shards that are to be made anew, and are not among the former ones, be written where they are."""
+        for path in (self.paths[number] for number in todo):
+            if path.exists():
+                withdraw(path)
 
     def _tell_changes(self, todo: Sequence[int], outdated: Sequence[Path], beyond: Sequence[Path]) -> None:
         sound, words = [], list[str]()
@@ -220,9 +313,9 @@ class CacheWriter:
             and cache.shard_paths == self.paths
         )
 
-    def _refuse_skipped(self, todo: Sequence[int]) -> None:
-        for path in [path for number, path in enumerate(self.paths) if number not in set(todo)]:
-            for name, why in read_skipped(path):
+    def _refuse_skipped(self, kept: Iterable[int]) -> None:
+        for number in sorted(kept):
+            for name, why in read_skipped(self.paths[number]):
                 raise UlfineError(f"{name}: {why} ({STRICT})")
 
     def _encode_text(self) -> TextPrototypes | None:
@@ -255,68 +348,36 @@ class CacheWriter:
         """What int8 costs, told before the long work, as an attribute of the cache; nothing for other precisions."""
         if self.encoder.precision != INT8:
             return {}
-        found = cosine_to_fp32(self.source, self.encoder, self.recipe)
+        found = cosine_to_fp32(self.source, self.encoder, self.work.recipe)
         if found is None:
             return {}
         cosine, count = found
         self.progress.note(
-            f"int8: mean cosine {cosine:.4f} to the features in fp32, of {amount(count, 'image')} from all over the "
+            f"int8: mean cosine {cosine:.5f} to the features in fp32, of {amount(count, 'image')} from all over the "
             "source"
         )
         return {"cosine_to_fp32": cosine}
 
     def _encode(self, todo: Sequence[int]) -> Encoded:
-        started, notes = time.perf_counter(), Counter[str]()
-        # Before they are read: what replaces a file later is noticed next time.
-        seen = {number: identities(self.source, self.blocks[number]) for number in todo}
-        blocks = [self.blocks[number] for number in todo]
-        encoded = encode_blocks(
-            self.source,
-            blocks,
-            self.encoder,
-            self.recipe,
-            former=FormerRows(self.out, self.source),
-            batch_size=self.record["batch_size"],
-            workers=self.workers,
-            pre_projection=self.pre_projection,
-            strict=self.strict,
-            progress=self.progress,
-        )
+        notes = Counter[str]()
         images = kept = 0
-        with warnings.catch_warnings():
-            # Pillow warns about odd metadata in readable images; what cannot be read is in skipped.csv.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            for number, block in zip(todo, encoded, strict=True):
-                refuse_vanished_source(self.source, self.blocks[number], block.skipped)
-                names = [*(image.item.path for image in block.images), *(path for path, _ in block.skipped)]
-                note_seen(self.out, self.paths[number], [seen[number][name] for name in names])
-                write_shard(self.paths[number], self._shard(self.listings[number], block))
-                images += block.n_encoded
-                kept += len(block.images) - block.n_encoded
-                notes.update(note for image in block.images for note in image.notes)
-        seconds = time.perf_counter() - started
+        if not todo:
+            return Encoded()
+        with closing(self.engine.encode(self.work, todo, self.progress)) as done:
+            started = time.perf_counter()
+            for shard in done:
+                images += shard.images
+                kept += shard.kept
+                notes.update(shard.notes)
+            seconds = time.perf_counter() - started
         return Encoded(len(todo), images, kept, seconds, dict(notes.most_common()))
-
-    def _shard(self, listing: str, block: EncodedBlock) -> Shard:
-        items: list[SourceItem] = [image.item for image in block.images]
-        return Shard(
-            features=block.features,
-            features_pre=block.features_pre,
-            labels=np.array([item.label for item in items], np.int64),
-            paths=[item.path for item in items],
-            set_names=[item.set_name for item in items],
-            hashes=[image.content for image in block.images],
-            skipped=block.skipped,
-            stamps=[stamp(item) for item in items],
-            groups=[item.group for item in items],
-            listing=listing,
-            request=self.record,
-        )
 
     def _finish(self, text: TextPrototypes | None, price: Mapping[str, float]) -> None:
         out, encoder, asked = self.out, self.encoder, self.request.arguments
+        look_again(out)
         skipped = [row for path in self.paths for row in read_skipped(path)]
         write_skipped(out, skipped)
+        put_file(out / SKIPPED_FILE)
         if len(skipped) == len(self.source.items):
             path, why = skipped[0]
             used = "used" if any(reason.startswith((SEVERAL, STRAY)) for _, reason in skipped) else "read"
@@ -335,13 +396,15 @@ class CacheWriter:
             "preprocess": self.record["preprocess"],
             "precision": encoder.precision,
             **price,
+            **encoder.recorded(asked["views"]),
             "views": asked["views"],
             "templates": self.record["templates"],
             "source": self.source.location,
+            **source_attributes(self.source),
             "shard_size": asked["shard_size"],
             "skipped": len(skipped),
             "request": json.dumps(self.record, sort_keys=True),
-            "call": json.dumps(self.request.call(), sort_keys=True),
+            "call": json.dumps(self.request.call() | own_location(self.source), sort_keys=True),
             **index_cache(out, self.paths, self.index, progress=self.progress).attributes(),
         }
         content = CacheContent([words.name for words in self.texts], attributes, text)

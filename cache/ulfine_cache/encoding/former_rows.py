@@ -8,9 +8,12 @@ import numpy.typing as npt
 
 from ulfine_cache.atomic import make_directory, reason
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.remote.failures import StorageError
 from ulfine_cache.sources.source import ImageSource, SourceItem, identity, stamp
 from ulfine_cache.store.digest_file import check_once, digest_path
 from ulfine_cache.store.layout import FORMER
+from ulfine_cache.store.objects.copies import bring
+from ulfine_cache.store.objects.writing import withdraw
 from ulfine_cache.store.seen_files import note_seen, read_seen
 from ulfine_cache.store.shards import read_features, read_hashes, read_header, read_skipped
 
@@ -113,11 +116,15 @@ def put_aside(cache: Path, shards: Sequence[Path]) -> None:
     number = max((int(path.stem) for path in folder.glob("*.h5")), default=-1)
     for path in shards:
         try:
+            bring(path)
             check_once(path)
-        except OSError:
+        except (OSError, UlfineError) as error:
+            if isinstance(error, StorageError):
+                raise
             # Damaged: one beyond the last block would not even be written over.
             path.unlink(missing_ok=True)
             digest_path(path).unlink(missing_ok=True)
+            withdraw(path)
             continue
         number += 1
         try:
@@ -125,6 +132,7 @@ def put_aside(cache: Path, shards: Sequence[Path]) -> None:
             note_seen(cache, kept, seen.get(path, ()))
             path.replace(kept)
             digest_path(path).unlink(missing_ok=True)
+            withdraw(path)
         except OSError as error:
             raise UlfineError(f"cannot move {path} to {folder}: {reason(error)}") from error
 

@@ -34,15 +34,24 @@ class Lanes:
         batch_size: Rows that are given to the encoder at once; halved when a GPU's memory does not suffice.
         pre_projection: Also give the features before the encoder's projection.
         progress: Receives a note when batches are halved.
+        cores: How many there are for them; None for all of the machine.
 
     Attributes:
         count: How many there are.
         pool: Their threads.
     """
 
-    def __init__(self, encoder: ClipEncoder, batch_size: int, *, pre_projection: bool, progress: Progress) -> None:
+    def __init__(
+        self,
+        encoder: ClipEncoder,
+        batch_size: int,
+        *,
+        pre_projection: bool,
+        progress: Progress,
+        cores: int | None = None,
+    ) -> None:
         self._encoder, self._rows, self._pre, self._progress = encoder, batch_size, pre_projection, progress
-        cores = os.cpu_count() or 1
+        cores = cores or os.cpu_count() or 1
         on_cpu = encoder.device.type == "cpu"
         self.count = min(cores, _MAX_CPU_LANES) if on_cpu else _GPU_LANES
         self._threads = max(1, cores // self.count) if on_cpu else torch.get_num_threads()

@@ -1,12 +1,10 @@
 """Decode images ahead of the encoder and encode them in batches, block by block, in the order of the source."""
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +12,7 @@ import numpy.typing as npt
 from ulfine_cache.encoders.encoder import ClipEncoder, UnusableFeatures
 from ulfine_cache.encoding.decoding import DecodedImage, PixelRecipe, decode_item
 from ulfine_cache.encoding.former_rows import FormerRows
+from ulfine_cache.encoding.in_order import in_order
 from ulfine_cache.encoding.lanes import Lanes
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.pictures.views import check_views
@@ -23,9 +22,6 @@ from ulfine_cache.sources.source import ImageSource, SourceItem
 STRICT = "--strict stops at the first image that would have no row"
 """The end of an error for an image that ends in `skipped.csv` otherwise."""
 _BATCHES_AHEAD = 2
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -56,6 +52,7 @@ def encode_blocks(
     former: FormerRows | None = None,
     batch_size: int,
     workers: int,
+    cores: int | None = None,
     pre_projection: bool = False,
     strict: bool = False,
     progress: Progress,
@@ -74,6 +71,7 @@ def encode_blocks(
         former: Images that were encoded before; they are not encoded again.
         batch_size: Images encoded together; halved when a GPU's memory does not suffice.
         workers: Threads that read and decode.
+        cores: How many the encoder may use on a CPU; None for all of the machine.
         pre_projection: Also give the features before the encoder's projection.
         strict: Raise at the first image that cannot be read, instead of listing it.
         progress: Receives the stage "encoding" in images, with the share of the time in which the encoder was busy.
@@ -89,7 +87,7 @@ def encode_blocks(
     items = (item for block in blocks for item in block)
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool,
-        Lanes(encoder, batch_size, pre_projection=pre_projection, progress=progress) as lanes,
+        Lanes(encoder, batch_size, pre_projection=pre_projection, progress=progress, cores=cores) as lanes,
     ):
         images = in_order(pool, partial(decode_item, source, recipe, former=former), items, _BATCHES_AHEAD * batch_size)
         cut = _cut(blocks, images, batch_size)
@@ -108,27 +106,6 @@ def encode_blocks(
                 if ends_block:
                     yield _joined(parts, check_views(recipe.views), encoder.n_features)
                     parts = []
-
-
-def in_order(
-    pool: Executor, function: Callable[[_Item], _Result], items: Iterable[_Item], ahead: int
-) -> Generator[_Result, None, None]:
-    """Yield `function(item)` of all items in order, while a pool works on up to `ahead` more.
-
-    Unlike `Executor.map` it draws an item only when there is room for it, so that memory stays bounded. Closing it
-    cancels what has not begun.
-    """
-    pending: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
 
 
 _Batch = tuple[bool, Sequence[DecodedImage]]

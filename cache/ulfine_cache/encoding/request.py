@@ -10,11 +10,15 @@ from ulfine_cache.encoders.encoder import ClipEncoder
 from ulfine_cache.encoders.prompts import ClassText
 from ulfine_cache.pictures.pixel_range import parse_pixel_range
 from ulfine_cache.pictures.views import first_view
+from ulfine_cache.remote.places import absolute_name
 from ulfine_cache.store.same_request import existing_request
 
 AUTO = "auto"
 
-_OF_THE_CALL = ("out", "strict", "progress")
+_OF_THE_CALL = (
+    *("out", "strict", "progress"),
+    *("engine", "address", "gpus_per_worker", "cpus_per_worker", "shard_range"),
+)
 """Arguments that change nothing about the features."""
 
 _WHERE_GIVEN = ("preprocess", "mean", "std", "interpolation", "group_column")
@@ -75,7 +79,7 @@ class Request:
             for name, value in self.arguments.items()
             if name not in _OF_THE_CALL and not (name in _WHERE_GIVEN and value is None)
         }
-        files = {name: str(Path(asked[name]).resolve()) for name in ("source", "classes", "root") if asked[name]}
+        files = {name: absolute_name(Path(asked[name])) for name in ("source", "classes", "root") if asked[name]}
         if Path(asked["templates"]).is_file():
             files["templates"] = str(Path(asked["templates"]).resolve())
         chosen = {"pretrained": self._encoder.pretrained, "precision": self._encoder.precision}

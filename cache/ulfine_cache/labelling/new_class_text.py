@@ -38,9 +38,9 @@ def text_of_classes(
         UlfineError: The features were imported, the weights are not to be had, there is no text encoder, or the file of
             prompts has changed.
     """
-    from ulfine_cache.encoders.encoder import load_encoder
     from ulfine_cache.encoders.prompts import ClassText, load_templates
     from ulfine_cache.encoding.request import named_by_content
+    from ulfine_cache.joining.load import load_encoder
 
     asked = str((call_of(cache.attributes) or {}).get("templates") or cache.attributes.get("templates") or "simple")
     encoder = load_encoder(cache.attributes, "cpu", progress=progress)

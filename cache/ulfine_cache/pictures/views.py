@@ -9,6 +9,7 @@ from PIL import Image
 
 from ulfine_cache.errors import UsageError
 from ulfine_cache.pictures.augment import strong_view, view_generator, weak_view
+from ulfine_cache.pictures.joined_preprocess import JoinedPreprocess
 from ulfine_cache.preprocess import Preprocess
 
 MAX_STRONG = 16
@@ -59,6 +60,8 @@ def first_view(recipe: str, preprocess: Preprocess) -> Preprocess:
     check_views(recipe)
     if recipe != "five-crop":
         return preprocess
+    if isinstance(preprocess, JoinedPreprocess):
+        return JoinedPreprocess.of([first_view(recipe, part) for part in preprocess.parts])
     height, width = preprocess.size
     return replace(preprocess, resize=(round(height * _ENLARGED / _CROP), round(width * _ENLARGED / _CROP)))
 
@@ -81,12 +84,15 @@ def make_views(
             pixels, and view k does not depend on K.
 
     Returns:
-        uint8 (views, height, width, 3).
+        uint8 (views, height, width, 3), or (views, L) of `JoinedPreprocess`.
 
     Raises:
         UsageError: There is no such recipe.
     """
     count = check_views(recipe)
+    if isinstance(preprocess, JoinedPreprocess):
+        made = [make_views(image, part, recipe, seed) for part in preprocess.parts]
+        return np.concatenate([views.reshape(count, -1) for views in made], axis=1)
     if recipe == "center":
         return preprocess.to_pixels(image)[None]
     if recipe == "five-crop":

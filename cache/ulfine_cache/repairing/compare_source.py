@@ -9,9 +9,8 @@ from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
-from ulfine_cache.sources.open_source import open_source
+from ulfine_cache.sources.cached_images import recorded_source
 from ulfine_cache.sources.source import SourceItem
-from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.store.datasets import decode
 from ulfine_cache.store.digest_file import file_sha256
 from ulfine_cache.store.seen_files import note_seen
@@ -41,16 +40,13 @@ def stale_images(cache: FeatureCache, *, progress: Progress) -> list[tuple[str, 
             return [] if file_sha256(file) == request["sha256"] else [(str(file), "has changed since it was imported")]
         except OSError as error:
             raise UlfineError(f"cannot read {file}: {reason(error)}") from error
-    location = str(cache.attributes.get("source") or "")
-    if not location:
+    if not cache.attributes.get("source"):
         raise UlfineError(f"{cache.path} does not record what it was made of")
-    return list(_of_images(cache, location, SourceOptions.from_request(request), progress))
+    return list(_of_images(cache, progress))
 
 
-def _of_images(
-    cache: FeatureCache, location: str, options: SourceOptions, progress: Progress
-) -> Iterator[tuple[str, str]]:
-    images = open_source(Path(location), options)
+def _of_images(cache: FeatureCache, progress: Progress) -> Iterator[tuple[str, str]]:
+    images = recorded_source(cache.attributes)
     items = {item.path: item for item in images.items}
     done = 0
 

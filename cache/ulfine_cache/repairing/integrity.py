@@ -11,12 +11,16 @@ from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.progress import Progress
+from ulfine_cache.remote.failures import StorageError
+from ulfine_cache.remote.places import url_of
 from ulfine_cache.search.index import read_index
 from ulfine_cache.splitting.split_file import split_names, split_path
 from ulfine_cache.store.cache_file import ShardTable, damaged_cache_file, read_shard_table
 from ulfine_cache.store.datasets import UNREADABLE, open_for_reading
 from ulfine_cache.store.digest_file import DIGEST, digest_path, digest_problem, file_sha256, recorded_sha256, remember
-from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, LOCK_FILE, SEEN, SKIPPED_FILE
+from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, LOCK_FILE, PLAN, PREPARING_FILE, SEEN, SKIPPED_FILE
+from ulfine_cache.store.objects.copies import bring
+from ulfine_cache.store.objects.reading import refresh
 from ulfine_cache.store.shards import read_shard, read_skipped
 from ulfine_cache.store.skipped import write_skipped
 from ulfine_cache.wording.counts import amount, subject
@@ -61,6 +65,7 @@ def find_problems(cache: Path, *, progress: Progress) -> list[Problem]:
     Raises:
         UlfineError: There is no cache, it is unfinished, or of another format version.
     """
+    refresh(cache, anew=True)
     path = cache / CACHE_FILE
     problem = _digest_problem("cache file", path) if path.is_file() else None
     if problem is not None and problem.part == "cache file":
@@ -105,12 +110,14 @@ def foreign_files(cache: Path) -> list[str]:
     Raises:
         UlfineError: `cache.h5` cannot be read.
     """
-    own = {CACHE_FILE, CACHE_FILE + DIGEST, SKIPPED_FILE, LOCK_FILE, SEEN}
+    own = {CACHE_FILE, CACHE_FILE + DIGEST, SKIPPED_FILE, LOCK_FILE, PREPARING_FILE, PLAN, SEEN}
     if read_attributes(cache).get("index", "none") != "none":
         own.add(INDEX_FILE)
     splits = (split_path(cache, name) for name in split_names(cache))
     for part in (*read_shard_table(cache).paths, *splits):
         own.update(path.relative_to(cache).as_posix() for path in (part, digest_path(part)))
+    if url_of(cache) is not None:
+        return []  # what is beside it on the storage is not looked at
     found = (path.relative_to(cache).as_posix() for path in cache.rglob("*") if not path.is_dir())
     return sorted(set(found) - own)
 
@@ -131,6 +138,7 @@ def _digest_problem(part: Part, path: Path) -> Problem | None:
 
 def _shard_problems(path: Path, digest: str) -> Sequence[str]:
     try:
+        bring(path, checked=False)
         if file_sha256(path) != digest:
             return [_OTHER_BYTES]
         remember(path)
@@ -139,6 +147,8 @@ def _shard_problems(path: Path, digest: str) -> Sequence[str]:
         return [_MISSING]
     except OSError as error:
         return [f"cannot be read: {reason(error)}"]
+    except StorageError:
+        raise
     except UlfineError:
         return ["HDF5 cannot read it"]
     infinite = wrong = 0
@@ -170,6 +180,7 @@ def _index_problems(cache: Path, attributes: dict[str, str]) -> Iterator[Problem
         return
     path = cache / INDEX_FILE
     try:
+        bring(path, checked=False)
         actual = file_sha256(path)
         if attributes.get("index_sha256", actual) != actual:
             yield Problem("index", path, _OTHER_BYTES)

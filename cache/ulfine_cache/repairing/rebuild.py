@@ -12,7 +12,8 @@ from ulfine_cache.atomic import make_directory, reason, sync_directory
 from ulfine_cache.command import config_of
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.import_features import import_features
-from ulfine_cache.preprocess import Preprocess
+from ulfine_cache.joining.parts import parts_of
+from ulfine_cache.pictures.joined_preprocess import JoinedPreprocess, read_preprocess
 from ulfine_cache.progress import Progress
 from ulfine_cache.repairing.integrity import read_attributes
 from ulfine_cache.sources.source import blocks_of, listing_digest
@@ -59,6 +60,11 @@ def rebuild_shards(cache: Path, damaged: Sequence[Path], *, progress: Progress) 
         )
     scratch = cache / SCRATCH
     try:
+        if "caches" in request:
+            raise UlfineError(
+                f"the features are joined from {', '.join(request['caches'])}: repair those, delete "
+                f"{cache / CACHE_FILE} and give `ulfine join` again"
+            )
         if "sha256" in request:
             source = _import_again(scratch, request, _Counting(progress))
         else:
@@ -111,19 +117,21 @@ def _encode_again(
     cache: Path, scratch: Path, damaged: Sequence[Path], request: dict[str, str], progress: Progress
 ) -> str:
     from ulfine_cache.encoding.same_contents import know_files
-    from ulfine_cache.sources.open_source import open_source
-    from ulfine_cache.sources.source_options import SourceOptions
+    from ulfine_cache.sources.cached_images import recorded_source
     from ulfine_cache.stage_one import cache_features
 
-    pictures = Preprocess.from_json(read_attributes(cache)["preprocess"])
-    # What made them then may not be what is taken for the same weights today.
+    attributes = read_attributes(cache)
+    pictures = read_preprocess(attributes["preprocess"])
+    # What made them then may not be what is taken for the same weights today. For several encoders it cannot be said.
     made = {"mean": _listed(pictures.mean), "std": _listed(pictures.std), "interpolation": pictures.interpolation}
+    if isinstance(pictures, JoinedPreprocess) or parts_of(attributes):
+        made = dict[str, str]()
     recorded = json.dumps(made | request | {"out": str(scratch), "index": "none"})
     try:
         arguments = config_of(cache_features).model_validate_json(recorded).model_dump()
     except ValidationError as error:
         raise UlfineError(f"{cache / CACHE_FILE} records a request that this version does not know") from error
-    images = open_source(arguments["source"], SourceOptions.from_request(arguments))
+    images = recorded_source(attributes)
     table = read_shard_table(cache)
     blocks = blocks_of(images.items, arguments["shard_size"])
     sound = [(number, path) for number, path in enumerate(table.paths) if path not in damaged]

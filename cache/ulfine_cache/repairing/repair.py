@@ -14,7 +14,7 @@ from ulfine_cache.search.index import index_cache
 from ulfine_cache.store.cache_file import read_shard_table
 from ulfine_cache.store.datasets import replacing_file
 from ulfine_cache.store.digest_file import DIGEST, file_sha256, write_digest
-from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, SCRATCH, SHARDS, SPLITS
+from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, INDEX_PARTS, SCRATCH, SHARDS, SPLITS
 from ulfine_cache.store.lock import writing
 from ulfine_cache.store.shards import read_skipped
 from ulfine_cache.store.skipped import write_skipped
@@ -70,11 +70,14 @@ def remove_leftovers(cache: Path) -> None:
         UlfineError: There is something, and another process writes to the cache, or the directory cannot be written.
     """
     folders = [cache, cache / SHARDS, cache / SPLITS]
-    if (cache / SCRATCH).exists() or any(path for folder in folders for path in folder.glob(f"*{PARTIAL}")):
+    scratch = [cache / SCRATCH, cache / INDEX_PARTS]
+    partial = (path for folder in folders for path in folder.glob(f"*{PARTIAL}"))
+    if any(folder.exists() for folder in scratch) or any(partial):
         with writing(cache):
             for folder in folders:
                 remove_partial_files(folder)
-            shutil.rmtree(cache / SCRATCH, ignore_errors=True)
+            for folder in scratch:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rebuild_index(cache: Path, progress: Progress) -> str:

@@ -1,6 +1,7 @@
 """The FAISS index over a cache's first view: cosine similarity, exact for small caches, approximate above."""
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,15 @@ from ulfine_cache.search.exact_search import exact_search
 from ulfine_cache.search.index_builder import IndexBuilder, empty_index
 from ulfine_cache.search.index_choice import LARGEST_SHARE, auto_kind, exact_kind
 from ulfine_cache.search.index_quality import GOAL, draw_sample
+from ulfine_cache.search.mergeable import is_mergeable
+from ulfine_cache.search.merged_index import build_merged
+from ulfine_cache.search.merging import open_lists
+from ulfine_cache.search.parts import read_faiss
+from ulfine_cache.search.reranked import Reranked
+from ulfine_cache.search.stored_rows import StoredRows
 from ulfine_cache.store.digest_file import check_once
-from ulfine_cache.store.layout import INDEX_FILE
+from ulfine_cache.store.layout import INDEX_FILE, INDEX_PARTS
+from ulfine_cache.store.objects.copies import bring
 from ulfine_cache.wording.counts import amount
 
 if TYPE_CHECKING:
@@ -95,26 +103,33 @@ def index_cache(cache: Path, shards: Sequence[Path], index: str, *, progress: Pr
     path = cache / INDEX_FILE
     if index == "none":
         path.unlink(missing_ok=True)
+        shutil.rmtree(cache / INDEX_PARTS, ignore_errors=True)
         return IndexReport("none", index)
     builder = IndexBuilder(shards, progress)
     kind = auto_kind(builder.n_rows, builder.width) if index == "auto" else index
+    if not is_mergeable(kind):
+        shutil.rmtree(cache / INDEX_PARTS, ignore_errors=True)
+    share = LARGEST_SHARE if index == "auto" else 1.0
     if kind == "Flat":
         built, quality = builder.build_exact()
+    elif is_mergeable(kind):
+        quality = build_merged(cache, shards, kind, share, progress=progress)
+        if index == "auto" and quality["recall_at_10"] < GOAL:
+            _tell_no_clusters(kind, quality, progress)
+            path.unlink()
+            return IndexReport("none", index)
+        return _told(builder.n_rows, IndexReport(kind, index, quality), progress)
     else:
         sample = draw_sample(shards, builder.n_rows, progress=progress)
-        built, quality = builder.build_tuned(kind, sample, LARGEST_SHARE if index == "auto" else 1.0)
+        built, quality = builder.build_tuned(kind, sample, share)
         if index == "auto" and quality["recall_at_10"] < GOAL:
-            progress.note(
-                f"index: {kind} would find {quality['recall_at_10']:.3f} of the 10 nearest with a fourth of its lists, "
-                "so every row is compared: the features have no clusters"
-            )
+            _tell_no_clusters(kind, quality, progress)
             del built
             kind = exact_kind(builder.n_rows, builder.width)
             built, quality = builder.build_tuned(kind, sample, 1.0)
     with replacing(path, goes_on=True) as partial, text_path(partial) as name:
         faiss.write_index(built, name)
-    progress.note(f"index: {kind} over {amount(builder.n_rows, 'row')}{_in_words(quality)}")
-    return IndexReport(kind, index, quality)
+    return _told(builder.n_rows, IndexReport(kind, index, quality), progress)
 
 
 def read_index(cache: "FeatureCache") -> Any:
@@ -126,15 +141,20 @@ def read_index(cache: "FeatureCache") -> Any:
     import faiss
 
     path = cache.path / INDEX_FILE
+    bring(path)
     if cache.attributes.get("index", "none") == "none" or not path.is_file():
         raise UlfineError(f"{cache.path} has no index: make the cache again with --index auto")
+    candidates = json.loads(cache.attributes.get("index_quality", "{}")).get("candidates")
     # Windows would not let a mapped file be replaced; FAISS has the flag since 1.11.
     mapped = 0 if sys.platform == "win32" else getattr(faiss, "IO_FLAG_MMAP_IFC", 0)
     try:
         # A damaged index may load and answer wrongly.
         check_once(path, cache.attributes.get("index_sha256"))
-        with text_path(path) as name:
-            return faiss.read_index(name, mapped)
+        if is_mergeable(cache.attributes["index"]):
+            lists = open_lists(path)
+            rows = StoredRows(cache.shard_paths, cache.shard_rows, cache.n_features)
+            return Reranked(lists, rows, candidates) if candidates else lists
+        return read_faiss(path, mapped)
     except (OSError, RuntimeError) as error:
         raise UlfineError(f"{path} is damaged: delete it and run the command that made the cache again") from error
 
@@ -174,6 +194,18 @@ def search(
             "the files"
         )
     return np.where(rows < 0, np.float32(-np.inf), similarities), rows
+
+
+def _told(n_rows: int, report: IndexReport, progress: Progress) -> IndexReport:
+    progress.note(f"index: {report.kind} over {amount(n_rows, 'row')}{_in_words(report.quality)}")
+    return report
+
+
+def _tell_no_clusters(kind: str, quality: dict[str, Any], progress: Progress) -> None:
+    progress.note(
+        f"index: {kind} would find {quality['recall_at_10']:.3f} of the 10 nearest with a fourth of its lists, "
+        "so every row is compared: the features have no clusters"
+    )
 
 
 def _in_words(quality: dict[str, Any]) -> str:

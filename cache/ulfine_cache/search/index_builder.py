@@ -32,13 +32,15 @@ class IndexBuilder:
         progress: Receives the stage "indexing" in rows.
 
     Attributes:
+        counts: Rows in each shard.
         n_rows: Rows in all shards.
         width: Values D of a feature.
     """
 
     def __init__(self, shards: Sequence[Path], progress: Progress) -> None:
         headers = [read_header(shard) for shard in shards]
-        self.n_rows = sum(header.n_rows for header in headers)
+        self.counts = [header.n_rows for header in headers]
+        self.n_rows = sum(self.counts)
         self.width = headers[0].n_features
         self._shards, self._progress = shards, progress
 
@@ -52,8 +54,7 @@ class IndexBuilder:
     def build_tuned(self, kind: str, sample: Sample, largest_share: float) -> tuple[Any, dict[str, Any]]:
         """Build an index that is approximate, tune it, and say how good it is."""
         started = time.perf_counter()
-        index = empty_index(kind, self.width)
-        self._train(index, kind)
+        index = self.trained(kind)
         trained = time.perf_counter()
         self._fill(index, kind, done_before=self.n_rows)
         built = time.perf_counter()
@@ -67,12 +68,18 @@ class IndexBuilder:
             "build_seconds": round(built - started, 2),
         }
 
-    def _train(self, index: Any, kind: str) -> None:
-        """Train on a sample that is the same for as many rows, so that the index has the same bytes again."""
+    def trained(self, kind: str) -> Any:
+        """Train an empty index on a sample that is the same for as many rows, so that it has the same bytes again.
+
+        Raises:
+            UsageError: FAISS does not know the kind.
+            UlfineError: There are too few rows, or a shard is damaged.
+        """
         import faiss
 
+        index = empty_index(kind, self.width)
         if index.is_trained:
-            return
+            return index
         lists = faiss.try_extract_index_ivf(index)
         wanted = _LEAST_TRAINING_ROWS if lists is None else max(_LEAST_TRAINING_ROWS, _TRAINING_ROWS * lists.nlist)
         rows = np.random.default_rng(1).choice(self.n_rows, min(wanted, self.n_rows), replace=False)
@@ -83,6 +90,7 @@ class IndexBuilder:
             raise UlfineError(
                 f"--index {kind} cannot be trained on {amount(self.n_rows, 'row')}: use --index auto"
             ) from error
+        return index
 
     def _fill(self, index: Any, kind: str, done_before: int) -> None:
         for block in unit_blocks(self._shards):

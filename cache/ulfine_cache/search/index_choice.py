@@ -14,10 +14,16 @@ EXACT_ROWS = 200_000
 CANDIDATES = 32
 """Times k: how many candidates of the 4-bit codes are compared again with their float16 vectors."""
 
+CODE_CANDIDATES = 16
+"""Times k: how many of the best codes of mergeable lists are compared again with their features in the shards."""
+
 LARGEST_SHARE = 0.25
 """Of all lists: where more of them would have to be searched, comparing with every row is the better deal."""
 
 _EXACT_BYTES = 4 << 30
+
+_OWN_VECTORS_BYTES = 2 << 30
+"""Up to so many bytes of float16 vectors the index holds a copy of them; beyond it reads those of the shards."""
 
 
 def auto_kind(n_rows: int, width: int) -> str:
@@ -38,6 +44,8 @@ def auto_kind(n_rows: int, width: int) -> str:
     lists = 2 ** round(math.log2(2 * math.sqrt(n_rows)))
     if width % 2:
         return f"IVF{lists},SQfp16"
+    if n_rows * width * 2 > _OWN_VECTORS_BYTES:
+        return f"IVF{lists},RaBitQ"
     return f"IVF{lists},PQ{width // 2}x4fs,Refine(SQfp16)"
 
 

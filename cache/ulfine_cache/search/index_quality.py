@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.exact_search import ExactSearch, Found, unit_blocks, unit_rows, without_row
+from ulfine_cache.search.reranked import Reranked
 
 NEIGHBOURS = 10
 GOAL = 0.97
@@ -45,13 +46,14 @@ class Sample:
     exact_ms: dict[str, float]
 
 
-def draw_sample(shards: Sequence[Path], n_rows: int, *, progress: Progress) -> Sample:
+def draw_sample(shards: Sequence[Path], n_rows: int, *, progress: Progress, done_before: int = 0) -> Sample:
     """Draw the same rows whenever it is called for as many rows, and search their neighbours exactly.
 
     Args:
         shards: Shards in the order of the rows.
         n_rows: Rows in all of them, >= 1.
-        progress: Receives the stage "indexing", of whose 2 `n_rows` steps this is the first half.
+        progress: Receives the stage "indexing", of whose 2 `n_rows` steps this is a half.
+        done_before: Steps before it.
 
     Raises:
         UlfineError: A shard is missing or damaged.
@@ -68,7 +70,7 @@ def draw_sample(shards: Sequence[Path], n_rows: int, *, progress: Progress) -> S
             search.add(block)
             seconds[name] += time.perf_counter() - started
         done += len(block)
-        progress.update("indexing", done, 2 * n_rows)
+        progress.update("indexing", done_before + done, 2 * n_rows)
     exact_ms = {
         "exact_ms_per_query": round(1e3 * seconds["single"], 4),
         "exact_ms_per_query_batched": round(1e3 * seconds["batched"] / len(rows), 4),
@@ -80,7 +82,7 @@ def recall(index: Any, sample: Sample) -> float:
     """Return the share of the true neighbours, or of their equals, among as many that the index finds.
 
     Args:
-        index: A filled `faiss.Index`.
+        index: A filled `faiss.Index` or `Reranked`.
         sample: Of the same rows.
 
     Returns:
@@ -102,7 +104,8 @@ def tune(index: Any, sample: Sample, largest_share: float = 1.0) -> dict[str, An
     """Search as many lists, or as deep in the graph, as reaching `GOAL` takes; the index keeps the setting.
 
     Args:
-        index: A filled `faiss.Index`; of other kinds than inverted lists and HNSW the recall is only measured.
+        index: A filled `faiss.Index` or `Reranked`; of other kinds than inverted lists and HNSW the recall is only
+            measured.
         sample: Of the same rows.
         largest_share: Share of the inverted lists that tuning does not go beyond, in (0, 1].
 
@@ -113,8 +116,9 @@ def tune(index: Any, sample: Sample, largest_share: float = 1.0) -> dict[str, An
 
     reached = 0.0
     setting: dict[str, int] = {}
-    for name, value in _settings(index, largest_share):
-        faiss.ParameterSpace().set_index_parameter(index, name, value)
+    tuned = index.lists if isinstance(index, Reranked) else index
+    for name, value in _settings(tuned, largest_share):
+        faiss.ParameterSpace().set_index_parameter(tuned, name, value)
         reached = recall(index, sample)
         setting = {"ef_search" if name == "efSearch" else name: value}
         if reached >= GOAL:

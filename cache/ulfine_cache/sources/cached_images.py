@@ -1,12 +1,16 @@
 """The images of a cache, read again from where stage one found them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ulfine_cache.elsewhere.found_part import SOURCE_ORIGIN
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.pictures.pixel_range import AUTO, Range, parse_pixel_range
+from ulfine_cache.remote.places import place
 from ulfine_cache.sources.open_source import open_source
+from ulfine_cache.sources.own_source import own_source_missing
+from ulfine_cache.sources.source import ImageSource
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.store.versions import call_of
 
@@ -26,11 +30,10 @@ def cached_images(cache: "FeatureCache") -> Callable[[int], bytes]:
     Raises:
         UlfineError: The source is gone, or the cache was not made from images.
     """
-    location = str(cache.attributes.get("source") or "")
-    if not location or not cache.attributes.get("weights_hash"):
+    if not cache.attributes.get("source") or not cache.attributes.get("weights_hash"):
         raise UlfineError(f"the cache {cache.path} was not made from images")
     paths = cache.paths
-    listed = open_source(Path(location), SourceOptions.from_request(call_of(cache.attributes) or {}))
+    listed = recorded_source(cache.attributes)
     items = {item.path: item for item in listed.items}
 
     def read(row: int) -> bytes:
@@ -39,6 +42,22 @@ def cached_images(cache: "FeatureCache") -> Callable[[int], bytes]:
         return listed.read(items[paths[row]])
 
     return read
+
+
+def recorded_source(attributes: Mapping[str, Any]) -> ImageSource:
+    """The source that a cache was made of, listed anew as it was then.
+
+    Args:
+        attributes: Of `cache.h5`, with its source.
+
+    Raises:
+        UlfineError: It is gone, or needs a package that is not installed.
+    """
+    if missing := own_source_missing(attributes):
+        raise UlfineError(missing)
+    location = str(attributes["source"])
+    source = Path(location) if SOURCE_ORIGIN in attributes else place(location)
+    return open_source(source, SourceOptions.from_request(call_of(attributes) or {}))
 
 
 def cached_pixel_range(cache: "FeatureCache") -> Range | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.foreign_file import stand_in
+from ulfine_cache.remote.places import url_of
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.archives.open_tars import tar_folders
 from ulfine_cache.sources.archives.tar_members import compressed
@@ -15,7 +16,9 @@ from ulfine_cache.sources.archives.tar_tree import TAR
 from ulfine_cache.sources.archives.webdataset import WebDataset
 from ulfine_cache.sources.arrays.array_images import open_arrays
 from ulfine_cache.sources.arrays.column_images import COLUMN_FILES, ColumnImages, column_of_bytes
+from ulfine_cache.sources.open_remote import open_remote
 from ulfine_cache.sources.open_tree import open_tree
+from ulfine_cache.sources.own_source import open_own
 from ulfine_cache.sources.source import ImageSource
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.sources.tables.open_table import TABLES
@@ -43,14 +46,22 @@ _PICKLES = (".pkl", ".pickle", ".p")
 _CIFAR = re.compile(r"data_batch_\d+|test_batch|batches\.meta")
 
 
-def open_source(source: Path, options: SourceOptions = SourceOptions()) -> ImageSource:  # noqa: B008 (frozen)
+def open_source(
+    source: Path,
+    options: SourceOptions = SourceOptions(),  # noqa: B008 (frozen)
+    *,
+    files: bool = False,
+) -> ImageSource:
     """List a collection of images.
 
     Args:
         source: A folder (`open_tree`; `WebDataset` if it holds .tar files and neither folders nor images), a table
             (`TableSource`), a `.tar` file, or a pattern of tables or .tar files such as `train-{000..012}.tar`,
-            `{train,val}.csv` or `shards/**/*.tar`. What exists under the very name is no pattern.
+            `{train,val}.csv` or `shards/**/*.tar`. What exists under the very name is no pattern. Or a source that is
+            not of this repository (`own_source`), or what stands for the URL of one of the first four
+            (`ulfine_cache.remote.places.place`).
         options: What is to be known about it beyond its own names.
+        files: Whether a file with a source in it may be run: only where the user named it.
 
     Raises:
         UlfineError: There is no such thing, it is of no known kind, or the kind refuses it.
@@ -59,7 +70,12 @@ def open_source(source: Path, options: SourceOptions = SourceOptions()) -> Image
         >>> open_source(Path("shards/train-{000..012}.tar")).classes  # doctest: +SKIP
         ['beagle', 'pug']
     """
+    url = url_of(source)
+    if url is not None:
+        return open_remote(url, options)
     text = str(source)
+    if (own := open_own(source, files=files)) is not None:
+        return own
     try:
         source.stat()
     except (OSError, ValueError) as error:
@@ -152,7 +168,10 @@ def _refused(path: Path) -> UlfineError:
 
 def _missing(text: str, error: Exception) -> UlfineError:
     if re.match(r"[a-z][a-z0-9+.-]+:", text):
-        return UlfineError(f"{text} is not on this machine: download it first; only local files are read")
+        return UlfineError(
+            f"{text} is not on this machine: download it first; only local files are read, and no installed package "
+            f"has a source {text.partition(':')[0]!r}"
+        )
     if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | NotADirectoryError):
         return UlfineError(f"cannot read {text}: {reason(error)}")
     kind = "file" if Path(text).suffix.lower() in (*TABLES, *COLUMN_FILES, TAR, ZIP, ".npz") else "folder"

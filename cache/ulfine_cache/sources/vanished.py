@@ -6,10 +6,10 @@ package which has been installed since.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.pictures.opening import is_installed_now
+from ulfine_cache.remote.places import may_be_there, place
 from ulfine_cache.sources.source import ImageSource, SourceItem
 
 _NOT_HANDED_OVER = "cannot be read: "
@@ -32,7 +32,7 @@ def refuse_vanished_source(
     """
     missing = {path for path, why in skipped if why == _GONE}
     gone = [item.path in missing for item in items if item.size >= 0] if missing else []
-    if any(gone) and (all(gone) or not Path(source.location).exists()):
+    if any(gone) and (all(gone) or not may_be_there(place(source.location))):
         raise UlfineError(
             f"{source.location} has vanished while it was read: run the same command again when it is back, it goes on"
         )

@@ -13,6 +13,7 @@ from ulfine_cache.splitting.split_draw import Split
 from ulfine_cache.store.datasets import UNREADABLE, dataset, open_for_reading, read_array, replacing_file
 from ulfine_cache.store.digest_file import digest_problem
 from ulfine_cache.store.layout import SCHEMA_VERSION, SPLITS
+from ulfine_cache.store.objects.writing import put_split
 from ulfine_cache.store.versions import version_of
 
 _PARTS = ("labelled", "unlabelled", "val", "test")
@@ -53,6 +54,7 @@ def write_split(folder: Path, split: Split, fingerprint: str, *, check: Callable
         file["protocol"] = json.dumps(split.protocol, sort_keys=True)
         for part in _PARTS:
             file[part] = getattr(split, part)
+    put_split(path)
     return path
 
 

@@ -35,6 +35,11 @@ from ulfine_cache.store.datasets import (
 )
 from ulfine_cache.store.digest_file import digest_problem, file_sha256, recorded_sha256
 from ulfine_cache.store.layout import CACHE_FILE, INDEX_FILE, SCHEMA_VERSION, SEEN, SHARDS
+from ulfine_cache.store.objects.copies import size_here
+from ulfine_cache.store.objects.index_file import Part
+from ulfine_cache.store.objects.reading import refresh
+from ulfine_cache.store.objects.writing import finish
+from ulfine_cache.store.plan_file import what_is_missing
 from ulfine_cache.store.seen_files import put_seen
 from ulfine_cache.store.shards import Shard, damaged, numbers, open_shard, read_shard
 from ulfine_cache.store.versions import version_of
@@ -104,7 +109,7 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
         # A shard without rows does not hold it.
         if shard.features_pre is not None:
             row_shapes["features_pre"] = shard.features_pre.shape[1:]
-        table.append((rows, path.stat().st_size, recorded_sha256(path) or file_sha256(path)))
+        table.append((rows, size_here(path), recorded_sha256(path) or file_sha256(path)))
         labels.append(shard.labels)
         set_names += shard.set_names
         groups += shard.groups or [""] * rows
@@ -147,6 +152,9 @@ def write_cache_file(cache: Path, shards: Sequence[Path], content: CacheContent,
             attributes["index_sha256"] = file_sha256(cache / INDEX_FILE)
         for name, value in attributes.items():
             write_attribute(file, name, value)
+    names = [path.relative_to(cache).as_posix() for path in shards]
+    parts = [Part(name, name, size, digest, rows) for name, (rows, size, digest) in zip(names, table, strict=True)]
+    finish(cache, str(attributes["fingerprint"]), parts)
     (cache / SEEN).unlink(missing_ok=True)
 
 
@@ -175,12 +183,17 @@ def read_shard_table(cache: Path) -> ShardTable:
     Raises:
         UlfineError: `cache.h5` is missing, damaged, of another format version, or points out of the directory.
     """
+    refresh(cache)
     path = cache / CACHE_FILE
     if not cache.exists():
         raise UlfineError(f"no cache at {cache}: `ulfine cache-features` or `ulfine import-features` makes one")
     if not path.is_file():
         if (cache / SHARDS).is_dir():
-            raise UlfineError(f"the cache {cache} is unfinished: run the command that makes it again, it goes on")
+            missing = what_is_missing(cache)
+            raise UlfineError(
+                f"the cache {cache} is unfinished: run the command that makes it again, it goes on"
+                + (f" ({missing})" if missing else "")
+            )
         raise UlfineError(f"{cache} is not a cache: it has no {CACHE_FILE}")
     try:
         problem = digest_problem(path)

@@ -15,6 +15,9 @@ SHARDS = "shards"
 INDEX_FILE = "image.faiss"
 """The FAISS index over the first view; absent where none was asked for."""
 
+INDEX_PARTS = ".index"
+"""Folder of what has been built of an index so far; it may be deleted."""
+
 SKIPPED_FILE = "skipped.csv"
 """Inputs that have no row, and why."""
 
@@ -23,6 +26,15 @@ SPLITS = "splits"
 
 LOCK_FILE = ".lock"
 """Held by the process that writes."""
+
+PREPARING_FILE = ".preparing"
+"""Held by one of several processes that each make a range of the shards, while it puts aside what is out of date."""
+
+PLAN = ".plan"
+"""How many shards the cache will have, until it is finished (`plan_file.py`)."""
+
+WORKERS = ".workers"
+"""What workers on other machines know their cache directory by, while an engine runs."""
 
 FORMER = ".former"
 """Folder of shards whose images changed, as a store of features, until the new ones are complete."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.remote.failures import StorageError
 from ulfine_cache.store.layout import FORMER, SHARDS
 from ulfine_cache.store.shards import read_header
 
@@ -20,6 +21,8 @@ def existing_request(cache: Path) -> dict[str, Any] | None:
     for path in [*sorted((cache / SHARDS).glob("*.h5")), *sorted((cache / FORMER).glob("*.h5"))]:
         try:
             return read_header(path).request
+        except StorageError:
+            raise
         except UlfineError:
             continue
     return None

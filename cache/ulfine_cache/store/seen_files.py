@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.remote.places import url_of
 from ulfine_cache.store.datasets import (
     UNREADABLE,
     open_for_reading,
@@ -36,16 +37,16 @@ def note_seen(cache: Path, shard: Path, identities: Sequence[int] | Identities) 
     """Write down what the files of a shard are, before the shard itself.
 
     Args:
-        cache: The cache directory, locked by the caller.
+        cache: The cache directory, held by the caller.
         shard: A file in it.
         identities: Of its images; none where nobody knows.
     """
     if (cache / SEEN).is_fifo():
         return  # would be waited for
     digits = np.array(identities, ">u8").tobytes().hex()
-    with contextlib.suppress(OSError), (cache / SEEN).open("a", encoding="ascii") as file:
-        # A killed process may have left the beginning of a line.
-        file.write(f"\n{shard.relative_to(cache).as_posix()} {digits}\n")
+    with contextlib.suppress(OSError), (cache / SEEN).open("ab", buffering=0) as file:
+        # A killed process may have left the beginning of a line; several processes may write, each a line at once.
+        file.write(f"\n{shard.relative_to(cache).as_posix()} {digits}\n".encode("ascii"))
 
 
 def read_seen(cache: Path) -> dict[Path, Identities]:
@@ -76,7 +77,8 @@ def put_seen(file: h5py.File, cache: Path, shards: Sequence[Path]) -> None:
 
 def fold_seen(cache: Path, shards: Sequence[Path]) -> None:
     """Bring what was written down about a complete cache into its `cache.h5`; on a full disk it stays where it is."""
-    if (cache / SEEN).exists():
+    # A cache on a storage is not written anew for it.
+    if (cache / SEEN).exists() and url_of(cache) is None:
         with contextlib.suppress(UlfineError):
             with replacing_file(cache / CACHE_FILE, start=cache / CACHE_FILE, digest=True) as file:
                 put_seen(file, cache, shards)

@@ -4,6 +4,7 @@ The layout is specified in `cache/README.md`. Nothing in a shard depends on the 
 written, so the same block gives the same bytes.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ from ulfine_cache.store.datasets import (
 )
 from ulfine_cache.store.digest_file import check_once
 from ulfine_cache.store.layout import SCHEMA_VERSION, SHARDS
+from ulfine_cache.store.objects.copies import bring, is_given_up
+from ulfine_cache.store.objects.writing import put_shard
 from ulfine_cache.store.versions import request_of, set_dataset, version_of
 
 _NO_NUMBER = np.uint16(0x7C00)
@@ -91,13 +94,32 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def write_shard(path: Path, shard: Shard) -> None:
+class _SameIsThere(Exception):
+    """Another process has written the shard in the meantime."""
+
+
+def write_shard(path: Path, shard: Shard, *, keep_same: bool = False) -> None:
     """Write a shard and its digest file atomically, every dataset checksummed with fletcher32.
 
+    Args:
+        path: Its file.
+        shard: What is in it.
+        keep_same: Leave a file alone that is already there for the same listing and request: of several processes that
+            make one shard the first one wins, and no file that somebody reads is replaced.
+
     Raises:
-        UlfineError: The directory cannot be written or the disk is full.
+        UlfineError: The directory cannot be written or the disk is full; or its path stands for one on a storage that
+            cannot be used, or where another process writes other shards.
     """
+    with contextlib.suppress(_SameIsThere):
+        _write_shard(path, shard, keep_same)
+
+
+def _write_shard(path: Path, shard: Shard, keep_same: bool) -> None:
     with replacing_file(path, digest=True) as file:
+        # Asked while the name is held, so no other process writes it between the question and the answer.
+        if keep_same and _is_same(path, shard):
+            raise _SameIsThere
         file.attrs["schema_version"] = SCHEMA_VERSION
         file.attrs["listing"] = np.bytes_(shard.listing)
         file.attrs["request"] = np.bytes_(json.dumps(shard.request, sort_keys=True))
@@ -114,6 +136,23 @@ def write_shard(path: Path, shard: Shard) -> None:
             write_texts(file, "group", shard.groups)
         write_texts(file, "skipped_path", [path for path, _ in shard.skipped])
         write_texts(file, "skipped_reason", [why for _, why in shard.skipped])
+    if not put_shard(path):
+        there = read_header(path)
+        if (there.listing, there.request) != (shard.listing, shard.request):
+            raise UlfineError(
+                f"another process is writing other images or features to {path}: wait until it has finished, or choose "
+                "another --out"
+            )
+
+
+def _is_same(path: Path, shard: Shard) -> bool:
+    if not path.exists():
+        return False
+    try:
+        header = read_header(path)
+    except UlfineError:
+        return False
+    return header.listing == shard.listing and header.request == shard.request
 
 
 def read_header(path: Path, *, checked: bool = True) -> ShardHeader:
@@ -292,6 +331,7 @@ def open_shard(path: Path, *, checked: bool = True) -> h5py.File:
     Raises:
         UlfineError: The file is missing, damaged, or of a later version.
     """
+    bring(path)
     if not path.is_file():
         raise UlfineError(f"{path} is missing: run the command that made the cache again (the other shards are kept)")
     try:
@@ -299,6 +339,8 @@ def open_shard(path: Path, *, checked: bool = True) -> h5py.File:
             check_once(path)
         file = open_for_reading(path)
     except (OSError, RuntimeError) as error:
+        if is_given_up(path):
+            return open_shard(path, checked=checked)
         refuse_for_the_system(path, error)
         raise damaged(path) from error
     try:

@@ -10,7 +10,10 @@ _ROWS_SHOWN = 20
 
 
 def show(figures: dict[str, Any], output: Output) -> None:
-    """Print path, label and confidence of the first predictions."""
+    """Print path, label and confidence of the first predictions, or how many are in a folder."""
+    if "parts" in figures:
+        _show_parts(figures, output)
+        return
     predictions = figures["predictions"]
     marks = {True: ["yes"], False: ["no"], None: []}
     rows = [
@@ -33,4 +36,15 @@ def show(figures: dict[str, Any], output: Output) -> None:
 
 def unreadable(figures: dict[str, Any]) -> list[str]:
     """Name each input that could not be read."""
-    return [f"{item['path']}: {item['reason']}" for item in figures["unreadable"]]
+    return [f"{item['path']}: {item['reason']}" for item in figures.get("unreadable", [])]
+
+
+def _show_parts(figures: dict[str, Any], output: Output) -> None:
+    show_test_prior(figures, output)
+    kept = f", {figures['parts_kept']} of them there before" if figures["parts_kept"] else ""
+    output.line(
+        f"all probabilities of {amount(figures['predicted'], 'image')} are in {figures['out']}, "
+        f"{amount(figures['parts'], 'part')}{kept}; {text(figures['images_per_second'])} images a second"
+    )
+    if figures["skipped"]:
+        output.line(f"{amount(figures['skipped'], 'image')} could not be read: see {figures['out']}/skipped.csv")

@@ -9,6 +9,7 @@ import numpy as np
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress
+from ulfine_cache.remote.places import may_be_there, place
 from ulfine_cache.wording.counts import amount
 from ulfine_fast.deciding.contest import Contest, contest, union_of
 
@@ -103,11 +104,11 @@ def _opened(
     if cache is None:
         if not homes:
             raise UlfineError(f"{new} does not say where its cache is: name one with --cache")
-        cache = Path((homes[0].cache or {})["path"])
-        if not cache.exists():
+        cache = place((homes[0].cache or {})["path"])
+        if not may_be_there(cache):
             raise UlfineError(f"the cache {cache} of the run {homes[0].path} is gone: say where it is with --cache")
     opened = FeatureCache.open(cache)
-    of = [run for run in homes if Path((run.cache or {})["path"]).resolve() == opened.path.resolve()]
+    of = [run for run in homes if place((run.cache or {})["path"]).resolve() == opened.path.resolve()]
     made_with = of[0].path / LABELS if of else None
     if apply is None and made_with is not None and made_with.is_file():
         apply = made_with

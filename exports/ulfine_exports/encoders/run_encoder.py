@@ -30,10 +30,10 @@ def encoder_of(
     Raises:
         UlfineError: The run was fitted on features made elsewhere, or the encoder cannot be loaded or has changed.
     """
-    if run.cache is not None and "parts" in run.cache:
+    if run.cache is not None and "parts" in run.cache and not run.cache.get("weights_hash"):
         raise UlfineError(f"the run {run.path} was fitted on the features of several encoders side by side: {remedy}")
     if run.cache is None or not run.cache.get("weights_hash"):
         raise UlfineError(f"the run {run.path} was fitted on features made elsewhere, its encoder is unknown: {remedy}")
-    from ulfine_cache.encoders.encoder import load_encoder
+    from ulfine_cache.joining.load import load_encoder
 
     return load_encoder(run.cache, device, precision, progress=progress)

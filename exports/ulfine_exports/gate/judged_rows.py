@@ -70,9 +70,9 @@ class JudgedRows:
             yield from self._pixels(rows)
 
     def _pixels(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-        from ulfine_cache.preprocess import Preprocess
+        from ulfine_cache.pictures.joined_preprocess import read_preprocess
 
-        preprocess = Preprocess.from_json(self.cache.attributes["preprocess"])
+        preprocess = read_preprocess(self.cache.attributes["preprocess"])
         pixels = ((row, preprocess.to_pixels(picture)) for row, picture in self.rows.pictures(rows))
         while batch := list(islice(pixels, BATCH)):
             readable, arrays = zip(*batch, strict=True)

@@ -56,7 +56,10 @@ def picture_rows(rows: "RunRows", preprocess: "Preprocess") -> ParityRows:
         pixels = [preprocess.to_pixels(picture) for _, picture in rows.pictures(chosen)]
         return ParityRows(preprocess.normalise(np.stack(pixels)), source)
     except UlfineError as error:
-        return ParityRows(preprocess.normalise(_blotches(*preprocess.size, MAX_PICTURES)), "synthetic rows", str(error))
+        from PIL import Image
+
+        blotches = [preprocess.to_pixels(Image.fromarray(one)) for one in _blotches(*preprocess.size, MAX_PICTURES)]
+        return ParityRows(preprocess.normalise(np.stack(blotches)), "synthetic rows", str(error))
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def compare_preparation(
     pairs: list[tuple[NDArray[np.float32], NDArray[np.float32]]],
     classify: Callable[[NDArray[np.float32]], Outputs],
     found: list[Outputs],
-    std: tuple[float, float, float],
+    levels: NDArray[np.float64],
     pictures: int,
 ) -> Preparation:
     """Compare two ways of preprocessing the same pictures.
@@ -75,13 +75,12 @@ def compare_preparation(
         pairs: For each batch what Python and what the graph made of it, float32 (n, ..., 3, H, W), normalised.
         classify: Gives the outputs of a prepared batch, with torch.
         found: What that gives for the graph's side of each pair.
-        std: What the pixels were divided by, to count in grey levels.
+        levels: What differences are multiplied by to count in grey levels, see `Preprocess.grey_levels`.
         pictures: Number of different pictures in all batches, for the report.
 
     Raises:
         UlfineError: Probabilities differ by more than `IMAGE_TOLERANCE`.
     """
-    levels = 255 * np.array(std, np.float64).reshape(3, 1, 1)
     worst, worst_pixel, total, count = 0.0, 0.0, 0.0, 0
     for (python, graph), outputs in zip(pairs, found, strict=True):
         difference = np.abs(python.astype(np.float64) - graph) * levels

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.remote.places import may_be_there, place
 from ulfine_fast.rows.sample_places import sample_places
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class RunRows:
 
         if self.run.cache is None:
             raise UlfineError(f"the run {self.run.path} was not fitted on a cache")
-        if not Path(self.run.cache["path"]).exists():
+        if not may_be_there(place(self.run.cache["path"])):
             raise UlfineError(f"the cache {self.run.cache['path']} is gone")
         return open_cache_of(self.run)
 

@@ -41,7 +41,8 @@ def preprocess_graph(preprocess: "Preprocess", opset: int, *, five_crops: bool =
 
     Returns:
         A model with input ``image``, uint8 (batch, height, width, 3), and output ``prepared``, float32
-        (batch, 3, H, W), or (batch, 5, 3, H, W) with five crops.
+        (batch, 3, H, W), or (batch, 5, 3, H, W) with five crops; (batch, L) or (batch, 5, L) for several encoders that
+        want pictures differently (`JoinedPreprocess`).
 
     Example:
         >>> from ulfine_cache.preprocess import Preprocess
@@ -51,6 +52,14 @@ def preprocess_graph(preprocess: "Preprocess", opset: int, *, five_crops: bool =
     """
     from onnx import numpy_helper, parser
 
+    from ulfine_cache.pictures.joined_preprocess import JoinedPreprocess
+
+    if isinstance(preprocess, JoinedPreprocess):
+        from ulfine_exports.graphs.several_preprocesses import several_preprocesses
+
+        return several_preprocesses(
+            [preprocess_graph(part, opset, five_crops=five_crops) for part in preprocess.parts], five_crops=five_crops
+        )
     height, width = preprocess.size
     views = "5, " if five_crops else ""
     lines = [*_RECEIVE, *_resize(preprocess), *_crops(five_crops=five_crops), *_SCALE]

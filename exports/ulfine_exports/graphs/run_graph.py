@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
-    from ulfine_cache.encoders.image_tower import ImageTower
-    from ulfine_cache.preprocess import Preprocess
+    from ulfine_cache.encoders.encoder import ClipEncoder
     from ulfine_exports.gate.preparation import Preparation
     from ulfine_exports.gate.run_rows import RunRows
     from ulfine_fast.run import Run
@@ -95,8 +94,8 @@ def build_run_graph(
     if (run.cache or {}).get("precision") == "int8":
         progress.note("the run was fitted on features encoded in int8; the file encodes in its own precision")
     if input == "pixels":
-        return _pixels(run, rows, encoder.image_tower, encoder.preprocess, opset)
-    return _image(run, rows, encoder.image_tower, encoder.preprocess, opset, views)
+        return _pixels(run, rows, encoder, opset)
+    return _image(run, rows, encoder, opset, views)
 
 
 def _features(run: "Run", rows: "RunRows", opset: int) -> RunGraph:
@@ -116,27 +115,23 @@ def _features(run: "Run", rows: "RunRows", opset: int) -> RunGraph:
     return RunGraph(model, exporter, None, pairs, len(compared.rows), compared.source, compared.obstacle)
 
 
-def _pixels(run: "Run", rows: "RunRows", tower: "ImageTower", preprocess: "Preprocess", opset: int) -> RunGraph:
-    from ulfine_cache.encoders.image_tower import lean_tower
+def _pixels(run: "Run", rows: "RunRows", encoder: "ClipEncoder", opset: int) -> RunGraph:
     from ulfine_exports.gate.parity import batches_of
     from ulfine_exports.gate.parity_rows import picture_rows
     from ulfine_exports.graphs.graph import PixelGraph, build_graph
 
-    parts = _parts(run)
+    parts, preprocess = _parts(run), encoder.preprocess
     compared = picture_rows(rows, preprocess)
-    traced = PixelGraph(lean_tower(tower), run.model, parts).eval()
+    traced = PixelGraph(encoder.lean_image_tower, run.model, parts).eval()
     model, exporter = build_graph(traced, "pixels", compared.rows.shape[1:], opset, traced.outputs)
     # torch answers with the tower as open_clip wrote it, so that the gate also checks the rewritten one.
-    pairs = _answered(batches_of(compared.rows), _classify(PixelGraph(tower, run.model, parts).eval()))
+    pairs = _answered(batches_of(compared.rows), _classify(PixelGraph(encoder.image_tower, run.model, parts).eval()))
     return RunGraph(
         model, exporter, preprocess.to_json(), pairs, len(compared.rows), compared.source, compared.obstacle
     )
 
 
-def _image(
-    run: "Run", rows: "RunRows", tower: "ImageTower", preprocess: "Preprocess", opset: int, views: str
-) -> RunGraph:
-    from ulfine_cache.encoders.image_tower import lean_tower
+def _image(run: "Run", rows: "RunRows", encoder: "ClipEncoder", opset: int, views: str) -> RunGraph:
     from ulfine_cache.pictures.views import first_view
     from ulfine_exports.gate.parity_rows import picture_batches
     from ulfine_exports.gate.preparation import compare_preparation, prepare
@@ -144,18 +139,20 @@ def _image(
     from ulfine_exports.graphs.image_graph import prepend, preprocess_graph
     from ulfine_exports.inference.providers import open_session
 
-    parts, fitted = _parts(run), first_view(views, preprocess)
+    parts, preprocess = _parts(run), encoder.preprocess
+    fitted = first_view(views, preprocess)
     pictures = picture_batches(rows, preprocess.size)
     preparing = preprocess_graph(fitted, opset, five_crops=views == "five-crop")
     session = open_session(preparing.SerializeToString(), "cpu").session
     made = [np.asarray(session.run(None, {"image": batch})[0]) for batch in pictures.batches]
     kind = PixelGraph if views == "center" else ViewsGraph
-    traced = kind(lean_tower(tower), run.model, parts).eval()
+    traced = kind(encoder.lean_image_tower, run.model, parts).eval()
     model, exporter = build_graph(traced, "prepared", made[0].shape[1:], opset, traced.outputs)
-    classify = _classify(kind(tower, run.model, parts).eval())
+    classify = _classify(kind(encoder.image_tower, run.model, parts).eval())
     # Torch answers for the pixels that the graph made; what those change is compared by itself, with its own tolerance.
     answers = [classify(batch) for batch in made]
     python = [prepare(batch, preprocess, views) for batch in pictures.batches]
+    pairs = list(zip(python, made, strict=True))
     return RunGraph(
         prepend(preparing, model),
         exporter,
@@ -164,7 +161,7 @@ def _image(
         pictures.rows,
         pictures.source,
         pictures.obstacle,
-        compare_preparation(list(zip(python, made, strict=True)), classify, answers, preprocess.std, pictures.rows),
+        compare_preparation(pairs, classify, answers, preprocess.grey_levels(), pictures.rows),
         views,
     )
 

@@ -88,9 +88,9 @@ class ExportedFile:
         """
         if self.metadata.input == "features":
             raise UlfineError(f"{self.path} takes features, not images: export the run with --input pixels or image")
-        from ulfine_cache.preprocess import Preprocess
+        from ulfine_cache.pictures.joined_preprocess import read_preprocess
 
-        return Preprocess.from_json(self.metadata.preprocess)
+        return read_preprocess(self.metadata.preprocess)
 
     def checked(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Rows as the graph takes them: uint8 for ``image``, float32 otherwise.

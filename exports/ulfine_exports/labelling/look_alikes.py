@@ -56,8 +56,8 @@ class LookAlikes:
         Raises:
             UlfineError: It is no picture, or the encoder is not to be had.
         """
+        from ulfine_cache.pictures.joined_preprocess import read_preprocess
         from ulfine_cache.pictures.pixels import UndecodableImage, decode
-        from ulfine_cache.preprocess import Preprocess
         from ulfine_cache.sources.cached_images import cached_pixel_range
 
         with self._lock:
@@ -66,13 +66,13 @@ class LookAlikes:
                 picture = decode(content, pixel_range=cached_pixel_range(self._cache))
             except UndecodableImage as error:
                 raise UlfineError(f"the picture cannot be read: {error}") from error
-            pixels = Preprocess.from_json(self._cache.attributes["preprocess"]).to_pixels(picture)
+            pixels = read_preprocess(self._cache.attributes["preprocess"]).to_pixels(picture)
             features = encoder.encode_images(np.stack([pixels]))
         return self._nearest(features)
 
     def _loaded(self) -> ClipEncoder:
         if self._encoder is None:
-            from ulfine_cache.encoders.encoder import load_encoder
+            from ulfine_cache.joining.load import load_encoder
 
             self._encoder = load_encoder(self._cache.attributes, "cpu")
         return self._encoder

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
 from ulfine_exports.inference.providers import open_session
+from ulfine_exports.lower_precision.eight_bit_weights import VARIANT, with_eight_bit_weights
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -75,7 +76,9 @@ class Comparison:
         }
 
 
-def lower_precision(model: "ModelProto", precision: str, rows: "JudgedRows", *, max_drop: float) -> Comparison:
+def lower_precision(
+    model: "ModelProto", precision: str, rows: "JudgedRows", *, max_drop: float, floats: bool = False
+) -> Comparison:
     """Convert a graph and compare the versions on the same rows.
 
     Where there is more than one way (int8), the one whose probabilities stay closest to fp32 on the judged rows is
@@ -86,11 +89,12 @@ def lower_precision(model: "ModelProto", precision: str, rows: "JudgedRows", *, 
         precision: ``"fp16"`` or ``"int8"``.
         rows: Rows to judge and to calibrate on.
         max_drop: Points of macro accuracy, 0 to 100, that may be lost.
+        floats: Of int8 only the variant that multiplies floats, see `ulfine_exports.lower_precision.eight_bit_weights`.
 
     Raises:
         UlfineError: The best version loses more, or gives values that are not finite.
     """
-    candidates = {("fp32", ""): model, **_converted(model, precision, rows)}
+    candidates = {("fp32", ""): model, **_converted(model, precision, rows, floats)}
     versions = _measured(candidates, rows)
     chosen = min(versions[1:], key=lambda version: version.figures["mean_difference"])
     comparison = Comparison(versions, chosen, len(chosen.probabilities), rows.source, max_drop)
@@ -106,11 +110,15 @@ def lower_precision(model: "ModelProto", precision: str, rows: "JudgedRows", *, 
     return comparison
 
 
-def _converted(model: "ModelProto", precision: str, rows: "JudgedRows") -> "dict[tuple[str, str], ModelProto]":
+def _converted(
+    model: "ModelProto", precision: str, rows: "JudgedRows", floats: bool
+) -> "dict[tuple[str, str], ModelProto]":
     if precision == "fp16":
         from ulfine_exports.lower_precision.half_precision import to_half
 
         return {("fp16", ""): to_half(model)}
+    if floats:
+        return {("int8", VARIANT): with_eight_bit_weights(model)}
     from ulfine_exports.lower_precision.quantise import quantise, variants_for
 
     quantised = quantise(model, variants_for(model), rows.calibration_batches)

@@ -34,7 +34,8 @@ def encoder_nodes(model: "ModelProto") -> list["NodeProto"]:
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    if _rank(inferred.input[0]) == 2:
+    # Pixels for several encoders are rows, too.
+    if _rank(inferred.input[0]) == 2 and inferred.input[0].name != "pixels":
         return []
     items = (*inferred.input, *inferred.value_info, *inferred.output)
     ranks = {item.name: _rank(item) for item in items if item.type.tensor_type.HasField("shape")}

@@ -101,11 +101,24 @@ def _quantised(prepared: "ModelProto", variant: str, layers: list[str], calibrat
 
 
 def quantised_nodes(model: "ModelProto") -> "list[NodeProto]":
-    """The layers that `quantise` converts; the encoder's first one reads pixels and stays in fp32."""
+    """The layers that `quantise` converts; each encoder's first one reads pixels and stays in fp32."""
     large, weighted = large_weights(model), large_weights(model, 0)
-    encoder = [node for node in encoder_nodes(model) if heavy_weight(node, weighted)]
-    layers = [node for node in encoder[1:] or model.graph.node if heavy_weight(node, large)]
+    encoder = _after_pixels(encoder_nodes(model), weighted)
+    layers = [node for node in encoder or model.graph.node if heavy_weight(node, large)]
     return [node for node in layers if node.op_type != "Gemm" or _is_plain(node)]
+
+
+def _after_pixels(nodes: "list[NodeProto]", weights: set[str]) -> "list[NodeProto]":
+    """The layers of encoders that read what another layer made."""
+    made: set[str] = set()
+    found: list[NodeProto] = []
+    for node in nodes:
+        layer, reads = heavy_weight(node, weights) is not None, not made.isdisjoint(node.input)
+        if layer and reads:
+            found.append(node)
+        if layer or reads:
+            made.update(node.output)
+    return found
 
 
 def _is_plain(node: "NodeProto") -> bool:

@@ -31,6 +31,7 @@ class Predictor(Protocol):
         views: What it looks at in an image, one of `ulfine_exports.metadata.VIEWS`.
         labelled_counts: (C,) labelled images that it was fitted on; empty where that is unknown.
         takes_features: Whether `features` works, of rows of a cache.
+        whole_pictures: Whether `reader` gives pictures in their own size, which may be large.
         threshold: Confidence from which an answer counts as accepted; None where none was learnt.
     """
 
@@ -40,6 +41,7 @@ class Predictor(Protocol):
     views: str
     labelled_counts: tuple[int, ...]
     takes_features: bool
+    whole_pictures: bool
     threshold: float | None
 
     def answered_prior(self) -> NDArray[np.float64]:
@@ -116,6 +118,7 @@ class OnnxPredictor:
         self.views = metadata.views or "center"
         self.labelled_counts = metadata.labelled_counts
         self.takes_features = metadata.input == "features"
+        self.whole_pictures = metadata.input == "image"
         self.threshold = metadata.acceptance_threshold
 
     def answered_prior(self) -> NDArray[np.float64]:
@@ -167,6 +170,7 @@ class RunPredictor:
         self.weights_hash = (self._run.cache or {}).get("weights_hash", "")
         self.labelled_counts = self._run.labelled_counts
         self.takes_features = True
+        self.whole_pictures = False
         self.threshold = self._run.threshold
 
     def answered_prior(self) -> NDArray[np.float64]:

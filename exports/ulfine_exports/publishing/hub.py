@@ -92,7 +92,9 @@ def hub_config(metadata: ExportMetadata) -> dict[str, Any]:
         "num_labels": len(labels),
         "ulfine_format": FORMAT,
         "ulfine": {
-            key: value for key, value in metadata.to_props().items() if key not in ("class_names", "ulfine_format")
+            key: value
+            for key, value in metadata.to_props().items()
+            if key not in ("class_names", "ulfine_format", "reference")
         },
     }
 
@@ -101,9 +103,11 @@ def preprocessor_config(metadata: ExportMetadata) -> dict[str, Any] | None:
     """The steps before ``pixels`` under the names of transformers' image processors; None where there are none."""
     if metadata.input != "pixels" or not metadata.preprocess:
         return None
-    from ulfine_cache.preprocess import Preprocess
+    from ulfine_cache.pictures.joined_preprocess import JoinedPreprocess, read_preprocess
 
-    preprocess = Preprocess.from_json(metadata.preprocess)
+    preprocess = read_preprocess(metadata.preprocess)
+    if isinstance(preprocess, JoinedPreprocess):
+        return None  # No image processor of theirs prepares a picture in several ways.
     height, width = preprocess.size
     crop = {"height": height, "width": width}
     squash, longest = (preprocess.resize_mode == mode for mode in ("squash", "longest"))

@@ -51,9 +51,12 @@ def model_card(metadata: ExportMetadata, run: "Run", size: int, comparison: "Com
     front = yaml.safe_dump(_front(name, metadata, measured), sort_keys=False, allow_unicode=True)
     encoder = f"{metadata.model}, {metadata.pretrained}" if metadata.model and metadata.pretrained else metadata.model
     made_of = _plain(encoder) if encoder else "features made elsewhere"
+    row = "pixels for each encoder, float32 (batch, numbers), side by side as `preprocess` in `config.json` says"
     takes = {
         "features": f"CLIP image features, float32 (batch, {metadata.n_features})",
-        "pixels": "normalised pixels, float32 (batch, 3, height, width), prepared as `preprocessor_config.json` says",
+        "pixels": row
+        if '"encoders"' in metadata.preprocess
+        else "normalised pixels, float32 (batch, 3, height, width), prepared as `preprocessor_config.json` says",
     }.get(metadata.input, "RGB images, uint8 (batch, height, width, 3), of any size")
     rows = "\n".join(f"| {_METRICS[key]} | {value:.4f} |" for key, value in measured.items())
     figures = (

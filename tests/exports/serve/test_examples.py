@@ -1,5 +1,6 @@
 """The clients in `examples/serving`, as their first lines say they are run."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -7,7 +8,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT
 from tests.exports.serve.conftest import png
@@ -55,6 +58,42 @@ def test_python__only_onnxruntime_and_pillow(request, pictures, kind):
 def test_python__embedded_clip_on_drawings(pixel_onnx, photographs):
     files = sorted(photographs.rglob("*.png"))[:4]
     check(run(sys.executable, "classify.py", pixel_onnx, *files), files, pixel_onnx, 1e-3)
+
+
+@pytest.fixture(scope="module")
+def centred_onnx(colours_onnx, tmp_path_factory):
+    """As encoders of timm are: pictures are resized to more than is looked at."""
+    model = onnx.load(colours_onnx)
+    for entry in model.metadata_props:
+        if entry.key == "preprocess":
+            entry.value = json.dumps(json.loads(entry.value) | {"resize": [16, 16]})
+    path = tmp_path_factory.mktemp("centred") / "centred.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def framed(tmp_path_factory):
+    """A large green JPEG with a red frame, whose lines are finer than what libjpeg's own shrinking keeps."""
+    # Not so bright that a decoder would have to clip colours.
+    values = np.full((1600, 2000, 3), (220, 60, 60), np.uint8)
+    values[300:1300:2, 500:1500] = (40, 230, 40)
+    values[301:1300:2, 500:1500] = (40, 170, 40)
+    path = tmp_path_factory.mktemp("framed") / "framed.jpg"
+    Image.fromarray(values).save(path, quality=95)
+    return path
+
+
+def test_python__cuts_out_the_centre(centred_onnx, framed, pictures):
+    check(run(sys.executable, "classify.py", centred_onnx, framed, *pictures), [framed, *pictures], centred_onnx, 1e-4)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node")
+@pytest.mark.skipif(not (EXAMPLES / "node_modules").is_dir(), reason="no packages: npm install in examples/serving")
+@pytest.mark.parametrize("kind", ["colours_onnx", "centred_onnx"])
+def test_javascript__large_jpeg(request, framed, kind):
+    model = request.getfixturevalue(kind)
+    check(run("node", "classify.mjs", model, framed), [framed], model, 0.02)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node")

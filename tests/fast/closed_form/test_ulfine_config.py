@@ -17,7 +17,7 @@ def test_ulfine_settings__defaults_are_those_that_every_published_figure_of_the_
         "dlf": True,
         "probe_penalty": 12.0,
         "logit_adjustment": True,
-        "tau": 1.0,
+        "tau": 2.0,
         "unlabelled": True,
         "unlabelled_weight": 0.25,
         "pseudo_label_temperature": 0.5,

@@ -12,6 +12,7 @@ from ulfine_cache.foreign_file import stand_in
 from ulfine_cache.pictures.signatures import HEAD_BYTES
 from ulfine_cache.sources.trees.archive_tree import safe_path
 from ulfine_cache.sources.trees.regular_file import open_regular
+from ulfine_cache.sources.trees.remote_file import is_url
 from ulfine_cache.sources.words.image_names import is_hidden, is_image_head, is_image_name
 
 _BUFFER = 1 << 16
@@ -80,9 +81,9 @@ def tar_members(
     try:
         with open_regular(path, _BUFFER) as file:
             _refuse_compressed(path, file.read(8))
-            end = os.fstat(file.fileno()).st_size
+            end = file.seek(0, os.SEEK_END)
             problem = _walk(file, 0, end, wanted, max_text, members, stop, folders) if end else "empty file"
-        if problem == _NO_TAR and (what := stand_in(Path(path))):
+        if problem == _NO_TAR and not is_url(path) and (what := stand_in(Path(path))):
             problem = f"is {what}"
     except OSError as error:
         problem = f"cannot be read: {reason(error)}"

@@ -2,14 +2,12 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import IO
 
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.archives.tar_members import TarMember, inner_members, tar_members
-from ulfine_cache.sources.source import UNKNOWN
 from ulfine_cache.sources.trees.archive_tree import ArchiveFile, ArchiveFolders
-from ulfine_cache.sources.trees.regular_file import read_part, stamp
+from ulfine_cache.sources.trees.regular_file import read_part, stamp_of
 from ulfine_cache.sources.trees.tree import Folder, joined
 from ulfine_cache.sources.words.image_names import extension
 
@@ -75,10 +73,7 @@ class TarTree:
         return self._tars[self._folders.place[path]] if path in self._folders.place else ""
 
     def _list(self, tar: str, name: str, named: list[str]) -> None:
-        try:
-            size, mtime = stamp(tar, Path(tar).stat())
-        except OSError:
-            size, mtime = UNKNOWN, UNKNOWN
+        size, mtime = stamp_of(tar)
         folders: list[str] = []
         members, damage = tar_members(tar, lambda _: False, 0, folders=folders)
         named += [joined(name, folder) for folder in folders if folder]

@@ -4,15 +4,16 @@ import os
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.archives.tar_members import TarMember, tar_members
 from ulfine_cache.sources.archives.tar_samples import MAX_LABEL_BYTES, TarSample, is_label_name, tar_samples
-from ulfine_cache.sources.source import UNKNOWN, SourceItem
+from ulfine_cache.sources.source import SourceItem
 from ulfine_cache.sources.source_options import SourceOptions
-from ulfine_cache.sources.trees.regular_file import read_part, stamp
+from ulfine_cache.sources.trees.regular_file import read_part, stamp_of
+from ulfine_cache.sources.trees.remote_file import is_url
 from ulfine_cache.sources.words.class_labels import LabelColumn, is_name
 from ulfine_cache.sources.words.ignored_names import BESIDE, kind_of_file
 from ulfine_cache.sources.words.set_names import SETS, set_in_name
@@ -111,10 +112,7 @@ class WebDataset:
 
     def _list(self, tar: str, name: str, listing: "_Listing") -> None:
         """Append the samples of a tar file, and the file itself if it is damaged."""
-        try:
-            size, mtime = stamp(tar, Path(tar).stat())
-        except OSError:
-            size, mtime = UNKNOWN, UNKNOWN
+        size, mtime = stamp_of(tar)
         members, damage = tar_members(tar, is_label_name, MAX_LABEL_BYTES)
         set_name = set_in_name(name)
         samples = tar_samples(members)
@@ -168,8 +166,8 @@ class _Listing:
 
 
 def sorted_tars(tars: Sequence[str]) -> list[str]:
-    """Return absolute paths in order, each once."""
-    return sorted({os.path.abspath(tar) for tar in tars})  # noqa: PTH100 (links stay links)
+    """Return absolute paths, or URLs, in order, each once."""
+    return sorted({tar if is_url(tar) else os.path.abspath(tar) for tar in tars})  # noqa: PTH100 (links stay links)
 
 
 def short_names(tars: Sequence[str]) -> list[str]:

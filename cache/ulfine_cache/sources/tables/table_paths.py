@@ -6,6 +6,7 @@ from collections import Counter
 
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.source import UNKNOWN
+from ulfine_cache.sources.trees.remote_file import is_url
 from ulfine_cache.sources.trees.tree import LEAVES, FileTree, Folder, FoundFile, joined
 from ulfine_cache.sources.words.image_names import EXTENSIONS, is_image_name
 from ulfine_cache.wording.counts import subject
@@ -167,7 +168,9 @@ class TablePaths:
         text = value.strip()
         if os.sep != "/":
             text = text.replace(os.sep, "/")
-        absolute = text.startswith("/") or text[1:3] in (":\\", ":/")
+        absolute = (
+            text.startswith("/") or text[1:3] in (":\\", ":/") or ("://" in text and any(map(is_url, self._tops)))
+        )
         if absolute:
             text = text.replace("\\", "/") if text[1] == ":" else text
             top = next((top for top in self._tops if text.startswith(top.rstrip("/") + "/")), None)

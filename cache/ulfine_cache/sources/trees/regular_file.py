@@ -1,11 +1,13 @@
 """Read files of a source, and nothing that only looks like one: opening a named pipe would wait for ever."""
 
+import io
 import os
 import stat
 from pathlib import Path
 from typing import IO
 
 from ulfine_cache.sources.source import UNKNOWN
+from ulfine_cache.sources.trees.remote_file import RemoteFile, found_file, is_url, read_remote_part
 from ulfine_cache.store.regular import check_regular, refuse_other_kinds
 
 MAX_BYTES = 1 << 30
@@ -35,16 +37,29 @@ def stamp(path: str, status: os.stat_result) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def stamp_of(path: str) -> tuple[int, int]:
+    """Return `stamp` of the file at a path or a URL; (-1, -1) if it cannot be had."""
+    try:
+        if is_url(path):
+            found = found_file(path)
+            return found.size, found.mtime_ns
+        return stamp(path, os.stat(path))  # noqa: PTH116 (there may be a million)
+    except OSError:
+        return UNKNOWN, UNKNOWN
+
+
 def open_regular(path: str, buffering: int = -1) -> IO[bytes]:
     """Open a file for reading, without ever opening a pipe, socket, device or directory.
 
     Args:
-        path: Where it is.
+        path: Where it is, a path or a URL.
         buffering: As in `open`.
 
     Raises:
         OSError: There is no file, or it may not be read.
     """
+    if is_url(path):
+        return io.BufferedReader(RemoteFile(path), buffering if buffering > 0 else io.DEFAULT_BUFFER_SIZE)
     check_regular(Path(path))
     handle = os.open(path, _FLAGS)
     try:
@@ -90,7 +105,7 @@ def read_part(path: str, offset: int, size: int, mtime_ns: int) -> bytes:
     """Return a part of a tar file that was listed before.
 
     Args:
-        path: The tar file.
+        path: The tar file, a path or a URL.
         offset: Of the part's first byte.
         size: Bytes.
         mtime_ns: The file's time of change when it was listed.
@@ -99,6 +114,8 @@ def read_part(path: str, offset: int, size: int, mtime_ns: int) -> bytes:
         OSError: The file has vanished or changed since, ends too early, or the part is larger than `MAX_BYTES`.
     """
     check_size(size)
+    if is_url(path):
+        return read_remote_part(path, offset, size, mtime_ns)
     with open_regular(path, 0) as file:
         if os.fstat(file.fileno()).st_mtime_ns != mtime_ns:
             raise OSError("its tar file has changed since it was listed")

@@ -7,11 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from ulfine_exports.pages.picture_page import page_file
 from ulfine_exports.serve.json_response import JSONResponse
 from ulfine_exports.serve.routes.answering import answered
 from ulfine_exports.serve.service import Service
 
-_PAGE = Path(__file__).parent.parent / "page"
+_SERVER = Path(__file__).parent.parent / "page" / "server.js"
 _FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -47,7 +48,10 @@ def page_routes(service: Service) -> list[BaseRoute]:
     }
 
     def file(name: str, kind: str) -> Response:
-        return Response((_PAGE / name).read_bytes(), headers=_HEADERS, media_type=kind)
+        text = page_file(name)
+        if kind == "text/javascript":
+            text += _SERVER.read_text("utf-8")
+        return Response(text, headers=_HEADERS, media_type=kind)
 
     async def page(request: Request) -> Response:
         return file(*_FILES[request.scope["path"]])

@@ -1,0 +1,1 @@
+"""Engines: where the shards of a cache are made, in this process or on a cluster."""
