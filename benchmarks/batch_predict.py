@@ -1,6 +1,7 @@
 """`ulfine predict --out DIR` against the bare onnxruntime loop, and its memory on many images.
 
-    python benchmarks/batch_predict.py [--quick] [--json FILE] [--folder DIR] [--model NAME]
+    python benchmarks/batch_predict.py [--quick] [--json FILE] [--folder DIR] [--model NAME] [--images 256]
+                                       [--rounds 5] [--many 10000,100000]
 
 Rate: an encoder with random weights (which cost what trained ones cost) is exported by `ulfine export --input pixels`;
 photographs of 500 x 375 are classified in turns by the command's own loop, files to Parquet, and by the bare loop,
@@ -27,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from inference import drawn_images, fitted_run
 
-BATCH, ROUNDS = 32, 5
+BATCH = 32
 
 
 def exported(folder: Path, model: str) -> Path:
@@ -37,7 +38,7 @@ def exported(folder: Path, model: str) -> Path:
     return Path(export_onnx(run=run, onnx=folder / "model.onnx", input="pixels")["onnx"])
 
 
-def rates(folder: Path, model: Path, images: int) -> dict:
+def rates(folder: Path, model: Path, images: int, rounds: int) -> dict:
     """Images per second of each way, round by round."""
     from ulfine_cache.progress import Silent
     from ulfine_cache.sources.open_unlabelled import open_unlabelled
@@ -83,7 +84,7 @@ def rates(folder: Path, model: Path, images: int) -> dict:
     ways = {"bare": bare, "serial": serial, "ours": ours}
     bare()
     found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, way in ways.items():
             started = time.perf_counter()
             way()
@@ -138,8 +139,11 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where images and models are written and removed again")
     parser.add_argument("--model", default="ViT-B-32", help="encoder whose rate is measured")
     parser.add_argument("--images", type=int, default=256, help="images of a round")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each way")
+    parser.add_argument("--many", help="images of the two runs whose memory is compared")
     arguments = parser.parse_args()
-    sizes = (500, 5_000) if arguments.quick else (10_000, 100_000)
+    many = arguments.many or ("500,5000" if arguments.quick else "10000,100000")
+    sizes = [int(size) for size in many.split(",")]
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         (folder / "tiny").mkdir()
@@ -149,7 +153,7 @@ def main() -> int:
         else:
             (folder / "large").mkdir()
             model = exported(folder / "large", arguments.model)
-        rate = rates(folder, model, arguments.images)
+        rate = rates(folder, model, arguments.images, arguments.rounds)
         print(f"\n{'builtin:tiny' if arguments.quick else arguments.model}, {rate['images']} images a round")
         for way, value in rate["images_per_second"].items():
             print(f"  {way}: {value:.1f} images a second")

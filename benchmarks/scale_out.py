@@ -10,6 +10,7 @@ Topics, each of which can be run alone:
   after it; ViT-B/32 with random weights at `--precision auto`, photographs from the shared data where there are any.
 - scheduling: tiny images in many shards and a stand-in for the encoder, which costs nothing: the share of the time in
   which a worker has no shard, and the driver's memory after a fifth of the shards and at the end.
+- objects: source and cache on a storage that throttles, is slow, cuts and loses, see `object_storage.py`.
 - kills: a Ray cluster of a head and three machines on this one. A worker, an actor, a machine or the driver is killed
   at random moments, ten times each; the cache must be complete, and the same, byte for byte.
 
@@ -31,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from object_storage import object_storage
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -283,6 +285,7 @@ TOPICS: dict[str, Callable[[Path, argparse.Namespace], tuple[dict[str, Any], lis
     "rate": rate,
     "scheduling": scheduling,
     "kills": kills,
+    "objects": object_storage,
 }
 
 
@@ -294,7 +297,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=1_000_000, help="tiny ones for the scheduling")
     parser.add_argument("--photographs", type=int, default=2000, help="for the rate")
     arguments = parser.parse_args()
-    topics = [name for name in TOPICS if not arguments.quick or name != "kills"]
+    topics = [name for name in TOPICS if not arguments.quick or name not in ("kills", "objects")]
     if arguments.only:
         topics = arguments.only.split(",")
     figures: dict[str, Any] = {}

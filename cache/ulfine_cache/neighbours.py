@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -94,10 +95,30 @@ def neighbours(
 
 
 def _meanings(cache: FeatureCache, queries: Sequence[str]) -> list[_Query]:
-    paths = cache.paths
-    return [
-        _Query(text, "row", paths.index(text)) if text in paths else _picture_or_words(cache, text) for text in queries
-    ]
+    rows = _rows_of(cache, queries)
+    return [_Query(text, "row", rows[text]) if text in rows else _picture_or_words(cache, text) for text in queries]
+
+
+def _rows_of(cache: FeatureCache, names: Sequence[str]) -> dict[str, int]:
+    """Rows of those names that are paths of the cache; memory holds the names of one shard."""
+    import numpy as np
+
+    from ulfine_cache.store.shards import read_paths
+
+    wanted: dict[bytes, str] = {}
+    for name in names:
+        with suppress(UnicodeEncodeError):  # such a text is no path
+            wanted[name.encode("utf-8", "surrogateescape")] = name
+    found: dict[str, int] = {}
+    start = 0
+    for shard, count in zip(cache.shard_paths, cache.shard_rows, strict=True):
+        paths = read_paths(shard)
+        for place in np.flatnonzero(np.isin(paths, list(wanted))):
+            found.setdefault(wanted[bytes(paths[place])], start + int(place))
+        start += int(count)
+        if len(found) == len(wanted):
+            break
+    return found
 
 
 def _picture_or_words(cache: FeatureCache, text: str) -> _Query:
@@ -114,7 +135,7 @@ def _picture_or_words(cache: FeatureCache, text: str) -> _Query:
     if there:
         return _Query(text, "picture")
     if path.suffix.lower() in EXTENSIONS:
-        raise UlfineError(f"{text}: no such file, nor a path of the cache; these look like {cache.paths[0]}")
+        raise UlfineError(f"{text}: no such file, nor a path of the cache; these look like {_first_path(cache)}")
     if not text.strip():
         raise UlfineError("a query is empty: give an image file, words, or a path of the cache")
     return _Query(text, "words")
@@ -144,7 +165,7 @@ def _encoder(cache: FeatureCache, queries: Sequence[_Query], device: str, progre
     if not cache.attributes.get("weights_hash"):
         raise UlfineError(
             f"{first.text}: {cache.path} holds imported features, whose encoder is not known: ask with one of its own "
-            f"paths, such as {cache.paths[0]}"
+            f"paths, such as {_first_path(cache)}"
         )
     from ulfine_cache.joining.load import load_encoder
 
@@ -174,15 +195,24 @@ def _picture(cache: FeatureCache, encoder: ClipEncoder, file: str) -> npt.NDArra
     return encoder.encode_images(np.stack([pixels]))[0]
 
 
+def _first_path(cache: FeatureCache) -> str:
+    import numpy as np
+
+    return cache.paths_of(np.zeros(1, np.int64))[0]
+
+
 def _named(cache: FeatureCache, query: _Query, found: Sequence[npt.NDArray[Any]], k: int) -> list[dict[str, Any]]:
-    nearest = [(float(value), int(row)) for value, row in zip(*found, strict=True) if row not in (-1, query.row)]
+    import numpy as np
+
+    nearest = [(float(value), int(row)) for value, row in zip(*found, strict=True) if row not in (-1, query.row)][:k]
+    paths = cache.paths_of(np.array([row for _, row in nearest], np.int64))
     return [
         {
             "rank": rank,
             "row": row,
             "similarity": round(min(1.0, similarity), 4),
-            "path": cache.paths[row],
+            "path": path,
             "class": cache.class_names[cache.labels[row]] if cache.labels[row] >= 0 else None,
         }
-        for rank, (similarity, row) in enumerate(nearest[:k], start=1)
+        for rank, ((similarity, row), path) in enumerate(zip(nearest, paths, strict=True), start=1)
     ]

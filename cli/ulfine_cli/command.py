@@ -84,6 +84,7 @@ class Command:
         renamed: Earlier names of options, which are still taken: name to name of the parameter.
         interrupted: The line for Ctrl-C: what is left, and what the same command does then.
         kept_in: The parameter with which the same command goes on where it was, where that takes one.
+        keeps: Whether it does so with this value of the parameter.
         reports: The function that writes a report when the figures have been shown, as `calls`; "" for none. It takes
             the figures, the ``--json`` file and the progress, returns a line to be printed, or "", and raises nothing.
 
@@ -100,6 +101,7 @@ class Command:
     renamed: Mapping[str, str] = field(default_factory=dict)
     interrupted: str = INTERRUPTED
     kept_in: str = ""
+    keeps: Callable[[Any], bool] = bool
     reports: str = ""
 
     @property
@@ -213,7 +215,7 @@ class Command:
                 lines = "".join(traceback.format_exception(error)).splitlines()
                 # Indented, because a message with a line break could look like a line of ours.
                 sys.stderr.writelines(f"  {shown(line)}\n" for line in lines)
-            interrupted = INTERRUPTED if self.kept_in and arguments.get(self.kept_in) else self.interrupted
+            interrupted = INTERRUPTED if self.kept_in and self.keeps(arguments.get(self.kept_in)) else self.interrupted
             # An interrupt comes out of some libraries as an error of theirs.
             line, exit_code = describe(error if received() is None else KeyboardInterrupt(), interrupted)
             sys.stderr.write(line + "\n")

@@ -15,6 +15,7 @@ from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.sources.source_options import SourceOptions
 from ulfine_cache.wording.counts import amount
+from ulfine_exports.predicting.part_place import is_for_parts
 from ulfine_exports.predicting.predictions import Predictions
 from ulfine_fast.judging.five_crops import Views
 from ulfine_fast.priors.test_prior import TestPriorOption
@@ -105,7 +106,7 @@ def predict(
 
     started = time.perf_counter()
     for_parts = {"path-column": path_column, "root": root, "extension": extension}
-    if out is not None and (out.is_dir() or not out.suffix):
+    if out is not None and is_for_parts(out):
         options = SourceOptions(path_column=path_column, root=root, extension=extension)
         sizes = {"part_size": part_size, "batch_size": batch_size}
         return predict_to_folder(

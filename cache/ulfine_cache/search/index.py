@@ -1,6 +1,7 @@
 """The FAISS index over a cache's first view: cosine similarity, exact for small caches, approximate above."""
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from ulfine_cache.search.parts import read_faiss
 from ulfine_cache.search.reranked import Reranked
 from ulfine_cache.search.stored_rows import StoredRows
 from ulfine_cache.store.digest_file import check_once
-from ulfine_cache.store.layout import INDEX_FILE
+from ulfine_cache.store.layout import INDEX_FILE, INDEX_PARTS
 from ulfine_cache.store.objects.copies import bring
 from ulfine_cache.wording.counts import amount
 
@@ -102,9 +103,12 @@ def index_cache(cache: Path, shards: Sequence[Path], index: str, *, progress: Pr
     path = cache / INDEX_FILE
     if index == "none":
         path.unlink(missing_ok=True)
+        shutil.rmtree(cache / INDEX_PARTS, ignore_errors=True)
         return IndexReport("none", index)
     builder = IndexBuilder(shards, progress)
     kind = auto_kind(builder.n_rows, builder.width) if index == "auto" else index
+    if not is_mergeable(kind):
+        shutil.rmtree(cache / INDEX_PARTS, ignore_errors=True)
     share = LARGEST_SHARE if index == "auto" else 1.0
     if kind == "Flat":
         built, quality = builder.build_exact()

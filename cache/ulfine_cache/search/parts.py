@@ -15,6 +15,7 @@ from ulfine_cache.names.text_path import text_path
 from ulfine_cache.progress import Progress
 from ulfine_cache.search.exact_search import unit_blocks
 from ulfine_cache.store.digest_file import digest_problem, file_sha256, recorded_sha256, write_digest
+from ulfine_cache.store.objects.copies import bring
 from ulfine_cache.wording.counts import subject
 
 PART_ROWS = 1_000_000
@@ -47,7 +48,7 @@ class Parts:
         import faiss
 
         self._groups = _grouped(shards, counts)
-        digests = [recorded_sha256(shard) or file_sha256(shard) for shard in shards]
+        digests = [recorded_sha256(shard) or _sha256(shard) for shard in shards]
         starts = [group.start for group in self._groups]
         key = hashlib.sha256(json.dumps([kind, faiss.__version__, starts, digests]).encode()).hexdigest()[:16]
         self._folder = folder / key
@@ -100,6 +101,11 @@ def read_faiss(path: Path, flags: int = 0) -> Any:
 
     with text_path(path) as name:
         return faiss.read_index(name, flags)
+
+
+def _sha256(shard: Path) -> str:
+    bring(shard)
+    return file_sha256(shard)
 
 
 def _grouped(shards: Sequence[Path], counts: Sequence[int]) -> list[_Group]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ulfine_cache.store.datasets import UNREADABLE, dataset
+from ulfine_cache.store.objects.copies import is_given_up
 from ulfine_cache.store.shards import damaged, numbers, open_shard, read_features
 
 _MOST_MAPPED = 16_384
@@ -98,6 +99,8 @@ def _map_shard(path: Path, width: int) -> _MappedShard | None:
             starts = _chunk_starts(features)
             return None if starts is None else _MappedShard(path, starts, features.chunks or features.shape)
         except UNREADABLE as error:
+            if is_given_up(path):
+                return _map_shard(path, width)
             raise damaged(path) from error
 
 

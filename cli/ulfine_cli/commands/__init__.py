@@ -23,6 +23,7 @@ from ulfine_cli.commands import (
     verify,
 )
 from ulfine_cli.failures import STARTS_OVER
+from ulfine_exports.predicting.part_place import is_for_parts
 from ulfine_fast.deciding.gates import failed_gates
 
 COMMANDS = (
@@ -129,6 +130,8 @@ COMMANDS = (
         show=predict.show,
         failures=predict.unreadable,
         interrupted=STARTS_OVER,
+        kept_in="out",
+        keeps=is_for_parts,
     ),
     Command(
         "ulfine_exports.sort:sort",

@@ -171,6 +171,12 @@ def test_search__ranks_by_the_features_themselves(shared):
     assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows, true, strict=True)]) >= 0.95
 
 
+def test_read_index__with_the_tuned_setting(tmp_path):
+    cache, report = a_cache(tmp_path, noise(2000, WIDTH), "IVF64,RaBitQ")
+    assert report.quality["nprobe"] > 1
+    assert read_index(cache).lists.nprobe == report.quality["nprobe"]
+
+
 def test_search__too_few_or_many_neighbours_are_exact(shared):
     cache, _ = shared
     queries = np.ascontiguousarray(cache.features(np.array([5, 900])))

@@ -15,6 +15,8 @@ import sys
 
 import psutil
 import ray
+from ray._private import state
+from ray._private.worker import global_worker
 from ray.cluster_utils import Cluster
 
 SMALL = {"object_store_memory": 80 * 2**20}
@@ -55,11 +57,11 @@ def kill_worker(machines, chosen):
 def end_actor(cluster, chosen):
     if not ray.is_initialized():
         cluster.connect()
-    alive = [name for name, found in sorted(ray._private.state.actors().items()) if found["State"] == "ALIVE"]
+    alive = [name for name, found in sorted(state.actors().items()) if found["State"] == "ALIVE"]
     if not alive:
         return "-"
     one = chosen.choice(alive)
-    ray._private.worker.global_worker.core_worker.kill_actor(ray.ActorID(bytes.fromhex(one)), True)
+    global_worker.core_worker.kill_actor(ray.ActorID(bytes.fromhex(one)), True)
     return one
 
 

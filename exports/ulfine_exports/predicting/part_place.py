@@ -1,0 +1,13 @@
+"""Whether predictions go to a folder of parts. Imports nothing, for the command line asks, too."""
+
+from pathlib import Path
+
+
+def is_for_parts(out: Path | None) -> bool:
+    """Say whether an ``--out`` names a folder: one that is there, or a name without an ending.
+
+    Example:
+        >>> is_for_parts(Path("predictions")), is_for_parts(Path("predictions.csv"))
+        (True, False)
+    """
+    return out is not None and (out.is_dir() or not out.suffix)
