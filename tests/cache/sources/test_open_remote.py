@@ -163,6 +163,12 @@ def test_tar__that_changed_while_it_was_read(url, folder, monkeypatch):
     remote_file._blocks.clear()
     with pytest.raises(OSError, match="its tar file has changed since it was listed"):
         source.read(source.items[-1])
+    source = open_source(place(f"{url}/tars"))
+    source.read(source.items[0])
+    storage.write_over(f"{url}/tars/train-000.tar", bytes(20_000))
+    remote_file._blocks.clear()
+    with pytest.raises(OSError, match="its tar file has changed since it was listed"):
+        source.read(source.items[4])
 
 
 def test_image__that_cannot_be_had_stops_the_work(s3, folder, monkeypatch):

@@ -154,6 +154,33 @@ def test_cache__of_a_collection_that_changed(run, url, photos, copies, tmp_path)
     assert verify(cache=place(url))["damaged"] == []
 
 
+def test_cache__is_unfinished_while_it_changes(run, url, photos, copies, monkeypatch):
+    run(out=url)
+    write_picture(photos / "cat" / "new.png", 99)
+
+    def full(path):
+        raise UlfineError("the storage is full")
+
+    monkeypatch.setattr("ulfine_cache.store.shards.put_shard", full)
+    with pytest.raises(UlfineError, match="the storage is full"):
+        run(out=url)
+    with pytest.raises(UlfineError, match="is unfinished"):
+        FeatureCache.open(url)
+
+
+def test_cache__of_images_on_a_storage_is_gone_on_with_unread(run, url, photos, copies, monkeypatch):
+    for path in photos.rglob("*.png"):
+        storage.write_over(f"{url}-photos/{path.relative_to(photos).as_posix()}", path.read_bytes())
+    run(source=f"{url}-photos", out=url)
+    for name in ("index.json", "shards/00001.h5"):
+        storage.remove(f"{url}/{name}")
+    forget_copies(copies)
+    wanted = []
+    monkeypatch.setattr("ulfine_cache.sources.trees.remote_tree.read", lambda at: wanted.append(at) or storage.read(at))
+    assert run(source=f"{url}-photos", out=url)["shards_encoded"] == 1
+    assert len(wanted) == 5
+
+
 def test_cache__whose_bucket_was_emptied_begins_anew(run, url, copies):
     run(out=url)
     storage._opened(url)[0].store.clear()
