@@ -111,3 +111,12 @@ def test_retraining__the_workflow_calls_the_script():
     [job] = workflow["jobs"].values()
     [script] = [step["run"] for step in job["steps"] if "retrain.sh" in step.get("run", "")]
     assert script.endswith('retrain.sh" photos builtin:lite0 labels.csv 0.85')
+
+
+def test_own_method__the_page_gives_a_file_and_a_test_that_pass(tmp_path, environment):
+    shutil.copy(EXAMPLES / "method" / "ulfine_class_means.py", tmp_path)
+    page = (ROOT / "docs" / "own_method.md").read_text("utf-8").partition("## With a test")[2]
+    (tmp_path / "test_class_means.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout

@@ -40,6 +40,8 @@ def compare(
     device: Annotated[str, Written("auto|cpu|cuda|cuda:N")] = "auto",
     out: Path | None = None,
     table: Sequence[Annotated[Path, Written("FILE.tex|FILE.md|FILE.csv")]] = (),
+    latex: bool = False,
+    markdown: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Comparison | Comparisons:
     """Train several methods on the same draws, side by side.
@@ -65,6 +67,8 @@ def compare(
         out: Directory that keeps the logits, settings and metrics of every fit, and the figures, tables and pictures of
             the comparison.
         table: File of a table for a paper, by its suffix LaTeX, Markdown or CSV. May be repeated.
+        latex: Print the table for a paper in LaTeX, and nothing else.
+        markdown: The same in Markdown.
         progress: Told about every fit.
 
     Returns:
@@ -80,6 +84,8 @@ def compare(
         class; with `grid` also ``chosen``, the settings of each seed. The figures then have ``out`` and ``tables``, the
         files. Several splits give ``tasks``, these figures by the name of the split.
 
+        With `latex` or `markdown` ``printed`` is that table.
+
     Raises:
         UsageError: A method, a setting or a seed cannot be used, or is named twice, or an ablation is asked of several
             methods or of one without switches.
@@ -94,29 +100,33 @@ def compare(
         ['mean', 'stderr']
     """
     from ulfine_cache.labelling.relabelled import open_relabelled
+    from ulfine_fast.bench import paper_table
     from ulfine_fast.bench.contender import find_contenders
     from ulfine_fast.bench.kept_fits import check_directory
-    from ulfine_fast.bench.paper_table import check_table
 
+    if latex and markdown:
+        raise UsageError("--latex and --markdown print one table each: give one of them, or files with --table")
     wanted = seeds_of(seeds)
     contenders = find_contenders(methods, ablation=ablation, settings=settings, assignments=set, grid=grid)
     splits = [name.strip() for name in split.split(",")]
     if len(dict.fromkeys(splits)) < len(splits):
         raise UsageError(f"a split is named twice in {split}: name each once")
     for path in table:
-        check_table(path)
+        paper_table.check_table(path)
     if out is not None:
         check_directory(out)
     opened = open_relabelled(cache, apply, text=True, progress=progress)
     draws = {name: _draws(opened, name, wanted) for name in splits}
     found = _fit_all(opened, draws, contenders, device, out, progress)
+    tested = out is not None or bool(table) or latex or markdown
     comparisons = {
-        name: _comparison(name, of_split, contenders, found, tested=out is not None or bool(table))
-        for name, of_split in draws.items()
+        name: _comparison(name, of_split, contenders, found, tested=tested) for name, of_split in draws.items()
     }
     figures = next(iter(comparisons.values())) if len(splits) == 1 else Comparisons(tasks=comparisons)
     if out is not None or table:
         _write(figures, comparisons, out, table)
+    if latex or markdown:
+        figures["printed"] = (paper_table.latex if latex else paper_table.markdown)(comparisons)
     return figures
 
 

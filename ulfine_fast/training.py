@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ulfine_cache.elsewhere.found_part import said
 from ulfine_cache.encoders.device import choose_device as choose_any_device
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_fast.method import FitResult, Method
+from ulfine_fast.models.logit_model import LogitModel
 from ulfine_fast.models.several_encoders import SeveralEncoders
+from ulfine_fast.registry import METHODS
 from ulfine_fast.rows.encoder_shares import choose_encoder_shares, of_each_encoder
 from ulfine_fast.rows.left_out import together
 from ulfine_fast.rows.memory_bound import free_bytes, readable
@@ -108,15 +111,47 @@ def train_seeds(
     if data.parts:
         return _train_several(method, settings, data, seeds, progress, keep_interrupted=keep_interrupted)
     _check_memory(method, data, progress)
-    with _deterministic(data.features.device.type):
+    with _deterministic(data.features.device.type), _named(method):
         if not method.seeded and len(seeds) > 1:
             progress.note(f"nothing in {method.name} is random: every seed gives the same")
             results = [method.fit(data, settings, seeds[0], progress)] * len(seeds)
         else:
             results = method.fit_seeds(data, settings, seeds, progress)
+        if method.name not in METHODS:
+            _check_results(results, data)
     if any(result.interrupted_at is not None for result in results) and not keep_interrupted:
         raise KeyboardInterrupt
     return [_finished(method, result) for result in results]
+
+
+@contextmanager
+def _named(method: Method) -> Generator[None]:
+    """Name a method of somebody else's whose code fails."""
+    try:
+        yield
+    except UlfineError:
+        raise
+    except Exception as error:
+        if method.name in METHODS:
+            raise
+        raise UlfineError(f"method {method.name!r} failed ({said(error)}): mend it, --debug shows where") from error
+
+
+def _check_results(results: Sequence[object], data: TrainingData) -> None:
+    """Refuse what a method of somebody else's hands back where it is no classifier of these features and classes.
+
+    Raises:
+        TypeError: It is none.
+    """
+    for result in results:
+        if not isinstance(result, FitResult):
+            raise TypeError(f"a fit gives a {type(result).__name__}, not a FitResult")
+        if not isinstance(result.model, LogitModel):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"its model is a {type(result.model).__name__}, not a LogitModel")
+        with torch.no_grad():
+            shape = tuple(result.model(data.features[:1]).shape)
+        if shape != (1, data.n_classes):
+            raise TypeError(f"its model gives logits of shape {shape} for one row of {data.n_classes} classes")
 
 
 def _train_several(

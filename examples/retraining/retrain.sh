@@ -1,5 +1,6 @@
 #!/bin/sh
-# Retrain and replace the model, or stop and leave it as it is. To be run where runs/last is last week's run.
+# Retrain and replace the model, or stop and leave it as it is.
+# To be run where runs/last is last week's run.
 #
 #     sh retrain.sh PHOTOS MODEL LABELS [LEAST MACRO ACCURACY]
 #
@@ -10,7 +11,8 @@ set -eu
 photos=$1 model=$2 labels=$3 least=${4:-0.8}
 
 ulfine cache-features "$photos" --out cache --model "$model"
-ulfine fit cache --out runs/next --overwrite --from runs/last --apply "$labels" --min "macro_accuracy=$least"
+ulfine fit cache --out runs/next --overwrite --from runs/last \
+    --apply "$labels" --min "macro_accuracy=$least"
 ulfine diff runs/last runs/next --max-drop 0.01
 ulfine export runs/next --onnx model.onnx --input pixels
 

@@ -99,10 +99,12 @@ def export_onnx(
     started = time.perf_counter()
 
     from ulfine_cache.atomic import replacing
+    from ulfine_exports.drifting.export_reference import export_reference
     from ulfine_exports.gate.parity import TOLERANCES
     from ulfine_exports.gate.run_rows import RunRows
     from ulfine_exports.graphs.accepted_output import add_accepted
     from ulfine_exports.graphs.run_graph import build_run_graph
+    from ulfine_exports.graphs.tidy import tidy
     from ulfine_exports.handing_over.html_page import write_html
     from ulfine_exports.handing_over.page_precision import PRECISIONS, page_precision
     from ulfine_exports.lower_precision.comparison import lower_precision
@@ -157,6 +159,9 @@ def export_onnx(
     )
     if metadata.acceptance_threshold is not None:
         model = add_accepted(model, metadata.acceptance_threshold)
+    reference = export_reference(tidy(model), rows, input)
+    if reference is not None:
+        metadata = replace(metadata, reference=reference.to_text())
     content = _finish(model, metadata)
     if onnx is not None:
         with replacing(onnx) as partial:
@@ -300,10 +305,9 @@ def _finish(model: ModelProto, metadata: ExportMetadata) -> bytes:
     """Add the metadata and the digest, check the whole and give its bytes."""
     import onnx
 
-    from ulfine_exports.graphs.tidy import tidy
     from ulfine_exports.inference.content_digest import add_digest
 
-    onnx.helper.set_model_props(tidy(model), metadata.to_props())
+    onnx.helper.set_model_props(model, metadata.to_props())
     add_digest(model)
     try:
         onnx.checker.check_model(model, full_check=True)

@@ -69,6 +69,8 @@ class ExportMetadata:
         acceptance_threshold: Confidence from which an answer counts as sure enough; None where none was learnt, and the
             key is missing.
         acceptance_target: The accuracy that this threshold was to reach, or None.
+        reference: JSON of `ulfine_exports.drifting.reference.Reference`, rows of the fit that new ones are compared
+            with; None, and no key, where they could not be read.
         ulfine_version: Version of this project that wrote the file.
     """
 
@@ -102,6 +104,7 @@ class ExportMetadata:
     test_prior: str = ""
     acceptance_threshold: float | None = None
     acceptance_target: float | None = None
+    reference: str | None = None
     ulfine_version: str = ""
 
     def to_props(self) -> dict[str, str]:

@@ -124,3 +124,14 @@ def test_compare__ablation_turns_parts_off_one_by_one(text_cache):
 def test_compare__ablation_of_nothing(text_cache, methods):
     with pytest.raises(UsageError, match="one of ulfine, ulfine-paper"):
         compare(cache=text_cache, split="lt", methods=methods, ablation=True)
+
+
+def test_compare__prints_the_table_for_a_paper(text_cache):
+    asked = {"cache": text_cache, "split": "lt", "methods": "knn,zero-shot", "seeds": 2}
+    figures = compare(**asked, latex=True)
+    assert figures["printed"].splitlines()[-1].startswith("\\end{table}")
+    assert figures["methods"][1]["test"]["name"]
+    assert "| zero-shot |" in compare(**asked, markdown=True)["printed"]
+    assert "printed" not in compare(**asked)
+    with pytest.raises(UsageError, match="one table each"):
+        compare(**asked, latex=True, markdown=True)

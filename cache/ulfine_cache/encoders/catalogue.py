@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ulfine_cache.encoders.model_libraries import quiet
+from ulfine_cache.encoders.own_encoder import KIND
 from ulfine_cache.tiny import CONFIG_FILE, MODEL_NAME
 
 _MOST_MEASURED = 40
@@ -41,10 +42,11 @@ def list_encoders(word: str = "") -> list[dict[str, Any]]:
         word: Part of a name; several, separated by blanks, must all be in it. Empty lists all.
 
     Returns:
-        `Listed` as dicts: ``builtin:tiny``, then open_clip's and timm's in alphabetical order.
+        `Listed` as dicts: ``builtin:tiny``, those of installed packages, of which nothing but the name is known without
+        running them, then open_clip's and timm's in alphabetical order.
     """
     with quiet():
-        return [asdict(found) for found in (*_builtin(word), *_of_open_clip(word), *_of_timm(word))]
+        return [asdict(found) for found in (*_builtin(word), *_own(word), *_of_open_clip(word), *_of_timm(word))]
 
 
 def _holds(text: str, word: str) -> bool:
@@ -56,6 +58,10 @@ def _builtin(word: str) -> list[Listed]:
         return []
     config = json.loads(CONFIG_FILE.read_text("utf-8"))
     return [Listed("builtin:tiny", (), _square(config), int(config["embed_dim"]), text=True, licence="apache-2.0")]
+
+
+def _own(word: str) -> list[Listed]:
+    return [Listed(name, (), None, None, text=False) for name in KIND.installed() if _holds(name, word)]
 
 
 def _of_open_clip(word: str) -> list[Listed]:

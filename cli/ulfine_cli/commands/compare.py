@@ -8,7 +8,11 @@ from ulfine_cli.output import Output, percent
 
 
 def show(figures: dict[str, Any], output: Output) -> None:
-    """Print one table for each split, and which files were written."""
+    """Print one table for each split, and which files were written; or the table for a paper alone."""
+    if "printed" in figures:
+        for line in figures["printed"].splitlines():
+            output.line(line)
+        return
     tasks = figures.get("tasks")
     for place, comparison in enumerate(tasks.values() if tasks else [figures]):
         if place:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ulfine_cache.wording.counts import amount
+from ulfine_cache.wording.counts import amount, listed
 from ulfine_cli.output import Output, percent, text
 
 _SHOWN = 5
@@ -26,9 +26,18 @@ def show(figures: dict[str, Any], output: Output) -> None:
         [entry["name"], percent(entry["former"]), percent(entry["new"])] for entry in figures["classes"][:_SHOWN]
     ]
     output.table(["percent of the answers", "former", "new"], classes)
+    if figures["changed_classes"]:
+        output.text(f"beyond chance: {listed(figures['changed_classes'], 6)}")
+    for group in figures["clusters"][:_SHOWN]:
+        output.text(
+            f"more of these than before, {percent(group['new'])} % instead of {percent(group['former'])} %: "
+            f"{listed(group['paths'], 3)}"
+        )
     output.text(f"{percent(figures['far'])} % are further off than usual; the furthest:")
     for item in figures["strangest"][:_SHOWN]:
         output.line(f"  {item['path']}")
+    if figures["out"]:
+        output.line(f"written to {figures['out']}")
     if not figures["alarm"]:
         output.text("the images look like those of the fit, as far as so many can tell")
 

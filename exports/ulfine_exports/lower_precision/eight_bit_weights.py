@@ -25,34 +25,41 @@ def with_eight_bit_weights(model: "ModelProto") -> "ModelProto":
         A new model, about a quarter as large.
     """
     import numpy as np
-    from onnx import ModelProto, helper, numpy_helper
+    from onnx import ModelProto, TensorProto, helper, numpy_helper
 
     from ulfine_exports.lower_precision.quantise import quantised_nodes
 
     copy = ModelProto()
     copy.CopyFrom(model)
     weights = {tensor.name: tensor for tensor in copy.graph.initializer}
-    readings: dict[str, NodeProto] = {}
+    nodes: list[NodeProto] = []
+    stored: set[str] = set()
     layers = [node for node in quantised_nodes(copy) if node.op_type != "Conv" or weights[node.input[1]].dims[1] > 1]
     for node in layers:
         name, axis = node.input[1], _outputs_axis(node)
         # Once, where several layers read it.
-        if f"{name}/float" not in readings:
+        if name not in stored:
             values = numpy_helper.to_array(weights[name])
             others = tuple(place for place in range(values.ndim) if place != axis)
             scale = np.maximum(np.abs(values).max(others), 1e-12) / 127
             whole = np.rint(values / np.expand_dims(scale, others)).astype(np.int8)
             weights[name].CopyFrom(numpy_helper.from_array(whole, name))
-            copy.graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), f"{name}/scale"))
-            readings[f"{name}/float"] = helper.make_node(
-                "DequantizeLinear", [name, f"{name}/scale"], [f"{name}/float"], axis=axis
-            )
+            scale = np.expand_dims(scale, others).astype(np.float32)
+            copy.graph.initializer.append(numpy_helper.from_array(scale, f"{name}/scale"))
+            # Not DequantizeLinear: onnxruntime takes that and a product for a product of integers. This it computes
+            # once, when it loads the file.
+            nodes += [
+                helper.make_node("Cast", [name], [f"{name}/whole"], to=TensorProto.FLOAT),
+                helper.make_node("Mul", [f"{name}/whole", f"{name}/scale"], [f"{name}/float"]),
+            ]
+            stored.add(name)
     for node in copy.graph.node:
         for place, name in enumerate(node.input):
-            if f"{name}/float" in readings:
+            if name in stored:
                 node.input[place] = f"{name}/float"
-    nodes = [*readings.values(), *copy.graph.node]
+    nodes += copy.graph.node
     del copy.graph.node[:]
+    del copy.graph.value_info[:]
     copy.graph.node.extend(nodes)
     return copy
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ulfine_cache.feature_cache import FeatureCache
+    from ulfine_cache.pictures.pixel_range import Range
 
 PLACEHOLDER = (
     "data:image/svg+xml;base64,"
@@ -72,14 +73,28 @@ class Thumbnails:
         return self._made[row]
 
     def _make(self, read: "Callable[[int], bytes]", row: int) -> str:
-        from ulfine_cache.pictures.pixels import decode
-
-        side = (self._size, self._size)
         try:
-            picture = decode(read(row), draft=side, pixel_range=self._pixel_range)
+            return thumbnail_of(read(row), self._size, self._pixel_range)
         except (UlfineError, OSError):
             return PLACEHOLDER
-        picture.thumbnail(side)
-        target = io.BytesIO()
-        picture.save(target, "WEBP", quality=72, method=4)
-        return "data:image/webp;base64," + base64.b64encode(target.getvalue()).decode()
+
+
+def thumbnail_of(data: bytes, size: int, pixel_range: "Range | None" = None) -> str:
+    """A small copy of an image file as a ``data:`` URI; `PLACEHOLDER` where it cannot be read.
+
+    Args:
+        data: The bytes of the file.
+        size: Longest side, pixels.
+        pixel_range: As of `ulfine_cache.pictures.pixels.decode`.
+    """
+    from ulfine_cache.pictures.pixels import decode
+
+    side = (size, size)
+    try:
+        picture = decode(data, draft=side, pixel_range=pixel_range)
+    except UlfineError:
+        return PLACEHOLDER
+    picture.thumbnail(side)
+    target = io.BytesIO()
+    picture.save(target, "WEBP", quality=72, method=4)
+    return "data:image/webp;base64," + base64.b64encode(target.getvalue()).decode()

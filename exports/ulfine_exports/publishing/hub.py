@@ -92,7 +92,9 @@ def hub_config(metadata: ExportMetadata) -> dict[str, Any]:
         "num_labels": len(labels),
         "ulfine_format": FORMAT,
         "ulfine": {
-            key: value for key, value in metadata.to_props().items() if key not in ("class_names", "ulfine_format")
+            key: value
+            for key, value in metadata.to_props().items()
+            if key not in ("class_names", "ulfine_format", "reference")
         },
     }
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 from selenium.webdriver.common.by import By
@@ -15,7 +16,7 @@ from tests.exports.conftest import draw_shape
 from tests.exports.pages.headless import look, requests
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_exports.export import export_onnx
-from ulfine_exports.handing_over import html_page
+from ulfine_exports.handing_over import html_page, page_precision
 from ulfine_exports.handing_over.browser_runtime import VERSION, runtime_binary, runtime_script
 from ulfine_exports.metadata import ExportMetadata
 from ulfine_exports.predict import predict
@@ -153,11 +154,13 @@ def test_page__several_hundred_at_once(browser, exported, folder):
     assert page.complaints == []
 
 
-def test_page__with_a_large_model_beside_it(browser, run, folder, pictures, monkeypatch):
-    monkeypatch.setattr(html_page, "MOST_BYTES", 8_000_000)
+def test_page__with_a_large_model_beside_it(browser, exported, folder, pictures, monkeypatch):
+    monkeypatch.setattr(html_page, "MOST_BYTES", 6_000_000)
     monkeypatch.setattr(html_page, "_PIECE", 300_000)
     place = folder / "two files"
-    figures = export_onnx(run=run, html=place / "large.html", max_drop=100.0)
+    place.mkdir()
+    metadata = ExportMetadata(input="image", class_names=("circle", "square", "triangle"), n_features=4)
+    figures = html_page.write_html(place / "large.html", (folder / "shapes.onnx").read_bytes(), metadata)
     assert figures["html_weights"] == str(place / "large.weights.js")
     page = look(browser, place / "large.html")
     (card,) = choose(page, pictures[:1])
@@ -184,29 +187,31 @@ def test_page__names_that_would_break_it(browser, exported, folder):
     assert page.complaints == []
 
 
-def test_page__same_run_same_bytes(exported, run, folder):
-    export_onnx(run=run, html=folder / "again" / "shapes.html", max_drop=100.0)
+def test_page__same_file_same_bytes(exported, folder):
+    content = (folder / "shapes.onnx").read_bytes()
+    metadata = ExportMetadata.from_props(
+        {item.key: item.value for item in onnx.load_from_string(content).metadata_props}, "shapes"
+    )
+    (folder / "again").mkdir()
+    html_page.write_html(folder / "again" / "shapes.html", content, metadata)
     assert (folder / "again" / "shapes.html").read_bytes() == (folder / "shapes.html").read_bytes()
 
 
-def test_page__precision_that_costs_too_much(run, folder, monkeypatch):
+def test_precision__that_costs_too_much(monkeypatch):
     """int8 is not worth an error where nobody asked for it."""
-    from ulfine_exports.lower_precision import comparison
+
+    def lower(model, precision, rows, *, max_drop, floats):
+        if precision == "int8":
+            raise UlfineError("int8 was not written: macro accuracy falls by 9 points on 3 test rows, and so on")
+        return precision, floats
 
     told: list[str] = []
-    real = comparison.Comparison.drop.fget
-    monkeypatch.setattr(
-        comparison.Comparison,
-        "drop",
-        property(lambda self: 9.0 if self.chosen.precision == "int8" else real(self)),
-    )
-    progress = type("Told", (), {"note": lambda _, line: told.append(line), "update": lambda *_: None})()
-    figures = export_onnx(run=run, html=folder / "half.html", max_drop=5.0, progress=progress)
-    assert figures["precision"] == "fp16"
-    assert any("int8 was not written" in line and line.endswith(": fp16 instead") for line in told)
+    progress = type("Told", (), {"note": lambda _, line: told.append(line)})()
+    monkeypatch.setattr(page_precision, "lower_precision", lower)
+    assert page_precision.page_precision(None, None, None, 0.5, progress) == ("fp16", True)
+    assert told == ["int8 was not written: macro accuracy falls by 9 points: fp16 instead"]
     with pytest.raises(UlfineError, match="int8 was not written"):
-        export_onnx(run=run, html=folder / "eight.html", precision="int8", max_drop=5.0)
-    assert not (folder / "eight.html").exists()
+        page_precision.page_precision(None, "int8", None, 0.5, progress)
 
 
 def test_page__that_cannot_be(run, folder):

@@ -76,6 +76,38 @@ def test_says_which_logits_spoke(page, pictures):
     assert grey.find_element(By.CSS_SELECTOR, ".spoke h3").text.startswith("The probe logits spoke.")
     assert green.find_element(By.CSS_SELECTOR, ".spoke h3").text.startswith("The text logits spoke.")
     assert "alone: blue" in grey.find_element(By.CSS_SELECTOR, ".spoke dl").text
+    assert grey.find_element(By.CSS_SELECTOR, ".plain").text.endswith("how much it looks like the labelled pictures.")
+    assert "the name of the class in words" in green.find_element(By.CSS_SELECTOR, ".plain").text
+
+
+def test_most_doubtful_first(page, pictures):
+    choose(page, pictures / "green.png", pictures / "red.png")
+    cards = choose(page, pictures / "grey.png", pictures / "broken.png")
+    said = [card.find_element(By.TAG_NAME, "h2").text for card in cards]
+    assert said[0] == "Not classified"
+    sure = [float(line.split(", ")[1].split()[0]) for line in said[1:]]
+    assert sure == sorted(sure)
+    assert len(sure) == 3
+    summary = page.find_element(By.ID, "summary").text
+    assert summary == "4 pictures, the most doubtful first; 1 could not be read."
+
+
+def test_table_of_answers(page, pictures):
+    """In the order in which they came, with all classes, as `ulfine predict --out` writes it."""
+    assert not page.find_element(By.ID, "csv").is_displayed()
+    choose(page, pictures / "red.png", pictures / "broken.png", pictures / "green.png")
+    page.set_script_timeout(30)
+    table = page.execute_async_script(
+        """
+        const done = arguments[0], make = URL.createObjectURL;
+        URL.createObjectURL = (blob) => { blob.text().then(done); URL.createObjectURL = make; return make(blob); };
+        document.getElementById("csv").click();
+        """
+    )
+    lines = table.splitlines()
+    assert lines[0] == "path,label,confidence,red,green,blue"
+    assert [line.split(",")[:2] for line in lines[1:]] == [["red.png", "red"], ["green.png", "green"]]
+    assert float(lines[1].split(",")[2]) == pytest.approx(0.867, abs=1e-3)
 
 
 def test_broken_file_beside_a_good_one(page, pictures):

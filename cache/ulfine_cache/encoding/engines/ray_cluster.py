@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import psutil
+
 from ulfine_cache.atomic import reason
 from ulfine_cache.errors import UlfineError, UsageError
 
@@ -34,6 +36,9 @@ _PLACES = "/tmp" if Path("/tmp").is_dir() else None
 """Where a cluster started here keeps its sockets, whose paths may be 107 bytes long: TMPDIR may be too deep."""
 
 
+_OURS = "ulfine-ray-"
+
+
 class Room(NamedTuple):
     """What one machine of the cluster has."""
 
@@ -44,7 +49,7 @@ class Room(NamedTuple):
 def how_many(machine: Room, wants: Room) -> int:
     """Return how many workers a machine has room for."""
     by_cpus = int(machine.cpus // wants.cpus)
-    return min(by_cpus, int(machine.gpus // wants.gpus + 1e-6)) if wants.gpus else by_cpus
+    return min(by_cpus, int(machine.gpus / wants.gpus + 1e-6)) if wants.gpus else by_cpus
 
 
 class RayCluster:
@@ -73,7 +78,8 @@ class RayCluster:
             "logging_level": "ERROR",
         }
         if self._address == _LOCAL:
-            self._folder = tempfile.mkdtemp(prefix="ulfine-ray-", dir=_PLACES)
+            _remove_orphans()
+            self._folder = tempfile.mkdtemp(prefix=f"{_OURS}{os.getpid()}-", dir=_PLACES)
             options |= {"include_dashboard": False, "object_store_memory": _STORE, "_temp_dir": self._folder}
             # So that nobody else on this machine or network can use the cluster. Ray would write one into the home.
             settings = {"RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or _secret()}
@@ -120,6 +126,14 @@ class RayCluster:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _remove_orphans() -> None:
+    """Remove what calls have left that were killed."""
+    for folder in Path(tempfile.gettempdir() if _PLACES is None else _PLACES).glob(f"{_OURS}[0-9]*-*"):
+        process = folder.name.removeprefix(_OURS).partition("-")[0]
+        if process.isdigit() and not psutil.pid_exists(int(process[:9])):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.cache

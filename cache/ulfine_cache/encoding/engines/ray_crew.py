@@ -67,7 +67,7 @@ class Crew:
         self._asked: dict[Any, _Worker] = {}
         self._free: deque[_Worker] = deque()
         self._deaths = Counter[int]()
-        self._last_sign = self._looked = time.monotonic()
+        self._last_sign = self._looked = self._polled = time.monotonic()
         self._why, self._gone, self._most = "", False, 0
 
     def start(self, shards: int) -> None:
@@ -140,6 +140,9 @@ class Crew:
         if not self._pending:
             raise UlfineError(f"no worker is left on {self._cluster.name}{self._why}: run the same command again")
         self._ray.wait(list(self._pending), timeout=_TICK)
+        if time.monotonic() - self._polled >= _TICK:
+            self._polled = time.monotonic()
+            self._ask_how_far()
         for call in self._ray.wait(list(self._pending), num_returns=len(self._pending), timeout=0)[0]:
             worker, what = self._pending.pop(call)
             answer = self._answer(call)
@@ -227,8 +230,8 @@ class Crew:
             time.sleep(0.1)
         return done
 
-    def _tell(self, images: int, total: int) -> None:
-        """Report how far all are, from what each said last."""
+    def _ask_how_far(self) -> None:
+        """Hear from all workers that answer how far they are, and ask again."""
         calls = self._ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0)[0] if self._asked else []
         for call in calls:
             worker = self._asked.pop(call)
@@ -237,11 +240,15 @@ class Crew:
             except self._ray.exceptions.RayError:
                 continue
             worker.images = found if worker.shard is not None else 0
-        at_work = [worker for worker in self._workers if worker.shard is not None]
+            # One that loads a large model may need long to be ready, but it is there.
+            self._last_sign = time.monotonic()
         waited_for = list(self._asked.values())
-        for worker in at_work:
+        for worker in self._workers:
             if worker not in waited_for:
                 self._asked[worker.handle.at.options(concurrency_group="asked").remote()] = worker
+
+    def _tell(self, images: int, total: int) -> None:
+        at_work = [worker for worker in self._workers if worker.shard is not None]
         self._most = max(self._most, min(total, images + sum(worker.images for worker in at_work)))
         busy = sum(worker.busy for worker in at_work) / max(1, len(self._workers))
         self._progress.update("encoding", self._most, total, encoder_busy=busy)

@@ -40,6 +40,9 @@ class RayEngine:
             path: Path | None = self._arguments[name]
             # As text: a URL's local copies may be elsewhere there.
             self._arguments[name] = path and named(path.absolute())
+        kind, _, folder = self._arguments["model"].partition(":")
+        if kind == "local-dir":
+            self._arguments["model"] = f"{kind}:{Path(folder).absolute()}"
         if Path(self._arguments["pretrained"]).is_file():
             self._arguments["pretrained"] = str(Path(self._arguments["pretrained"]).absolute())
         self._out = arguments["out"].absolute()

@@ -28,7 +28,7 @@ def worker_of(run, photos, tmp_path, random_model):
         values = {"source": photos, "out": cache, "model": model, "pretrained": weights, "device": "cpu"}
         values |= {"precision": "fp32", "workers": 2, "shard_size": 5}
         arguments = arguments_of(cache_features, **(values | changes))
-        request = existing_request(cache) | dict(record)
+        request = (existing_request(cache) or {}) | dict(record)
         return ShardWorker(arguments, request, token, library_versions() | dict(versions), cores=1), first, cache
 
     return make_worker

@@ -117,6 +117,19 @@ def test_cache__that_another_machine_writes_at_once(run, url, copies, monkeypatc
     assert FeatureCache.open(url).n_rows == 23
 
 
+def test_cache__of_ranges_on_several_machines(run, url, copies, tmp_path, monkeypatch):
+    run()
+    for machine, part in (("one", "0:3"), ("two", "2:5")):
+        monkeypatch.setenv("ULFINE_LOCAL_CACHE_DIR", str(copies / machine))
+        figures = run(out=url, shard_range=part)
+    # The third was there.
+    assert (figures["shards_encoded"], figures["shards_missing"]) == (2, 0)
+    monkeypatch.setenv("ULFINE_LOCAL_CACHE_DIR", str(copies / "three"))
+    assert run(out=url)["shards_encoded"] == 0
+    assert shards_at(url) == shards_in(tmp_path / "cache")
+    assert FeatureCache.open(url).fingerprint == FeatureCache.open(tmp_path / "cache").fingerprint
+
+
 def test_cache__refuses_another_request(run, url, copies):
     run(out=url)
     forget_copies(copies)
