@@ -19,6 +19,7 @@ from ulfine_cache.sources.open_unlabelled import open_unlabelled
 from ulfine_exports.export import export_onnx
 from ulfine_exports.predict import predict
 from ulfine_exports.predicting import in_parts
+from ulfine_exports.predicting.part_place import is_for_parts
 
 
 @pytest.fixture
@@ -135,6 +136,17 @@ def test_predict__killed_it_ends_with_the_same_bytes(pixel_onnx, photos, tmp_pat
             assert len(list((tmp_path / "parts").glob("part-*.parquet"))) == after
     assert (ended.returncode, ended.stderr) == (0, "")
     assert contents(tmp_path / "parts") == whole
+    other = [*command[:3], *call, str(tmp_path / "parts"), "--part-size", "9", "99"]
+    ended = subprocess.run(other, env=os.environ, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == [
+        f"error: {tmp_path / 'parts'} holds predictions made in another way (part size 10 -> 9): choose another --out"
+    ]
+
+
+def test_is_for_parts__paths_as_the_command_line_gives_them(tmp_path):
+    assert is_for_parts("predictions") and is_for_parts(tmp_path) and is_for_parts(str(tmp_path))
+    assert not is_for_parts("predictions.csv") and not is_for_parts(None)
 
 
 def test_predict__other_settings_are_refused(pixel_onnx, pixel_run, photos, tmp_path):
