@@ -65,7 +65,7 @@ class Int8Linear(nn.Module):
         scale = rows.abs().amax(dim=1, keepdim=True).clamp_min_(_LEAST).div_(_LARGEST)
         # NaN stays in the scale, and so in the result.
         quantised = torch.mul(rows, scale.reciprocal()).round_().to(torch.int8)
-        product = torch._int_mm(quantised, self.weight_columns)  # pyright: ignore[reportPrivateUsage]
+        product = torch._int_mm(quantised, self.weight_columns)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         return torch.addcmul(offset, product.float().mul_(self.scale), scale)
 
 
