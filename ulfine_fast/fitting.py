@@ -98,7 +98,8 @@ def fit(
         also gates, as `ulfine_fast.deciding.gates.judged_gates`; with a former run also against, as
         `ulfine_fast.deciding.former_run.against_former`; with a target accuracy also acceptance, as
         `ulfine_fast.deciding.acceptance.Acceptance.figures` (null where no threshold could be learnt) and, of test
-        rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`.
+        rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`, and by_class, for each class, as
+        `ulfine_fast.deciding.acceptance.promised_by_class`.
 
     Raises:
         UsageError: Unknown method, setting, device or gate, or `memory` is no size; see
