@@ -34,7 +34,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Silent
 from ulfine_exports.drifting.reference import reference_of
 from ulfine_fast.deciding.acceptance import accepted_figures, learn_acceptance
-from ulfine_fast.deciding.drift_test import compare_rows
+from ulfine_fast.deciding.drift_test import ALARM, PARTS, PERMUTATIONS, compare_rows, frequency_test
 from ulfine_fast.deciding.paired_difference import paired_difference
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.cross_validation import kept
@@ -252,10 +252,11 @@ def doubled(trials: int, former: int = 500, n_classes: int = 20) -> dict[str, An
 
 
 def classes_alarm(former: NDArray[np.int64], new: NDArray[np.int64], n_classes: int, seed: int) -> bool:
-    """Whether the classes alone raise an alarm: the features all lie in one place."""
-    rows = np.random.default_rng(0).normal(size=(len(former) + len(new), 2)).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return "classes" in compare_rows(rows[: len(former)], rows[len(former) :], former, new, n_classes, seed).changed
+    """Whether the classes alone raise an alarm: the numbers of random choices, without the choices."""
+    among_new = np.bincount(new, minlength=n_classes)
+    totals = among_new + np.bincount(former, minlength=n_classes)
+    drawn = np.random.default_rng(seed).multivariate_hypergeometric(totals, len(new), size=PERMUTATIONS)
+    return frequency_test(np.vstack([among_new, drawn]), totals)[0] < PARTS[2] * ALARM
 
 
 def alarm(

@@ -115,15 +115,13 @@ def compare_rows(
     np.put_along_axis(graph, nearest, 1.0, axis=1)
     neighbours = ((masks @ graph) * masks).sum(1)
     counted = masks @ np.eye(n_classes, dtype=np.float32)[classes]
-    unlikely = _unlikeliness(counted.astype(np.int64), np.bincount(classes, minlength=n_classes), m + n)
-    # The class that is furthest off: a sum over many classes would drown one whose share has doubled.
-    furthest = unlikely.max(1)
+    frequency, of_each_class = frequency_test(counted.astype(np.int64), np.bincount(classes, minlength=n_classes))
     return Drift(
-        tuple(_p_value(of) for of in (means, neighbours, furthest)),
+        (_p_value(means), _p_value(neighbours), frequency),
         np.stack([np.bincount(former_classes, minlength=n_classes) / m, counted[0] / n], axis=1),
         (-similar[m:, :m].max(1)).astype(np.float32),
         float(np.quantile(-similar[:m, :m].max(1), 0.95)),
-        (furthest[:, None] >= unlikely[0] * (1 - 1e-6)).mean(0),
+        of_each_class,
     )
 
 
@@ -136,19 +134,30 @@ def _whitened(pool: NDArray[np.float32]) -> NDArray[np.float32]:
     return left[:, :kept] * np.sqrt(len(pool), dtype=np.float32)
 
 
-def _unlikeliness(counted: NDArray[np.int64], totals: NDArray[np.int64], pooled: int) -> NDArray[np.float64]:
-    """How unlikely each class's number is, (P, C) for (P, C): minus the logarithm of its two-sided mid-p-value."""
+def frequency_test(counted: NDArray[np.int64], totals: NDArray[np.int64]) -> tuple[float, NDArray[np.float64]]:
+    """Ask whether classes are as frequent among the new rows, whichever it may be.
+
+    The class that is furthest off decides: a sum over many would drown one whose share has doubled.
+
+    Args:
+        counted: int (P, C), how many rows of each class are among the new ones, and then among random choices.
+        totals: int (C,), among all rows.
+
+    Returns:
+        The p-value, and float64 (C,) that of each class.
+    """
     from scipy.stats import hypergeom
 
     n = int(counted[0].sum())
-    found = np.zeros(counted.shape)
+    unlikely = np.zeros(counted.shape)
     for total in np.unique(totals[totals > 0]).tolist():
-        chances = hypergeom.pmf(np.arange(n + 1), pooled, total, n)
+        chances = hypergeom.pmf(np.arange(n + 1), int(totals.sum()), total, n)
+        # Both tails, the number itself by half.
         below = np.cumsum(chances) - chances / 2
-        tail = np.clip(np.minimum(below, 1 - below), 1e-300, None)
         mine = totals == total
-        found[:, mine] = -np.log(tail)[counted[:, mine]]
-    return found
+        unlikely[:, mine] = -np.log(np.clip(np.minimum(below, 1 - below), 1e-300, None))[counted[:, mine]]
+    furthest = unlikely.max(1)
+    return _p_value(furthest), (furthest[:, None] >= unlikely[0] * (1 - 1e-6)).mean(0)
 
 
 def _p_value(statistics: NDArray[np.floating]) -> float:
