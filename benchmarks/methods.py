@@ -1,10 +1,11 @@
-"""How long does each method take? Seconds of a whole fit, its own search included, at four sizes.
+"""How long does each method take? Seconds of the processor for a whole fit, its own search included, at four sizes.
 
     python benchmarks/methods.py [--quick] [--json FILE] [--data DIR] [--methods a,b,c] [--repeats K]
 
 Real CLIP features (`--data`, or the environment variable ULFINE_SHARED_DATA, else ../shared/data), from 38 to 4,000
 rows. Every method is fitted with its defaults on the same rows, after one fit that is not counted; the fastest of
-`--repeats` counts. Figures are ratios to `lp-la` in the same run: seconds depend on the machine.
+`--repeats` counts. Figures are ratios to `lp-la` in the same run, in seconds of the processor, so that other work on
+the machine does not count; set OMP_NUM_THREADS=1, or threads that wait for one another count as well.
 """
 
 import argparse

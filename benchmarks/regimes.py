@@ -38,7 +38,7 @@ RESERVED = 8
 FIGURES = ("macro_accuracy", "tail_accuracy", "ece")
 NEED_TEXT = ("zero-shot",)
 Figures = dict[str, list[float]]
-"""Of one method: each of `FIGURES` and the seconds of a fit, one for each draw."""
+"""Of one method: each of `FIGURES` and the seconds of the processor that a fit took, one for each draw."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +188,9 @@ def judged(method: str, drawn: Draw, seed: int) -> dict[str, float]:
     name, _, settings = method.partition(":")
     chosen = get_method(name)
     values = resolve_settings(chosen, file=None, assignments=settings.split(";") if settings else [])
-    started = time.perf_counter()
+    started = time.process_time()
     model = chosen.fit(drawn.data, values, seed, Silent()).model
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     with torch.no_grad():
         probabilities = torch.softmax(model(drawn.rows), -1).numpy()
     counts = drawn.data.labelled_counts.numpy()

@@ -1,6 +1,6 @@
 """Stage one on several processes and machines: the same bytes, how fast, and whoever is killed.
 
-    python benchmarks/scale_out.py [--quick] [--json FILE] [--only TOPIC,...] [--images N] [--photographs N]
+    python benchmarks/scale_out.py [--quick] [--json FILE] [--only TOPIC,...] [--images N] [--photographs N] [--kills N]
 
 Topics, each of which can be run alone:
 
@@ -11,8 +11,8 @@ Topics, each of which can be run alone:
 - scheduling: tiny images in many shards and a stand-in for the encoder, which costs nothing: the share of the time in
   which a worker has no shard, and the driver's memory after a fifth of the shards and at the end.
 - objects: source and cache on a storage that throttles, is slow, cuts and loses, see `object_storage.py`.
-- kills: a Ray cluster of a head and three machines on this one. A worker, an actor, a machine or the driver is killed
-  at random moments, ten times each; the cache must be complete, and the same, byte for byte.
+- kills: a Ray cluster of a head and three machines on this one. A worker (which is one of Ray's actors), a machine or
+  the driver is killed at random moments, ten times each; the cache must be complete, and the same, byte for byte.
 
 `--quick` runs less of each, without a verdict on the rate, which so little does not tell, and without kills.
 """
@@ -92,7 +92,7 @@ def identity(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any
     found = {name: digest(folder / name) for name in ("local", "ray", "ranges")}
     figures = {"sha256": found, "encoded while joining": joined["shards_encoded"]}
     same = len(set(found.values()))
-    return figures, [bar("different caches of three engines", same, 1, same == 1)]
+    return figures, [bar("kinds of bytes from local, ray and ranges", same, 1, same == 1)]
 
 
 def rate(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Bar]]:
@@ -126,7 +126,7 @@ def rate(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], l
     told = {"images": count, "precision": figures["precision"], "images_per_second": rates}
     bars = [
         bar("two Ray workers, share of the local engine's rate", share, 0.85, share >= 0.85 or arguments.quick),
-        bar("shards of ViT-B/32 that differ", len(set(same)), 1, len(set(same)) == 1),
+        bar("kinds of bytes of the shards of ViT-B/32", len(set(same)), 1, len(set(same)) == 1),
     ]
     return told, bars
 
@@ -236,7 +236,7 @@ def scheduling(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, A
 
 
 def kills(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Bar]]:
-    times, count = (2, 120) if arguments.quick else (10, 600)
+    times, count = (2, 120) if arguments.quick else (arguments.kills, 60 * arguments.kills)
     photos = pictures(folder / "photos", count, (96, 72))
     asked = (*QUICK_ASKED, "--shard-size", "2")
     figures_of(photos, folder / "whole", *asked)
@@ -248,7 +248,7 @@ def kills(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], 
     with subprocess.Popen(call, env=where, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as cluster:
         assert cluster.stdin and cluster.stdout
         address = cluster.stdout.readline().strip()
-        for what in ("worker", "actor", "machine", "driver"):
+        for what in ("worker", "machine", "driver"):
             out = folder / what
             options = (*asked, "--engine", "ray", "--cpus-per-worker", "1", "--address", address)
             driver = stage_one(photos, out, *options, RAY_AUTH_MODE="disabled")
@@ -296,10 +296,13 @@ def main() -> int:
     parser.add_argument("--only", help=f"topics with commas between them: {', '.join(TOPICS)}")
     parser.add_argument("--images", type=int, default=1_000_000, help="tiny ones for the scheduling")
     parser.add_argument("--photographs", type=int, default=2000, help="for the rate")
+    parser.add_argument("--kills", type=int, default=10, help="of each kind")
     arguments = parser.parse_args()
     topics = [name for name in TOPICS if not arguments.quick or name not in ("kills", "objects")]
     if arguments.only:
         topics = arguments.only.split(",")
+        if unknown := set(topics) - set(TOPICS):
+            parser.error(f"no topic {', '.join(sorted(unknown))}: there are {', '.join(TOPICS)}")
     figures: dict[str, Any] = {}
     bars: list[Bar] = []
     for topic in topics:

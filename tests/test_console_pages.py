@@ -76,10 +76,9 @@ def test_tutorial__its_commands_run_as_they_stand(tmp_path):
     for command in found:
         assert command.code == 0, f"{command.line}\n{command.complaints}"
     by_name = {command.line.split()[1]: command for command in found if command.line.startswith("ulfine ")}
-    # A line of the page that holds no name of a class and no figure of these photographs is printed here, too.
-    assert "sets: 30 train, 12 test; unlabelled: " in by_name["cache-features"].printed.replace("  ", " ")
-    assert "against run, on 12 test images" in by_name["fit"].printed
-    assert "accepted: " in by_name["predict"].printed
+    assert by_name["cache-features"].printed.splitlines()[-1] == "sets: 52 train, 12 test; unlabelled: 38"
+    assert "against run, on 12 test images of 4 classes" in by_name["fit"].printed
+    assert by_name["inspect"].printed.startswith("20 images to label next of 38 unlabelled rows")
+    assert "new/port_52.jpg" in by_name["predict"].printed
     [asked] = [command for command in found if command.line.startswith("curl")]
     assert asked.printed.startswith('{"model_name":"model","images":[{"name":"port_52.jpg","label":"')
-    assert '"accepted":' in asked.printed

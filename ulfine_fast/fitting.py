@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -97,7 +98,8 @@ def fit(
         also gates, as `ulfine_fast.deciding.gates.judged_gates`; with a former run also against, as
         `ulfine_fast.deciding.former_run.against_former`; with a target accuracy also acceptance, as
         `ulfine_fast.deciding.acceptance.Acceptance.figures` (null where no threshold could be learnt) and, of test
-        rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`.
+        rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`, and by_class, for each class, as
+        `ulfine_fast.deciding.acceptance.promised_by_class`.
 
     Raises:
         UsageError: Unknown method, setting, device or gate, or `memory` is no size; see
@@ -114,6 +116,7 @@ def fit(
     from ulfine_fast.deciding.former_run import check_encoder, taken_over
     from ulfine_fast.deciding.gates import read_gates
     from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
+    from ulfine_fast.processes.group import any_of, check_shared, is_joined, rank
     from ulfine_fast.rows.memory_bound import memory_bound
     from ulfine_fast.rows.training_data import load_training_data
     from ulfine_fast.run import load_run, new_run_directory
@@ -130,8 +133,9 @@ def fit(
         given = taken_over(former, given, {name: own[name].default for name in given})
         method, settings, split, seed, views, apply = given.values()
     chosen, origin = found_method(method)
+    check_shared(chosen)
     values = resolve_settings(chosen, file=settings, assignments=set)
-    used_device = choose_device(device)
+    used_device = choose_device("cpu" if device == "auto" and is_joined() else device)
     bound = memory_bound(memory)
     opened = open_relabelled(cache, apply, text=True, progress=progress)
     if former is not None:
@@ -139,8 +143,10 @@ def fit(
     rows = opened.read_split(split)
     note_judged(opened, rows, progress)
     used_views = choose_views(views, FIVE_CROPS, opened)
-    with new_run_directory(out, overwrite=overwrite) as folder:
-        streams = must_stream(opened, rows, used_device, bound)
+    first = rank() == 0
+    with new_run_directory(out, overwrite=overwrite) if first else nullcontext(Path()) as folder:
+        # Free memory is not the same at any two moments, and rows on the disk are drawn in another order.
+        streams = any_of(must_stream(opened, rows, used_device, bound))
         data = load_training_data(opened, rows, used_device, streams=streams)
         if not text_only_classes:
             _check_every_class_is_labelled(data, cache)
@@ -167,6 +173,8 @@ def fit(
         every_seed = [seed + number for number in range(seeds)]
         results = train_seeds(chosen, values, data, every_seed, progress, keep_interrupted=True)
         seconds = time.perf_counter() - start
+        if not first:
+            raise SystemExit(0)  # the first process judges and writes
         resolved = {
             **resolved_config(chosen, values),
             "seed": seed,

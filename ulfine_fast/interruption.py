@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from ulfine_fast.processes.group import is_joined
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -43,7 +45,8 @@ def first_interrupt_noted() -> Generator[Interruption]:
         False
     """
     interruption = Interruption()
-    if threading.current_thread() is not threading.main_thread():
+    # Processes that fit together end at once: each would stop at a step of its own, and wait for the others for ever.
+    if threading.current_thread() is not threading.main_thread() or is_joined():
         yield interruption
         return
     # None is a handler that was not set from Python: it could not be put back.

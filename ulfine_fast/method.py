@@ -87,6 +87,7 @@ class Method:
         seeded: Whether anything in the fit depends on the seed.
         memory: From the training data to the bytes of what grows with the square of the feature width, an estimate from
             above: what decides whether a fit of wide features can begin at all.
+        shared: Whether several processes can fit it together (`ulfine_fast.processes`).
         switches: Parts of the method that can be turned off, for the ablation: names of boolean settings of `settings`
             that are on by default.
     """
@@ -100,6 +101,7 @@ class Method:
     seeded: bool = True
     memory: Callable[[TrainingData], int] = no_matrices
     switches: tuple[str, ...] = ()
+    shared: bool = False
 
     def fit(self, data: TrainingData, settings: Any, seed: int, progress: Progress) -> FitResult:
         """The result of one seed."""

@@ -4,7 +4,9 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from ulfine_cache.command import parameters_of
+from ulfine_cache.errors import UsageError
 from ulfine_cache.names.written import shown
 from ulfine_cache.remote.told import InWords
 from ulfine_cache.store.objects.disk_space import bounded
@@ -26,6 +29,9 @@ from ulfine_cli.signals import received, told
 from ulfine_cli.watch import watch
 
 Figures = dict[str, Any]
+
+_BEFORE_OTHERS = 3.0
+"""Seconds that a process waits before it speaks of what the first one may say: torchrun ends it meanwhile."""
 
 NO_REPORT = "Write no report when the work is done."
 """What the help says of ``--no-report``."""
@@ -84,6 +90,7 @@ class Command:
         renamed: Earlier names of options, which are still taken: name to name of the parameter.
         interrupted: The line for Ctrl-C: what is left, and what the same command does then.
         kept_in: The parameter with which the same command goes on where it was, where that takes one.
+        shared: Whether several processes of torchrun can do the work together.
         keeps: Whether it does so with this value of the parameter.
         reports: The function that writes a report when the figures have been shown, as `calls`; "" for none. It takes
             the figures, the ``--json`` file and the progress, returns a line to be printed, or "", and raises nothing.
@@ -101,6 +108,7 @@ class Command:
     renamed: Mapping[str, str] = field(default_factory=dict)
     interrupted: str = INTERRUPTED
     kept_in: str = ""
+    shared: bool = False
     keeps: Callable[[Any], bool] = bool
     reports: str = ""
 
@@ -191,14 +199,19 @@ class Command:
         report: bool = False,
         local_cache: str | None = None,
     ) -> None:
+        rank = 0
         try:
             if not debug:
                 _hush_libraries()
+            rank = self._rank()
+            if rank:
+                # Only the first process prints and writes.
+                json, quiet, report = None, True, False
             if json is not None:
                 prepare_json(json)
             _keep_home_clean()
             bounded(local_cache)
-            with watch(quiet=quiet) as progress:
+            with watch(quiet=quiet) as progress, self._together():
                 result = self.function()(**arguments, progress=InWords(progress))
             figures: Figures = result if isinstance(result, dict) else result.figures()
             if json is not None:
@@ -218,7 +231,7 @@ class Command:
             interrupted = INTERRUPTED if self.kept_in and self.keeps(arguments.get(self.kept_in)) else self.interrupted
             # An interrupt comes out of some libraries as an error of theirs.
             line, exit_code = describe(error if received() is None else KeyboardInterrupt(), interrupted)
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(_line_of_process(rank, line, error) if _of_several() else f"{line}\n")
             told()
             raise typer.Exit(exit_code) from error
         if report:
@@ -226,6 +239,34 @@ class Command:
         if failures := self.failures(figures):
             sys.stderr.writelines(f"{failed_line(failure)}\n" for failure in failures)
             raise typer.Exit(1)
+
+    def _rank(self) -> int:
+        """This process's number among those of torchrun, 0 for one alone."""
+        if not _of_several():
+            return 0
+        from ulfine_fast.processes.group import place_from_torchrun
+
+        place = place_from_torchrun()
+        return place[0] if place else 0
+
+    @contextmanager
+    def _together(self) -> Generator[None]:
+        """Join the processes of torchrun, where it started several."""
+        if not _of_several():
+            yield
+            return
+        from ulfine_fast.processes.group import joined, place_from_torchrun
+
+        if place_from_torchrun() is None:
+            yield
+            return
+        if not self.shared:
+            raise UsageError(
+                f"torchrun starts several processes, and `ulfine {self.name}` is the work of one: start it without "
+                "torchrun"
+            )
+        with joined():
+            yield
 
     def _report(self, figures: Figures, json: Path | None, *, quiet: bool) -> None:
         try:
@@ -244,6 +285,28 @@ def _imported(name: str) -> Callable[..., Any]:
     """Import a function that is named as ``"package.module:function"``."""
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
+
+
+def _of_several() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def _line_of_process(rank: int, line: str, error: BaseException) -> str:
+    """The line of one of several processes.
+
+    What is wrong with the call itself, every process finds at once, and torchrun ends the others when the first one has
+    said so. The same holds for a process that only noticed that another one is gone.
+    """
+    from ulfine_fast.processes.group import OtherProcessEnded
+
+    if rank and isinstance(error, UsageError | KeyboardInterrupt):
+        return ""
+    if rank or isinstance(error, OtherProcessEnded):
+        try:
+            time.sleep(_BEFORE_OTHERS)
+        except KeyboardInterrupt:
+            return ""
+    return f"process {rank}: {line}\n" if rank else f"{line}\n"
 
 
 def _keep_home_clean() -> None:

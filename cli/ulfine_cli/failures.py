@@ -57,6 +57,9 @@ def describe(error: BaseException, interrupted: str = INTERRUPTED) -> tuple[str,
         if _is_runtime():
             return _line(f"this needs {package}, which ulfine-fast-runtime leaves out: {_WHOLE}"), 1
         return _line(f"{package} is not installed, which this needs: pip install ulfine-fast brings it"), 1
+    if isinstance(error, RuntimeError) and "operator torchvision::" in str(error):
+        # The usual end of torch for CPUs beside a torchvision with CUDA, or the other way round.
+        return _line("torch and torchvision are of different builds: install both from the same index"), 1
     if isinstance(error, RecursionError):
         return _line("an input is nested too deeply to be read: give another file"), 1
     if isinstance(error, MemoryError):

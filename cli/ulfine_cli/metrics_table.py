@@ -144,6 +144,15 @@ def _show_acceptance(found: dict[str, Any] | None, output: Output) -> None:
             f"{percent(found['promised'])} %, and {found['rows_to_promise']} would be needed, all of them right",
             indent=2,
         )
+    if by_class := [entry for entry in found.get("by_class", []) if entry["accepted"]]:
+        sure = sum(entry["promised"] >= found["target_accuracy"] for entry in by_class)
+        least = min(by_class, key=lambda entry: entry["promised"])
+        output.text(
+            f"class by class it can be promised for {sure} of {amount(len(by_class), 'class')} with accepted answers; "
+            f"the least sure has {least['right']} of {least['accepted']} right, which promise "
+            f"{percent(least['promised'])} %",
+            indent=2,
+        )
     if test := found["test"]:
         output.text(
             f"of {amount(test['rows'], 'test image')} {percent(test['coverage'])} % are accepted, and "

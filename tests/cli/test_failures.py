@@ -89,6 +89,12 @@ def test_interrupted__says_what_the_same_command_does(command, monkeypatch, caps
     assert line == expected.get(command.name, "interrupted: the same command starts from the beginning") + "\n"
 
 
+def test_describe__torch_and_torchvision_that_do_not_fit():
+    line, code = describe(RuntimeError("operator torchvision::nms does not exist"))
+    assert line == "error: torch and torchvision are of different builds: install both from the same index"
+    assert code == 1
+
+
 def test_describe__what_the_small_distribution_leaves_out(monkeypatch):
     error = ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
     assert describe(error) == ("error: torch is not installed, which this needs: pip install ulfine-fast brings it", 1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ulfine_fast.closed_form.paf import BLOCK, Moments, Prototypes, second_moment
 from ulfine_fast.interruption import Interruption
 from ulfine_fast.priors.logit_adjustment import prior_range
+from ulfine_fast.processes.group import add_up, share_of
 from ulfine_fast.rows.streamed_rows import StreamedRows
 
 STILL = 1e-3  # mean share of a pseudo-label that may still move when rounds end
@@ -56,12 +57,15 @@ def sample_rows(n_rows: int, n_features: int, n_classes: int, generator: torch.G
 class EveryRow:
     """All unlabelled rows, for the last round of several fits: their second moment is computed in the first.
 
+    Where several processes fit together, each reads its share of the rows, and the sums are added up.
+
     Args:
         rows: float32 (N, D).
     """
 
     def __init__(self, rows: Tensor | StreamedRows) -> None:
-        self._rows = rows
+        self._rows, own = rows, share_of(len(rows))
+        self._own = rows.run_of(own) if isinstance(rows, StreamedRows) else rows[own]
         # Every row weighs the same whatever its pseudo-label, so this never changes.
         self._gram: Tensor | None = None
 
@@ -84,7 +88,7 @@ class EveryRow:
         counts = torch.zeros(bias.shape, dtype=torch.float64, device=bias.device)
         sums = torch.zeros(weight.shape, dtype=torch.float64, device=bias.device)
         gram = torch.zeros(weight.shape[-1], weight.shape[-1], dtype=torch.float64, device=bias.device)
-        for block in self._rows.split(BLOCK):
+        for block in self._own.split(BLOCK):
             if interruption.requested:
                 return None
             labels = _pseudo_labels(block, weight, bias)
@@ -92,7 +96,9 @@ class EveryRow:
             sums += _sums(labels, block)
             if self._gram is None:
                 gram += second_moment(block, dtype)
+        add_up(counts, sums)
         if self._gram is None:
+            add_up(gram)
             self._gram = gram
         return Moments(counts.to(dtype), sums.to(dtype), self._gram.to(dtype))
 

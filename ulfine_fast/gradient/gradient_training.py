@@ -16,6 +16,7 @@ from ulfine_fast.gradient.side_by_side import Axes, stack_models, whole_states
 from ulfine_fast.method import FitResult
 from ulfine_fast.models.logit_model import LogitModel
 from ulfine_fast.priors.logit_adjustment import log_prior
+from ulfine_fast.processes.shared_logits import average_gradients, rows_shared
 from ulfine_fast.rows.cross_validation import kept
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def train_side_by_side(
         if loss.requires_grad:  # parts of a method may be turned off until nothing is learnt by gradient
             optimiser.zero_grad(set_to_none=True)
             loss.sum().backward()
+            average_gradients(model)
             optimiser.step()
             schedule.step()
         return {name: axes.whole(values) for name, values in figures.items()}
@@ -142,11 +144,12 @@ def train_side_by_side(
             loss, enough = stopping.look(number, model.logits(data.features), snapshots)
         return {"left_out_loss": loss}, enough
 
-    if stopping is not None:
-        look(0)
-    descent = descend(
-        step, steps=settings.steps, n_seeds=len(seeds), progress=progress, check=None if stopping is None else look
-    )
+    with rows_shared(model):
+        if stopping is not None:
+            look(0)
+        descent = descend(
+            step, steps=settings.steps, n_seeds=len(seeds), progress=progress, check=None if stopping is None else look
+        )
     results: list[FitResult] = []
     for seed, counts in sorted(dict(enumerate(snapshots()) if stopping is None else stopping.kept).items()):
         whole = new_model(data, torch.Generator()) if axes.shape else model

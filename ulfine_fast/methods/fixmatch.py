@@ -107,4 +107,5 @@ METHOD = Method(
     build=build,
     prior_power=unadjusted_prior,
     unlabelled=True,
+    shared=True,
 )

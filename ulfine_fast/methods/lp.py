@@ -9,4 +9,5 @@ METHOD = Method(
     fit_seeds=train_heads,
     build=build,
     prior_power=unadjusted_prior,
+    shared=True,
 )

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ulfine_cache.config import StrictConfig
+from ulfine_fast.closed_form.row_space import row_space
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.affine_model import AffineModel
 from ulfine_fast.rows.cross_validation import choose_setting, kept
@@ -80,7 +81,10 @@ def _path(data: TrainingData, cs: list[float], max_iter: int) -> Iterator[tuple[
     from sklearn.linear_model import LogisticRegression
 
     device = data.features.device
-    features, labels = data.features.double().cpu().numpy(), data.labels.cpu().numpy()
+    # The penalty keeps the weights in the span of the rows: fewer rows than dimensions make smaller problems.
+    basis = row_space(data.features.double())
+    rows = data.features.double() if basis is None else data.features.double() @ basis
+    features, labels = rows.cpu().numpy(), data.labels.cpu().numpy()
     present = data.labels.unique()
     model = LogisticRegression(class_weight="balanced", max_iter=max_iter, warm_start=True)
     for c in cs:
@@ -92,8 +96,10 @@ def _path(data: TrainingData, cs: list[float], max_iter: int) -> Iterator[tuple[
             with warnings.catch_warnings():
                 # Where the classes are separable a large C has its optimum far away; the last step counts.
                 warnings.simplefilter("ignore", ConvergenceWarning)
+                warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
                 model.fit(features, labels)
             coefficients = torch.as_tensor(model.coef_, device=device)
+            coefficients = coefficients if basis is None else coefficients @ basis.T
             intercepts = torch.as_tensor(model.intercept_, device=device)
             if len(present) == 2:  # scikit-learn then gives one row: the logit of the second class against the first
                 coefficients = torch.cat([-coefficients, coefficients]) / 2

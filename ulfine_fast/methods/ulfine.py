@@ -86,4 +86,5 @@ METHOD = Method(
     unlabelled=True,
     memory=memory,
     switches=("adapter", "paf", "dlf", "logit_adjustment", "unlabelled"),
+    shared=True,
 )

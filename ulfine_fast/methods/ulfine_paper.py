@@ -243,4 +243,5 @@ METHOD = Method(
     prior_power=lambda settings: unadjusted_prior(settings) if settings.logit_adjustment else 1.0,
     unlabelled=True,
     switches=("adapter", "paf", "dlf", "orthogonality", "logit_adjustment", "unlabelled"),
+    shared=True,
 )

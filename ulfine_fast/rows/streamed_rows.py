@@ -66,6 +66,10 @@ class StreamedRows:
             rows = torch.arange(*rows.indices(len(self)))
         return self.view_of(rows, 0)
 
+    def run_of(self, rows: slice) -> StreamedRows:
+        """A run of the rows, as rows on the disk of their own."""
+        return StreamedRows(self._cache, self._rows[rows], str(self.device), self._read_rows, self._columns)
+
     def part(self, columns: slice) -> StreamedRows:
         """The same rows by one encoder of several.
 

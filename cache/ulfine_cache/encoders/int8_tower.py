@@ -18,7 +18,7 @@ from ulfine_cache.errors import UlfineError, UsageError
 
 INT8 = "int8"
 
-_LARGE = 16
+_LARGE = 32
 """Inputs and outputs from which on a product is worth more than the steps around it."""
 _ENOUGH = 0.5
 """Share of an encoder's multiplications that has to be in such products."""

@@ -353,7 +353,7 @@ class CacheWriter:
             return {}
         cosine, count = found
         self.progress.note(
-            f"int8: mean cosine {cosine:.4f} to the features in fp32, of {amount(count, 'image')} from all over the "
+            f"int8: mean cosine {cosine:.5f} to the features in fp32, of {amount(count, 'image')} from all over the "
             "source"
         )
         return {"cosine_to_fp32": cosine}

@@ -79,6 +79,7 @@ COMMANDS = (
         "ulfine fit cache --out run --split tail --method ulfine --seed 0",
         ("cache",),
         show=fit.show,
+        shared=True,
         failures=fit.failures,
         interrupted=STARTS_OVER,
         renamed={"config": "settings"},

@@ -4,8 +4,8 @@ from typing import Any
 
 from ulfine_cli.metrics_table import show_metrics
 from ulfine_cli.output import Output
-from ulfine_cli.prior_line import show_test_prior
 from ulfine_cli.tables.class_table import show_groups
+from ulfine_cli.tables.prior_line import show_test_prior
 
 
 def show(figures: dict[str, Any], output: Output) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ulfine_cli.output import Output, percent, text
-from ulfine_cli.prior_line import show_test_prior
+from ulfine_cli.tables.prior_line import show_test_prior
 
 _BELOW = ("comparison", "test_prior", "class_prior")
 

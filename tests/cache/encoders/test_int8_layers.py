@@ -37,6 +37,20 @@ def test_int8_linear__a_row_depends_on_itself_alone(generator):
     assert torch.equal(whole[:300], layer(rows[:300]))
 
 
+def test_int8_linear__shifted_rows_have_a_bit_more(generator):
+    weight, bias = torch.randn(24, 400, generator=generator), torch.randn(24, generator=generator)
+    rows = torch.rand(50, 400, generator=generator)
+    expected = functional.linear(rows, weight, bias)
+    errors = [
+        (Int8Linear(weight, bias, shifted=shifted)(rows) - expected).square().mean().sqrt() for shifted in (True, False)
+    ]
+    rounded = Int8Linear(weight, bias).scale[:, None] * (weight / Int8Linear(weight, bias).scale[:, None]).round()
+    of_weights = (functional.linear(rows, rounded, bias) - expected).square().mean()
+    assert errors[0] < errors[1]
+    # Half the step: a quarter of the noise that is not that of the weights.
+    assert (errors[0] ** 2 - of_weights) < 0.5 * (errors[1] ** 2 - of_weights)
+
+
 def test_int8_linear__zeros_and_what_is_no_number(generator):
     layer = Int8Linear(torch.randn(16, 32, generator=generator), torch.ones(16))
     rows = torch.randn(4, 32, generator=generator)

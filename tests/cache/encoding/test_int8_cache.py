@@ -42,7 +42,7 @@ def test_int8__says_what_it_costs(made, recorder):
     make, folder = made
     figures = make("told", progress=recorder)
     assert 0.995 < figures["cosine_to_fp32"] < 1
-    assert any(note.startswith("int8: mean cosine 0.99") for note in recorder.notes)
+    assert any(note.startswith("int8: mean cosine 0.999") for note in recorder.notes)
     assert figures["precision"] == cache_info(folder / "told")["precision"] == "int8"
     assert cache_info(folder / "told")["cosine_to_fp32"] == figures["cosine_to_fp32"]
     assert make("told")["cosine_to_fp32"] == figures["cosine_to_fp32"]

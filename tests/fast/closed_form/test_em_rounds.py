@@ -29,7 +29,7 @@ def fit(moments):
     return fit_prototypes(None, moments, **SETTINGS)
 
 
-def run(rows, labels, unlabelled, keep, sample=None, rounds=3, fit=fit, interruption=None):
+def run(rows, labels, unlabelled, keep, sample=None, rounds=3, fit=fit, interruption=None, **more):
     labelled = labelled_moments(torch.tensor(rows), torch.tensor(labels), N_CLASSES, torch.tensor(keep))
     reports = []
     refined = refine(
@@ -43,6 +43,7 @@ def run(rows, labels, unlabelled, keep, sample=None, rounds=3, fit=fit, interrup
         rounds=rounds,
         report=lambda round_, figures: reports.append((round_, figures)),
         interruption=interruption or Interruption(),
+        **more,
     )
     return refined, reports
 
@@ -71,14 +72,15 @@ def by_loop(rows, labels, unlabelled, rounds):
     return next(itertools.islice(rounds_by_loop(rows, labels, unlabelled), rounds - 1, None))
 
 
-def rounds_by_loop(rows, labels, unlabelled):
+def rounds_by_loop(rows, labels, unlabelled, imagined=0):
     hard, every = np.eye(N_CLASSES)[labels], np.concatenate([rows, unlabelled]).astype(np.float64)
     prototypes, covariance = fit_by_loop(rows.astype(np.float64), hard)
     prior = np.full(N_CLASSES, 1 / N_CLASSES)
     while True:
         gaps = unlabelled[:, None].astype(np.float64) - prototypes
         distances = np.einsum("nkd,de,nke->nk", gaps, np.linalg.inv(covariance), gaps)
-        soft = softmax(-0.5 * distances + np.log(prior), axis=1)
+        held_back = (len(unlabelled) * prior + imagined / N_CLASSES) / (len(unlabelled) + imagined)
+        soft = softmax(-0.5 * distances + np.log(held_back), axis=1)
         prior = (soft.sum(0) + 1) / (len(unlabelled) + N_CLASSES)
         prototypes, covariance = fit_by_loop(every, np.concatenate([hard, SHARE * soft]))
         yield prototypes, covariance, prior, soft
@@ -99,6 +101,28 @@ def test_refine__against_loops():
             assert refined.history[-1] == pytest.approx(expected, abs=1e-4)
     assert [round_ for round_, _ in reports] == [1, 2, 3]
     assert [figures for _, figures in reports] == refined.history
+
+
+def test_refine__imagined_rows_hold_the_prior_of_the_pseudo_labels_back_and_not_what_is_told():
+    rows, labels, unlabelled, _ = task(40)
+    keep = np.ones((1, len(rows)), bool)
+    refined, _ = run(rows, labels, unlabelled, keep, imagined=60)
+    means, _, prior, _ = next(itertools.islice(rounds_by_loop(rows, labels, unlabelled, 60), 2, None))
+    assert refined.prototypes.means[0].numpy() == pytest.approx(means, abs=1e-4)
+    assert refined.prior.numpy() == pytest.approx(prior, abs=1e-4)
+    free, _ = run(rows, labels, unlabelled, keep)
+    assert float(refined.prior.amax()) < float(free.prior.amax()) - 1e-3
+
+
+def test_refine__imagined_rows_weigh_against_all_rows_not_against_the_sample():
+    rows, labels, unlabelled, _ = task(500)
+    keep = np.ones((1, len(rows)), bool)
+    copies = np.repeat(unlabelled[:100], 5, 0)
+    one, _ = run(rows, labels, copies, keep, torch.arange(0, 500, 5), imagined=300)
+    # The last round on all rows is one more.
+    other, _ = run(rows, labels, copies, keep, rounds=4, imagined=300)
+    assert one.prototypes.means.numpy() == pytest.approx(other.prototypes.means.numpy(), abs=4e-3)
+    assert one.prior.numpy() == pytest.approx(other.prior.numpy(), abs=4e-3)
 
 
 def test_refine__ends_where_pseudo_labels_stand_still():

@@ -9,9 +9,10 @@ from scipy.special import softmax
 from torch.nn.functional import cross_entropy
 
 from ulfine_cache.progress import Silent
-from ulfine_fast.closed_form.em_rounds import EveryRow, Refined
+from ulfine_fast.closed_form.em_rounds import EveryRow, Refined, refine
 from ulfine_fast.closed_form.fits import Fits, Fitted, in_row_space
 from ulfine_fast.closed_form.fold_problems import fold_problems
+from ulfine_fast.closed_form.paf import Prototypes
 from ulfine_fast.closed_form.ulfine_settings import UlfineSettings
 from ulfine_fast.interruption import Interruption
 from ulfine_fast.rows.training_data import TrainingData, make_training_data
@@ -234,3 +235,73 @@ def test_refine__on_a_sample_ends_with_all_rows():
     assert len(refined.history) == 2
     assert refined.prior.numpy() == pytest.approx(full.prior.numpy(), abs=0.1)
     assert not torch.equal(refined.prior, full.prior)
+
+
+def again(fits: Fits, monkeypatch: pytest.MonkeyPatch) -> list[Fitted]:
+    """What the weights are fitted to from now on."""
+    fitted: list[Fitted] = []
+    fused = Fits.fused
+
+    def noted(self: Fits, prototypes: Prototypes) -> Fitted:
+        fitted.append(fused(self, prototypes))
+        return fitted[-1]
+
+    monkeypatch.setattr(Fits, "fused", noted)
+    return fitted
+
+
+@pytest.mark.parametrize(("rounds", "first"), [(4, 2), (5, 2), (2, 1)])
+def test_refine__with_text_weights_are_fitted_again_half_way(monkeypatch, rounds, first):
+    data = task()
+    fits = fits_of(data, rounds=rounds)
+    begin, shrinkage = fits.from_labelled_rows()
+    fitted = again(fits, monkeypatch)
+    refined = refined_of(fits, begin, shrinkage)
+    (half_way,) = fitted
+    alone = fits_of(data, rounds=first)
+    monkeypatch.setattr(Fits, "_halves", lambda self: [self.settings.rounds])
+    ended = refined_of(alone, begin, shrinkage)
+    assert torch.equal(half_way.prototypes.means, ended.prototypes.means)
+    last = refined_of(fits_of(data, rounds=rounds - first), half_way, shrinkage)
+    assert torch.equal(refined.prototypes.means, last.prototypes.means)
+    assert refined.history == ended.history + last.history
+    assert len(refined.history) == rounds
+
+
+@pytest.mark.parametrize(("text", "rounds"), [(False, 4), (True, 1)])
+def test_refine__without_text_or_with_one_round_the_first_weights_stay(monkeypatch, text, rounds):
+    fits = fits_of(task(text=text), rounds=rounds)
+    begin, shrinkage = fits.from_labelled_rows()
+    fitted = again(fits, monkeypatch)
+    refined_of(fits, begin, shrinkage)
+    assert fitted == []
+
+
+def test_refine__an_interruption_in_the_first_half_ends_it(monkeypatch):
+    fits = fits_of(task(), rounds=4)
+    begin, _ = fits.from_labelled_rows()
+    fitted = again(fits, monkeypatch)
+    interruption = Interruption()
+
+    class Pressed(Silent):
+        def update(self, stage, done, total, **figures):
+            interruption.requested = done == 3
+
+    refined = fits.refine(begin, 0.5, fits.problems.data.all_unlabelled, None, Pressed(), interruption)
+    assert len(refined.history) == 2
+    assert fitted == []
+
+
+def test_refine__pseudo_labels_lean_on_imagined_rows(monkeypatch):
+    """As many as there are unlabelled rows, and at least ten a class."""
+    asked = []
+
+    def noted(*arguments, imagined, **settings):
+        asked.append(imagined)
+        return refine(*arguments, imagined=imagined, **settings)
+
+    monkeypatch.setattr("ulfine_fast.closed_form.fits.refine", noted)
+    for n_unlabelled in (20, 40):
+        fits = fits_of(task(text=False, n_unlabelled=n_unlabelled), rounds=1)
+        refined_of(fits, fits.from_labelled_rows()[0])
+    assert asked == [30, 40]

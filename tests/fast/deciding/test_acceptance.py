@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from ulfine_fast.deciding.acceptance import acceptance_figures, accepted_figures, learn_acceptance, lower_bound
+from ulfine_fast.deciding.acceptance import (
+    acceptance_figures,
+    accepted_figures,
+    learn_acceptance,
+    lower_bound,
+    promised_by_class,
+)
 
 
 def rows(confidence: list[float], right: list[bool], classes: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -64,3 +70,16 @@ def test_acceptance_figures__classes_of_one_image_have_no_say():
     assert (found["rows"], found["test"]["rows"]) == (4, 5)
     nobody = (table[:0], labels[:0])
     assert acceptance_figures(nobody, nobody, np.array([2, 2, 1]), 0.9) is None
+
+
+def test_promised_by_class__says_how_little_few_rows_promise():
+    table = np.array([[0.9, 0.1]] * 59 + [[0.2, 0.8]] * 3 + [[0.45, 0.55]])
+    labels = np.array([0] * 59 + [1, 1, 0] + [1])
+    first, second = promised_by_class(table, labels, 0.6)
+    assert (first["accepted"], first["right"]) == (59, 59)
+    assert first["promised"] == pytest.approx(0.05 ** (1 / 59))
+    assert (second["accepted"], second["right"]) == (3, 2)
+    # P(at least 2 of 3 right) is 5 % at this accuracy.
+    low = second["promised"]
+    assert 3 * low**2 * (1 - low) + low**3 == pytest.approx(0.05)
+    assert promised_by_class(table, labels, 1.0) == [{"accepted": 0, "right": 0, "promised": 0.0}] * 2

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from torch.nn.functional import normalize
 
 from ulfine_cache.progress import Silent
 from ulfine_fast.methods.sklearn_lr import METHOD, SklearnLogisticRegressionSettings
 from ulfine_fast.rows.cross_validation import kept
 from ulfine_fast.rows.folds import balanced_weights, stratified_folds
+from ulfine_fast.rows.training_data import make_training_data
 
 ONE_C = SklearnLogisticRegressionSettings(cs=(10.0,), default_c=10.0)
 
@@ -24,6 +26,25 @@ def test_fit__equals_scikit_learn(long_tailed, new_rows, classes):
     reference = balanced().fit(data.features.double().numpy(), data.labels.numpy())
     expected[:, classes] = reference.predict_proba(new_rows)
     np.testing.assert_allclose(model.probabilities(torch.tensor(new_rows)), expected, atol=1e-5)
+
+
+def test_fit__fewer_rows_than_dimensions_equal_scikit_learn_without_a_word(recwarn):
+    generator = np.random.default_rng(0)
+    rows = normalize(torch.tensor(generator.normal(size=(35, 120)), dtype=torch.float32), dim=1)
+    labels = np.arange(30) % 24  # scikit-learn then asks whether this is a regression
+    data = make_training_data(
+        features=rows[:30],
+        labels=labels,
+        unlabelled=rows[:0],
+        text=None,
+        class_names=tuple(map(str, range(24))),
+    )
+    model = METHOD.fit(data, ONE_C, 0, Silent()).model
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="unique classes"):
+        reference = balanced().fit(rows[:30].double().numpy(), labels)
+    expected = reference.predict_proba(rows[30:].double().numpy())
+    np.testing.assert_allclose(model.probabilities(rows[30:]), expected, atol=1e-5)
 
 
 def test_fit__c_is_the_one_of_least_balanced_cross_entropy(long_tailed):

@@ -90,4 +90,5 @@ METHOD = Method(
     fit_seeds=fit_seeds,
     build=build,
     prior_power=unadjusted_prior,
+    shared=True,
 )

@@ -53,7 +53,8 @@ class ShardWorker:
         cores: int,
     ) -> None:
         places = {name: place(arguments[name]) for name in _PLACES if arguments[name]}
-        self._arguments, self._record, self._token = {**arguments, **places}, record, token
+        self._arguments: dict[str, Any] = {**arguments, **places}
+        self._record, self._token = record, token
         self._versions, self._cores = versions, cores
         self._progress = _Counting()
 

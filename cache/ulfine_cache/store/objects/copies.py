@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ulfine_cache.atomic import make_directory, reason, replacing
 from ulfine_cache.errors import UlfineError
-from ulfine_cache.remote.places import FOLDER_VARIABLE, url_of
+from ulfine_cache.remote.places import FOLDER_VARIABLE, local_copies, url_of
 from ulfine_cache.remote.storage import Found, download, look, read, write_over
 from ulfine_cache.store.digest_file import DIGEST, digest_path, recorded_sha256
 from ulfine_cache.store.layout import SHARDS
@@ -214,7 +214,7 @@ def _local_disk(path: Path) -> Generator[None]:
         raise UlfineError(f"cannot write {path}: {reason(error)}") from error
     except OSError as error:
         raise UlfineError(
-            f"cannot write a local copy to {path.parent}: {reason(error)}; free some space, or set "
+            f"cannot write a local copy to {local_copies()}: {reason(error)}; free some space, or set "
             f"{FOLDER_VARIABLE} to another folder"
         ) from error
 

@@ -2,9 +2,9 @@
 
     python ray_machines.py MACHINES
 
-It prints the address, and then a line for each line that it reads: "worker" kills a process that makes shards,
-"actor" ends one for good, so that Ray does not start it again, and "machine" kills one of the machines with all that
-runs there, after which a new one joins. "-" is the answer where there was none to kill.
+It prints the address, and then a line for each line that it reads: "worker" kills a process that makes shards, which
+is one of Ray's actors, and "machine" one of the machines with all that runs there, after which a new one joins. "-" is
+the answer where there was none to kill.
 """
 
 import contextlib
@@ -14,9 +14,6 @@ import signal
 import sys
 
 import psutil
-import ray
-from ray._private import state
-from ray._private.worker import global_worker
 from ray.cluster_utils import Cluster
 
 SMALL = {"object_store_memory": 80 * 2**20}
@@ -25,6 +22,14 @@ NOTICED_SOON = {
     "health_check_period_ms": 500,
     "health_check_failure_threshold": 3,
 }
+
+
+def join(cluster):
+    """Let a machine join; on a busy one Ray may not wait long enough for it."""
+    for _ in range(4):
+        with contextlib.suppress(Exception):
+            return cluster.add_node(num_cpus=1, **SMALL)
+    return cluster.add_node(num_cpus=1, **SMALL)
 
 
 def children(pid):
@@ -54,17 +59,6 @@ def kill_worker(machines, chosen):
     return str(one.pid)
 
 
-def end_actor(cluster, chosen):
-    if not ray.is_initialized():
-        cluster.connect()
-    alive = [name for name, found in sorted(state.actors().items()) if found["State"] == "ALIVE"]
-    if not alive:
-        return "-"
-    one = chosen.choice(alive)
-    global_worker.core_worker.kill_actor(ray.ActorID(bytes.fromhex(one)), True)
-    return one
-
-
 def kill_machine(cluster, machines, chosen):
     one = chosen.choice(machines)
     pid = raylet(one)
@@ -74,7 +68,7 @@ def kill_machine(cluster, machines, chosen):
             process.send_signal(signal.SIGKILL)
     cluster.remove_node(one, allow_graceful=False)
     machines.remove(one)
-    machines.append(cluster.add_node(num_cpus=1, **SMALL))
+    machines.append(join(cluster))
     return str(pid)
 
 
@@ -87,17 +81,12 @@ def main():
         "_system_config": NOTICED_SOON,
     }
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    machines = [cluster.add_node(num_cpus=1, **SMALL) for _ in range(int(sys.argv[1]))]
+    machines = [join(cluster) for _ in range(int(sys.argv[1]))]
     print(cluster.address, flush=True)
     try:
         for line in sys.stdin:
             what = line.strip()
-            if what == "worker":
-                answer = kill_worker(machines, chosen)
-            elif what == "actor":
-                answer = end_actor(cluster, chosen)
-            else:
-                answer = kill_machine(cluster, machines, chosen)
+            answer = kill_worker(machines, chosen) if what == "worker" else kill_machine(cluster, machines, chosen)
             print(answer, flush=True)
     finally:
         cluster.shutdown()
