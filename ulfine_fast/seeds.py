@@ -60,6 +60,14 @@ def one_by_one(
     """
 
     def fit_seeds(data: TrainingData, settings: Any, seeds: Sequence[int], progress: Progress) -> list[FitResult]:
-        return in_turns(lambda turn, told: [fit(data, settings, turn[0], told)], seeds, progress)
+        return in_turns(lambda turn, told: [_checked(fit(data, settings, turn[0], told))], seeds, progress)
 
     return fit_seeds
+
+
+def _checked(result: object) -> FitResult:
+    from ulfine_fast.method import FitResult
+
+    if not isinstance(result, FitResult):
+        raise TypeError(f"a fit gives a {type(result).__name__}, not a FitResult")
+    return result

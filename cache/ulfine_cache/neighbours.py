@@ -180,12 +180,12 @@ def _picture(cache: FeatureCache, encoder: ClipEncoder, file: str) -> npt.NDArra
     import numpy as np
 
     from ulfine_cache.atomic import reason
+    from ulfine_cache.pictures.joined_preprocess import read_preprocess
     from ulfine_cache.pictures.pixels import UndecodableImage, decode
-    from ulfine_cache.preprocess import Preprocess
     from ulfine_cache.sources.cached_images import cached_pixel_range
 
     # The recorded preprocessing is that of the first view, which is the one that is searched.
-    preprocess = Preprocess.from_json(cache.attributes["preprocess"])
+    preprocess = read_preprocess(cache.attributes["preprocess"])
     try:
         pixels = preprocess.to_pixels(decode(read_regular(str(file)), pixel_range=cached_pixel_range(cache)))
     except UndecodableImage as error:

@@ -129,7 +129,7 @@ def test_compare__ablation_of_nothing(text_cache, methods):
 def test_compare__prints_the_table_for_a_paper(text_cache):
     asked = {"cache": text_cache, "split": "lt", "methods": "knn,zero-shot", "seeds": 2}
     figures = compare(**asked, latex=True)
-    assert figures["printed"].splitlines()[-1].startswith("\\end{table}")
+    assert figures["printed"].splitlines()[-1].startswith("\\end{tabular}")
     assert figures["methods"][1]["test"]["name"]
     assert "| zero-shot |" in compare(**asked, markdown=True)["printed"]
     assert "printed" not in compare(**asked)

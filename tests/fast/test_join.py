@@ -141,6 +141,7 @@ def test_views__weak_and_strong_are_those_of_each_encoder(clusters, make_cache, 
     data = load_training_data(cache, split, streams=streams)
     rows, drawn = torch.arange(len(split.unlabelled)), torch.ones(len(split.unlabelled), dtype=torch.long)
     for part, wanted in zip(of_each_encoder(data), views, strict=True):
+        assert part.strong_views is not None
         strong = part.strong_views()[rows, drawn].float()
         expected = wanted[split.unlabelled, 2] / np.linalg.norm(wanted[split.unlabelled, 2], axis=1, keepdims=True)
         torch.testing.assert_close(strong, torch.as_tensor(expected, dtype=torch.float32), atol=2e-3, rtol=0)

@@ -145,7 +145,7 @@ def _features_of(
 def _pictures_of(
     model: Path, metadata: Any, session: Any, inputs: Sequence[Path], progress: Progress
 ) -> tuple[InputFeatures, NDArray[np.int64]]:
-    from ulfine_cache.preprocess import Preprocess
+    from ulfine_cache.pictures.joined_preprocess import read_preprocess
     from ulfine_exports.deciding.input_features import InputFeatures
     from ulfine_exports.inference.pictures import by_size, find_images, to_array, to_pixels
     from ulfine_exports.predicting.feature_inputs import is_features
@@ -158,7 +158,7 @@ def _pictures_of(
     files = list(dict.fromkeys(file for path in inputs for file in (find_images(path) if path.is_dir() else [path])))
     if not files:
         raise UlfineError("no images: name images or folders of images")
-    preprocess = Preprocess.from_json(metadata.preprocess)
+    preprocess = read_preprocess(metadata.preprocess)
     paths: list[str] = []
     unreadable: list[dict[str, str]] = []
     rows: list[NDArray[Any]] = []
