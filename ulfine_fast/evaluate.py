@@ -131,7 +131,8 @@ def evaluate(
     )
     accepted: dict[str, Any] = {}
     if loaded.threshold is not None and wanted is None:
-        found = accepted_figures(judged.probabilities, opened.labels[rows.test], loaded.threshold)
+        thresholds = loaded.class_thresholds or loaded.threshold
+        found = accepted_figures(judged.probabilities, opened.labels[rows.test], thresholds)
         accepted = {"acceptance": {**loaded.metrics["acceptance"], "test": found}}
     return {
         "run": str(loaded.path),

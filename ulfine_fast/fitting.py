@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge, Gt, Le, Lt
 
 from ulfine_cache.command import Place, Written, command, parameters_of
-from ulfine_cache.errors import UlfineError
+from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.names.written import shown
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.wording.counts import amount, subject
+from ulfine_fast.deciding.class_thresholds import AcceptBy
 from ulfine_fast.judging.five_crops import Views
 from ulfine_fast.registry import METHODS, found_method
 
@@ -48,6 +49,7 @@ def fit(
     reject_outliers: bool = False,
     memory: Annotated[str, Written("auto|SIZE")] = "auto",
     target_accuracy: Annotated[float, Gt(0), Lt(1)] | None = None,
+    accept_by: AcceptBy = "all",
     min: Annotated[Sequence[str], Written("FIGURE=VALUE")] = (),
     overwrite: bool = False,
     progress: Progress = Silent(),  # noqa: B008
@@ -83,6 +85,8 @@ def fit(
         target_accuracy: Learn, from labelled images that were left out, the confidence from which on so large a share
             of the answers is right, each class counting the same. `predict`, `serve` and the exported file then mark
             what is accepted.
+        accept_by: With a target accuracy: ``all``, one threshold for all classes; ``class``, one of its own for each
+            class that enough of the left-out images are taken for, and the one for all for the others.
         min: A gate: the least value of a figure, such as ``macro_accuracy=0.9`` on test rows, or
             ``cross_validated.macro_accuracy=0.9`` on rows that were left out; may be repeated. The run is written in
             any case; where a gate does not hold, the command line ends with the exit code 1.
@@ -99,11 +103,12 @@ def fit(
         `ulfine_fast.deciding.former_run.against_former`; with a target accuracy also acceptance, as
         `ulfine_fast.deciding.acceptance.Acceptance.figures` (null where no threshold could be learnt) and, of test
         rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`, and by_class, for each class, as
-        `ulfine_fast.deciding.acceptance.promised_by_class`.
+        `ulfine_fast.deciding.acceptance.promised_by_class` (and with thresholds by class as
+        `ulfine_fast.deciding.acceptance.acceptance_figures`).
 
     Raises:
-        UsageError: Unknown method, setting, device or gate, or `memory` is no size; see
-            `ulfine_fast.rows.memory_bound`.
+        UsageError: Unknown method, setting, device or gate, thresholds by class without a target accuracy, or `memory`
+            is no size; see `ulfine_fast.rows.memory_bound`.
         UlfineError: The cache, the split or the target cannot be used; see `load_training_data` and
             `new_run_directory`.
 
@@ -125,6 +130,8 @@ def fit(
     from ulfine_fast.training import choose_device, train_seeds
 
     gates = read_gates(min)
+    if accept_by == "class" and target_accuracy is None:
+        raise UsageError("--accept-by class is about the threshold for --target-accuracy: give that as well")
     former = None
     if from_ is not None:
         former = load_run(from_)
@@ -184,7 +191,7 @@ def fit(
         }
         if rejected is not None:
             resolved["rejected_outliers"] = rejected
-        wanted = _Wanted(gates, target_accuracy, former, progress)
+        wanted = _Wanted(gates, target_accuracy, accept_by, former, progress)
         return _write(folder, out, opened, rows, data, results, resolved, seconds, origin, wanted)
 
 
@@ -230,6 +237,7 @@ class _Wanted:
 
     gates: list[Gate]
     target_accuracy: float | None
+    accept_by: AcceptBy
     former: Run | None
     progress: Progress
 
@@ -284,6 +292,7 @@ def _write(
             (judged.probabilities, cache.labels[split.test]),
             counts,
             wanted.target_accuracy,
+            wanted.accept_by,
         )
     run = Run(
         path=out,
@@ -336,6 +345,6 @@ def _write(
         cache,
         split,
         lambda rows: read_probabilities(result.model, cache, rows, resolved["views"]),
-        run.threshold,
+        run.class_thresholds or run.threshold,
     )
     return run

@@ -102,6 +102,14 @@ class Run:
         found = self.metrics.get("acceptance") or {}
         return None if found.get("threshold") is None else float(found["threshold"])
 
+    @property
+    def class_thresholds(self) -> tuple[float, ...] | None:
+        """That of each class, (C,), of a run fitted with ``--accept-by class``; None: `threshold` is for all."""
+        entries = (self.metrics.get("acceptance") or {}).get("by_class") or []
+        if len(entries) != len(self.class_names) or any("threshold" not in entry for entry in entries):
+            return None
+        return tuple(float(entry["threshold"]) for entry in entries)
+
     def predict_proba(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Class probabilities of features from the encoder that the run was fitted on.
 

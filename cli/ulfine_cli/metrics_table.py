@@ -5,6 +5,7 @@ from typing import Any
 from ulfine_cache.wording.counts import amount, listed
 from ulfine_cli.output import Output, percent, text
 from ulfine_cli.tables.class_table import show_classes
+from ulfine_cli.tables.thresholds import learnt_from, show_thresholds
 
 ACCURACIES = ("macro_accuracy", "head_accuracy", "medium_accuracy", "tail_accuracy")
 
@@ -44,6 +45,7 @@ def show_metrics(figures: dict[str, Any], output: Output) -> None:
         output.text("not cross-validated: no labelled image that could be judged was left out of the fit")
     if "acceptance" in figures:
         _show_acceptance(figures["acceptance"], output)
+        show_thresholds(figures, output)
     if found := figures.get("against"):
         _show_against(found, output)
     show_classes(figures, output)
@@ -132,7 +134,7 @@ def _show_acceptance(found: dict[str, Any] | None, output: Output) -> None:
         output.text(f"no confidence is enough for {target} % accuracy on {amount(found['rows'], 'left-out image')}")
         return
     output.text(
-        f"accepted from a confidence of {text(found['threshold'])} on, for {target} % accuracy: "
+        f"accepted {learnt_from(found)}, for {target} % accuracy: "
         f"{percent(found['coverage'])} % of {amount(found['rows'], 'left-out image')}, of which "
         f"{percent(found['accuracy'])} % are right, each class counting the same"
     )

@@ -158,7 +158,7 @@ def export_onnx(
         **built.described(),
     )
     if metadata.acceptance_threshold is not None:
-        model = add_accepted(model, metadata.acceptance_threshold)
+        model = add_accepted(model, metadata.acceptance_class_thresholds or metadata.acceptance_threshold)
     reference = export_reference(tidy(model), rows, input)
     if reference is not None:
         metadata = replace(metadata, reference=reference.to_text())
@@ -260,15 +260,19 @@ def _looks_at(run: Run, input: InputKind, views: Views, progress: Progress) -> s
     return run.views if input == "image" else "center"
 
 
-def _acceptance(run: Run, test_prior: str | None, progress: Progress) -> dict[str, float]:
-    """The threshold of a run for the metadata; it was learnt for the answers as they were fitted."""
+def _acceptance(run: Run, test_prior: str | None, progress: Progress) -> dict[str, Any]:
+    """The thresholds of a run for the metadata; it was learnt for the answers as they were fitted."""
     if run.threshold is None:
         return {}
     if test_prior is not None:
         progress.note("the run's threshold is for its answers without a test prior: the file has none")
         return {}
     target = run.metrics["acceptance"]["target_accuracy"]
-    return {"acceptance_threshold": run.threshold, "acceptance_target": float(target)}
+    return {
+        "acceptance_threshold": run.threshold,
+        "acceptance_class_thresholds": run.class_thresholds,
+        "acceptance_target": float(target),
+    }
 
 
 def _check_places(onnx: Path | None, triton: Path | None, triton_model: str, to_hub: Path | None) -> None:

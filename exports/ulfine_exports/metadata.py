@@ -68,6 +68,8 @@ class ExportMetadata:
             from the fit.
         acceptance_threshold: Confidence from which an answer counts as sure enough; None where none was learnt, and the
             key is missing.
+        acceptance_class_thresholds: (C,) that of each class, by the class that is answered; None, and no key, where
+            one is for all.
         acceptance_target: The accuracy that this threshold was to reach, or None.
         reference: JSON of `ulfine_exports.drifting.reference.Reference`, rows of the fit that new ones are compared
             with; None, and no key, where they could not be read.
@@ -103,6 +105,7 @@ class ExportMetadata:
     class_prior: tuple[float, ...] = ()
     test_prior: str = ""
     acceptance_threshold: float | None = None
+    acceptance_class_thresholds: tuple[float, ...] | None = None
     acceptance_target: float | None = None
     reference: str | None = None
     ulfine_version: str = ""
@@ -143,6 +146,7 @@ class ExportMetadata:
             metadata = cls(**values)
             metadata._check_names()
             metadata._check_prior()
+            metadata._check_thresholds()
         except (ValueError, TypeError, RecursionError) as error:
             raise UlfineError(f"{name} carries damaged metadata ({error}): export it again") from error
         if metadata.input not in get_args(InputKind):
@@ -165,9 +169,20 @@ class ExportMetadata:
         if self.class_prior and not sum(self.class_prior) > 0:
             raise ValueError("class_prior is zero for all classes")
 
+    def _check_thresholds(self) -> None:
+        found = self.acceptance_class_thresholds
+        if found is None:
+            return
+        if self.acceptance_threshold is None:
+            raise ValueError("acceptance_class_thresholds stand without acceptance_threshold")
+        if len(found) != len(self.class_names) or not all(value <= _MOST_THRESHOLD for value in found):
+            raise ValueError(f"acceptance_class_thresholds are not {amount(len(self.class_names), 'share')}")
+
 
 _TUPLES = ("class_names", "logit_parts")
 _NUMBERS = ("labelled_counts", "class_prior")
+_LISTS = (*_NUMBERS, "acceptance_class_thresholds")
+_MOST_THRESHOLD = 2.0  # more than any confidence: nothing is accepted
 _MOST = 1e18  # what no count comes near; larger ones, infinity and NaN are damage
 _INTEGERS = ("n_features", "seed", "opset", "parity_rows")
 _SHARES = ("acceptance_threshold", "acceptance_target")
@@ -194,14 +209,14 @@ def _read(key: str, text: str) -> Any:
         if any(readable(value) != value for value in values):
             raise ValueError(f"{key} holds a lone surrogate, which is no character")
         return tuple(values)
-    if key in _NUMBERS:
+    if key in _LISTS:
         values = json.loads(text)
         if not isinstance(values, list) or not all(_is_share(value) for value in values):
             raise ValueError(f"{key} is not a list of numbers of at least 0")
         return tuple(values)
     if key in _SHARES:
         value = float(text)
-        if not 0 <= value <= 2:
+        if not 0 <= value <= _MOST_THRESHOLD:
             raise ValueError(f"{key} is no share")
         return value
     if key in _INTEGERS:

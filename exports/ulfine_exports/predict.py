@@ -82,9 +82,10 @@ def predict(
     Returns:
         The predictions, in the order of the inputs. Figures: model, device, predictions (list of {"path", "label",
         "confidence"}, with "accepted" where the model has a threshold, which then is threshold, and accepted their
-        number), unreadable (list of {"path", "reason"}), out, seconds; under a test prior its name as test_prior
-        and class_prior, name to share. For parts there are instead of predictions and unreadable: images, predicted,
-        skipped, parts, parts_kept (there before) and images_per_second (of this call).
+        number, and class_thresholds, name to threshold, where classes have their own), unreadable (list of {"path",
+        "reason"}), out, seconds; under a test prior its name as test_prior and class_prior, name to share. For parts
+        there are instead of predictions and unreadable: images, predicted, skipped, parts, parts_kept (there before)
+        and images_per_second (of this call).
 
     Raises:
         UsageError: `out` has another suffix, there are no inputs or several for parts, the views are unknown or not for
@@ -165,6 +166,7 @@ def predict(
     if not found.paths:
         out = None
     threshold = predictor.threshold if wanted is None else None
+    class_thresholds = predictor.class_thresholds if wanted is None else None
     if predictor.threshold is not None and wanted is not None:
         progress.note(f"the threshold of {model} is for its answers without a test prior: nothing is marked accepted")
     if out is not None:
@@ -173,7 +175,7 @@ def predict(
             paths=found.paths,
             probabilities=probabilities,
             class_names=predictor.class_names,
-            threshold=threshold,
+            threshold=class_thresholds or threshold,
         )
     return Predictions(
         model=model,
@@ -187,6 +189,7 @@ def predict(
         test_prior=None if wanted is None else wanted.name,
         class_prior=prior,
         threshold=threshold,
+        class_thresholds=class_thresholds,
     )
 
 

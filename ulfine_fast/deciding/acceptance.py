@@ -2,7 +2,8 @@
 
 Each class counts the same, as in macro accuracy: rows of frequent classes, which long-tailed labels are full of, are
 easier, and a threshold for them would promise too much of a balanced test set (`benchmarks/decide.py`). Beside the rows
-that are accepted `IMAGINED` ones of mean accuracy are counted, so that a few right rows at the top do not settle it.
+that are accepted a few imagined ones of mean accuracy are counted (`ulfine_fast.judging.accepted_rows`), so that a few
+right rows at the top do not settle it.
 
 The threshold makes the *estimated* accuracy reach the target. What left-out rows *guarantee* is another thing: with
 95 % confidence at least the low end of Clopper and Pearson's interval (The use of confidence or fiducial limits
@@ -19,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-IMAGINED = 4.0
-"""Rows of mean weight and mean accuracy that are counted besides."""
+from ulfine_fast.deciding.class_thresholds import AcceptBy, answers_to_judge, learn_class_thresholds
+from ulfine_fast.judging.accepted_rows import Thresholds, accepted_rows, balanced_weights, lowest_threshold
 
 LEVEL = 0.95
 """How sure the guarantee is."""
@@ -32,9 +33,10 @@ class Acceptance:
 
     Attributes:
         target: Accuracy of accepted rows that was asked for, 0 to 1.
-        threshold: Least confidence of an accepted answer; 0 accepts all, more than 1 none.
+        threshold: Least confidence of an accepted answer; 0 accepts all, more than 1 none. Where classes have their
+            own, that of the others.
         rows: Left-out rows that it was learnt from.
-        accepted: How many of them reach it.
+        accepted: How many of them reach it, or that of their class.
         coverage: Share of them, each class counting the same.
         accuracy: Of those that reach it, each class counting the same; None where none does.
         promised: Accuracy that is guaranteed with 95 % confidence, 0 where nothing is.
@@ -88,30 +90,36 @@ def learn_acceptance(
     """
     if not len(labels):
         return None
-    confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    weights = 1.0 / np.bincount(labels)[labels]
-    weights = weights / weights.mean()
-    order = np.argsort(-confidence, kind="stable")
-    ranked = confidence[order]
-    sums, hits = np.cumsum(weights[order]), np.cumsum((weights * right)[order])
-    # Rows of equal confidence are accepted together.
-    ends = np.append(ranked[1:] != ranked[:-1], True)
-    mean = hits[-1] / sums[-1]
-    reached = np.flatnonzero(ends & ((hits + IMAGINED * mean) / (sums + IMAGINED) >= target))
-    last = int(reached[-1]) if len(reached) else -1
-    if last < 0:
-        return Acceptance(target, 2.0, len(labels), 0, 0.0, None, 0.0)
-    threshold = 0.0 if last == len(labels) - 1 else float(ranked[last])
-    taken = weights[order][: last + 1]
-    accuracy = float(hits[last] / sums[last])
-    effective = float(taken.sum() ** 2 / (taken**2).sum())
+    threshold = lowest_threshold(probabilities.max(axis=1), right, balanced_weights(labels), target)
+    return _measured(probabilities, labels, target, threshold, threshold)
+
+
+def _measured(
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    target: float,
+    threshold: float,
+    thresholds: Thresholds,
+) -> Acceptance:
+    """What thresholds do to left-out rows, each class counting the same."""
+    taken = accepted_rows(probabilities, thresholds)
+    if not taken.any():
+        return Acceptance(target, threshold, len(labels), 0, 0.0, None, 0.0)
+    right = probabilities.argmax(axis=1) == labels
+    # Summed from the most confident on, as they are ranked.
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    weights = balanced_weights(labels)[order]
+    mine, hits = weights[taken[order]], (weights * right[order])[taken[order]]
+    total = float(np.cumsum(mine)[-1])
+    accuracy = float(np.cumsum(hits)[-1]) / total
+    effective = float(mine.sum() ** 2 / (mine**2).sum())
     return Acceptance(
         target,
         threshold,
         len(labels),
-        last + 1,
-        float(sums[last] / sums[-1]),
+        int(taken.sum()),
+        total / float(np.cumsum(weights)[-1]),
         accuracy,
         lower_bound(accuracy * effective, effective),
     )
@@ -138,8 +146,9 @@ def acceptance_figures(
     tested: tuple[NDArray[np.floating], NDArray[np.integer]],
     labelled_counts: NDArray[np.integer],
     target: float,
+    accept_by: AcceptBy = "all",
 ) -> dict[str, Any] | None:
-    """Learn a threshold and hold it to test rows.
+    """Learn a threshold, or one for each class, and hold it to test rows.
 
     Args:
         left_out: float (M, C) and int (M,), probabilities and labels of left-out rows. Those of a class of one image
@@ -147,29 +156,60 @@ def acceptance_figures(
         tested: float (N, C) and int (N,), the same of test rows.
         labelled_counts: int (C,).
         target: Accuracy to reach.
+        accept_by: ``"class"``: a threshold for each class that has answers enough.
 
     Returns:
         `Acceptance.figures`, under ``test`` `accepted_figures` (None without test rows) and under ``by_class``
-        `promised_by_class`; None where no labelled row was left out.
+        `promised_by_class`; None where no labelled row was left out. By class the figures are those of all thresholds
+        together, ``answers_to_judge`` is there, and each entry of ``by_class`` has ``answers`` (left-out rows that are
+        taken for the class), ``threshold``, ``judged`` (whether that is its own, and not the one for all) and
+        ``accuracy`` of those that are accepted, each class counting the same; None where none is.
     """
     judged = labelled_counts[left_out[1]] > 1
-    learnt = learn_acceptance(left_out[0][judged], left_out[1][judged], target)
+    table, labels = left_out[0][judged], left_out[1][judged]
+    learnt = learn_acceptance(table, labels, target)
     if learnt is None:
         return None
-    test = accepted_figures(*tested, learnt.threshold) if len(tested[1]) else None
-    by_class = promised_by_class(left_out[0][judged], left_out[1][judged], learnt.threshold)
-    return {**learnt.figures(), "test": test, "by_class": by_class}
+    thresholds: Thresholds = learnt.threshold
+    extra: dict[str, Any] = {}
+    own: list[dict[str, Any]] = [{}] * table.shape[1]
+    if accept_by == "class":
+        common, needed = learnt.threshold, answers_to_judge(target)
+        thresholds, counts = learn_class_thresholds(table, labels, target, common)
+        learnt = _measured(table, labels, target, common, thresholds)
+        extra = {"answers_to_judge": needed}
+        accuracies = _accuracy_by_class(table, labels, thresholds)
+        own = [
+            {"answers": count, "threshold": threshold, "judged": count >= needed, "accuracy": accuracy}
+            for threshold, count, accuracy in zip(thresholds, counts, accuracies, strict=True)
+        ]
+    test = accepted_figures(*tested, thresholds) if len(tested[1]) else None
+    promised = promised_by_class(table, labels, thresholds)
+    by_class = [{**entry, **mine} for entry, mine in zip(promised, own, strict=True)]
+    return {**learnt.figures(), **extra, "test": test, "by_class": by_class}
+
+
+def _accuracy_by_class(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], thresholds: Thresholds
+) -> list[float | None]:
+    """Of accepted answers that name a class, which share is right, each true class counting the same."""
+    weights, accepted = balanced_weights(labels), accepted_rows(probabilities, thresholds)
+    answers = probabilities.argmax(axis=1)[accepted]
+    n_classes = probabilities.shape[1]
+    sums = np.bincount(answers, weights[accepted], n_classes)
+    hits = np.bincount(answers, (weights[accepted] * (answers == labels[accepted])), n_classes)
+    return [float(hit / total) if total else None for hit, total in zip(hits, sums, strict=True)]
 
 
 def promised_by_class(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], thresholds: Thresholds
 ) -> list[dict[str, Any]]:
     """What accepted answers promise, answer by answer: of those that name a class, how many are right.
 
     Args:
         probabilities: float (M, C), of left-out rows.
         labels: int (M,).
-        threshold: Least confidence.
+        thresholds: Least confidence, for all or by class.
 
     Returns:
         For each class, in order: ``accepted`` (rows taken for it, from the threshold on), ``right`` and ``promised``,
@@ -180,7 +220,7 @@ def promised_by_class(
         >>> promised_by_class(np.array([[0.9, 0.1]] * 59), np.zeros(59, int), 0.5)[0]["promised"] > 0.95
         True
     """
-    answers = np.where(probabilities.max(axis=1) >= threshold, probabilities.argmax(axis=1), -1)
+    answers = np.where(accepted_rows(probabilities, thresholds), probabilities.argmax(axis=1), -1)
     found: list[dict[str, Any]] = []
     for k in range(probabilities.shape[1]):
         mine = answers == k
@@ -190,14 +230,14 @@ def promised_by_class(
 
 
 def accepted_figures(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], thresholds: Thresholds
 ) -> dict[str, Any]:
     """What a threshold does to rows with known classes.
 
     Args:
         probabilities: float (N, C).
         labels: int (N,).
-        threshold: Least confidence.
+        thresholds: Least confidence, for all or by class.
 
     Returns:
         ``rows``, ``accepted``, ``coverage`` (share that is accepted) and ``accuracy`` of these; None where no row says.
@@ -208,7 +248,7 @@ def accepted_figures(
     """
     if not len(labels):
         return {"rows": 0, "accepted": 0, "coverage": None, "accuracy": None}
-    accepted = probabilities.max(axis=1) >= threshold
+    accepted = accepted_rows(probabilities, thresholds)
     right = (probabilities.argmax(axis=1) == labels)[accepted]
     return {
         "rows": len(labels),

@@ -12,6 +12,7 @@ from ulfine_cache.atomic import make_directory, replacing
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.names.csv_cells import csv_lines
 from ulfine_cache.names.written import readable
+from ulfine_fast.judging.accepted_rows import Thresholds, accepted_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,7 @@ def write_predictions(
     paths: Sequence[str],
     probabilities: NDArray[np.floating],
     class_names: Sequence[str],
-    threshold: float | None = None,
+    threshold: Thresholds | None = None,
     about: Mapping[str, str] | None = None,
 ) -> None:
     """Write one line per input: path, label, confidence, then one column per class with its probability.
@@ -42,7 +43,8 @@ def write_predictions(
         paths: N names of inputs.
         probabilities: float (N, C). The label is the class of the largest, the confidence its value.
         class_names: C names.
-        threshold: Where there is one, the column `ACCEPTED` behind the confidence says which reach it.
+        threshold: Where there is one, for all or by class, the column `ACCEPTED` behind the confidence says which reach
+            it.
         about: Words about the table that a Parquet file carries in the metadata of its schema.
 
     Raises:
@@ -105,17 +107,21 @@ def _write_csv(
     paths: Sequence[str],
     labels: list[str],
     probabilities: NDArray[np.floating],
-    threshold: float | None,
+    threshold: Thresholds | None,
 ) -> None:
     with csv_lines(target) as write:
         write(columns)
         # One template per line and Python floats: formatting numpy's numbers one by one takes nearly twice as long.
         template = ",".join(["%.7g"] * probabilities.shape[1])
-        for name, label, row in zip(paths, labels, probabilities, strict=True):
+        marks = [[]] * len(probabilities) if threshold is None else yes_or_no(probabilities, threshold)
+        for name, label, row, mark in zip(paths, labels, probabilities, marks, strict=True):
             values = row.tolist()
-            confidence = max(values)
-            accepted = [] if threshold is None else ["yes" if confidence >= threshold else "no"]
-            write([name, label], [f"{confidence:.7g}", *accepted, *(template % tuple(values)).split(",")])
+            write([name, label], [f"{max(values):.7g}", *mark, *(template % tuple(values)).split(",")])
+
+
+def yes_or_no(probabilities: NDArray[np.floating], threshold: Thresholds) -> list[list[str]]:
+    """The cell of `ACCEPTED` of each row, (N, C)."""
+    return [["yes" if accepted else "no"] for accepted in accepted_rows(probabilities, threshold).tolist()]
 
 
 def _write_parquet(
@@ -124,7 +130,7 @@ def _write_parquet(
     paths: Sequence[str],
     labels: list[str],
     probabilities: NDArray[np.floating],
-    threshold: float | None,
+    threshold: Thresholds | None,
     about: Mapping[str, str] | None,
 ) -> None:
     import pyarrow
@@ -136,7 +142,7 @@ def _write_parquet(
         pyarrow.array(list(map(readable, paths)), pyarrow.string()),
         pyarrow.array(list(map(readable, labels)), pyarrow.string()),
         pyarrow.array(confidence),
-        *([] if threshold is None else [pyarrow.array(confidence >= threshold)]),
+        *([] if threshold is None else [pyarrow.array(accepted_rows(values, threshold))]),
         *(pyarrow.array(np.ascontiguousarray(column)) for column in values.T),
     ]
     metadata = dict(about) if about else None

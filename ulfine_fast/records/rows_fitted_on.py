@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ulfine_cache.names.csv_cells import csv_lines, from_cell
+from ulfine_fast.records.predictions import yes_or_no
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
+    from ulfine_fast.judging.accepted_rows import Thresholds
 
 LABELLED, UNLABELLED = "labelled.csv", "unlabelled.csv"
 
@@ -39,7 +41,7 @@ def write_unlabelled(
     cache: FeatureCache,
     split: Split,
     probabilities_of: Callable[[NDArray[np.int64]], NDArray[np.float32]],
-    threshold: float | None = None,
+    threshold: Thresholds | None = None,
 ) -> None:
     """Write path, label and confidence of every unlabelled row, the label being the most probable class.
 
@@ -48,7 +50,7 @@ def write_unlabelled(
         cache: The cache.
         split: One of its splits; without unlabelled rows nothing is written.
         probabilities_of: Gives float32 (n, C) for int64 (n,) rows; asked for blocks, so that memory holds one.
-        threshold: Where there is one, a column ``accepted`` says which confidences reach it.
+        threshold: Where there is one, for all or by class, a column ``accepted`` says which confidences reach it.
     """
     if not len(split.unlabelled):
         return
@@ -58,10 +60,10 @@ def write_unlabelled(
         for start in range(0, len(split.unlabelled), BLOCK_ROWS):
             rows = split.unlabelled[start : start + BLOCK_ROWS]
             table = probabilities_of(rows)
-            found = zip(cache.paths_of(rows), table.argmax(axis=1).tolist(), table.max(axis=1).tolist(), strict=True)
-            for path, label, confidence in found:
-                accepted = [] if threshold is None else ["yes" if confidence >= threshold else "no"]
-                write([path, names[label]], [f"{confidence:.7g}", *accepted])
+            marks = [[]] * len(rows) if threshold is None else yes_or_no(table, threshold)
+            labels, confidences = table.argmax(axis=1).tolist(), table.max(axis=1).tolist()
+            for path, label, confidence, mark in zip(cache.paths_of(rows), labels, confidences, marks, strict=True):
+                write([path, names[label]], [f"{confidence:.7g}", *mark])
 
 
 def paths_fitted_on(folder: Path) -> set[str] | None:

@@ -5,6 +5,7 @@ from typing import Any
 from ulfine_cache.wording.counts import amount
 from ulfine_cli.output import Output, percent, text
 from ulfine_cli.tables.prior_line import show_test_prior
+from ulfine_cli.tables.thresholds import from_where
 
 _ROWS_SHOWN = 20
 
@@ -27,7 +28,7 @@ def show(figures: dict[str, Any], output: Output) -> None:
     show_test_prior(figures, output)
     if "threshold" in figures:
         of = amount(len(predictions), "input")
-        output.line(f"accepted: {figures['accepted']} of {of}, from a confidence of {text(figures['threshold'])} on")
+        output.line(f"accepted: {figures['accepted']} of {of}, {from_where(figures)}")
     if figures["out"]:
         unread = len(figures["unreadable"])
         of = f"all probabilities of {amount(len(predictions), 'input')}" if unread else "all probabilities"

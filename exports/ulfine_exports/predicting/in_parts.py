@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ulfine_exports.predicting.predictors import Answers, Predictor
+    from ulfine_fast.judging.accepted_rows import Thresholds
 
 _MAX_WORKERS = 16
 _BATCHES_AHEAD = 2
@@ -73,7 +74,7 @@ def predict_in_parts(
     folder: PartFolder,
     predictor: Predictor,
     answer: Callable[[Answers], NDArray[np.float32]],
-    threshold: float | None,
+    threshold: Thresholds | None,
     *,
     part_size: int,
     batch_size: int,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.atomic import remove_partial_files, replacing
 from ulfine_cache.errors import UlfineError
+from ulfine_fast.judging.accepted_rows import Thresholds
 from ulfine_fast.records.predictions import write_predictions
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class PartFolder:
         paths: Sequence[str],
         probabilities: "NDArray[np.float32]",
         class_names: Sequence[str],
-        threshold: float | None,
+        threshold: Thresholds | None,
     ) -> None:
         """Write a part; see `write_predictions`.
 

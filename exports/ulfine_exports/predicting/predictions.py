@@ -30,6 +30,7 @@ class Predictions:
         class_prior: float64 (C,), that prior.
         threshold: Confidence from which an answer is accepted; None where the model has none, or under a test prior,
             for which none was learnt.
+        class_thresholds: That of each class, (C,); None where `threshold` is for all.
     """
 
     model: Path
@@ -43,11 +44,15 @@ class Predictions:
     test_prior: str | None = None
     class_prior: NDArray[np.float64] | None = None
     threshold: float | None = None
+    class_thresholds: tuple[float, ...] | None = None
 
     @property
     def accepted(self) -> NDArray[np.bool_] | None:
-        """Bool (n,): whether the confidence reaches the threshold; None without one."""
-        return None if self.threshold is None else self.confidences >= self.threshold
+        """Bool (n,): whether the confidence reaches the threshold, or that of its class; None without one."""
+        from ulfine_fast.judging.accepted_rows import accepted_rows
+
+        thresholds = self.class_thresholds or self.threshold
+        return None if thresholds is None else accepted_rows(self.probabilities, thresholds)
 
     @property
     def labels(self) -> list[str]:
@@ -73,6 +78,8 @@ class Predictions:
         sure: dict[str, Any] = {}
         if self.accepted is not None:
             sure = {"threshold": self.threshold, "accepted": int(self.accepted.sum())}
+            if self.class_thresholds is not None:
+                sure["class_thresholds"] = dict(zip(self.class_names, self.class_thresholds, strict=True))
             for entry, accepted in zip(predictions, self.accepted.tolist(), strict=True):
                 entry["accepted"] = accepted
         return {

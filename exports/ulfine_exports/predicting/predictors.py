@@ -33,6 +33,7 @@ class Predictor(Protocol):
         takes_features: Whether `features` works, of rows of a cache.
         whole_pictures: Whether `reader` gives pictures in their own size, which may be large.
         threshold: Confidence from which an answer counts as accepted; None where none was learnt.
+        class_thresholds: That of each class, (C,); None where `threshold` is for all.
     """
 
     class_names: tuple[str, ...]
@@ -43,6 +44,7 @@ class Predictor(Protocol):
     takes_features: bool
     whole_pictures: bool
     threshold: float | None
+    class_thresholds: tuple[float, ...] | None
 
     def answered_prior(self) -> NDArray[np.float64]:
         """The class prior that its answers are for, (C,).
@@ -120,6 +122,7 @@ class OnnxPredictor:
         self.takes_features = metadata.input == "features"
         self.whole_pictures = metadata.input == "image"
         self.threshold = metadata.acceptance_threshold
+        self.class_thresholds = metadata.acceptance_class_thresholds
 
     def answered_prior(self) -> NDArray[np.float64]:
         """What the file records."""
@@ -172,6 +175,7 @@ class RunPredictor:
         self.takes_features = True
         self.whole_pictures = False
         self.threshold = self._run.threshold
+        self.class_thresholds = self._run.class_thresholds
 
     def answered_prior(self) -> NDArray[np.float64]:
         """What the run's method says."""

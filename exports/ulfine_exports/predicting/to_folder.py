@@ -76,14 +76,16 @@ def predict_to_folder(
     def answer(answers: Answers) -> NDArray[np.float32]:
         return answers[0] if shift is None else probabilities_under(answers[1], shift)
 
+    threshold = predictor.threshold if prior is None else None
+    class_thresholds = predictor.class_thresholds if prior is None else None
     settings = {
         "model": file_sha256(model / "model.safetensors" if model.is_dir() else model)[:16],
         "views": predictor.views,
         "test_prior": None if prior is None else [float(f"{share:.6g}") for share in prior],
         "part_size": part_size,
         "batch_size": batch_size,
+        **({} if class_thresholds is None else {"class_thresholds": list(class_thresholds)}),
     }
-    threshold = predictor.threshold if prior is None else None
     with writing(out):
         folder = PartFolder(out)
         folder.settle(settings)
@@ -92,7 +94,7 @@ def predict_to_folder(
             folder,
             predictor,
             answer,
-            threshold,
+            class_thresholds or threshold,
             part_size=part_size,
             batch_size=batch_size,
             workers=workers,
@@ -110,5 +112,6 @@ def predict_to_folder(
         test_prior=None if test_prior is None else test_prior if test_prior in ("uniform", "labelled") else "file",
         class_prior=prior,
         threshold=threshold,
+        class_thresholds=class_thresholds,
         done=done,
     )
