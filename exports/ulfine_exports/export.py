@@ -157,8 +157,8 @@ def export_onnx(
         **_acceptance(loaded, under.test_prior, progress),
         **built.described(),
     )
-    if metadata.acceptance_threshold is not None:
-        model = add_accepted(model, metadata.acceptance_class_thresholds or metadata.acceptance_threshold)
+    if metadata.thresholds is not None:
+        model = add_accepted(model, metadata.thresholds)
     reference = export_reference(tidy(model), rows, input)
     if reference is not None:
         metadata = replace(metadata, reference=reference.to_text())

@@ -7,11 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.names.written import readable
 from ulfine_cache.wording.counts import amount
+
+if TYPE_CHECKING:
+    from ulfine_fast.judging.accepted_rows import Thresholds
 
 FORMAT = 1
 """Version of the file format; a reader refuses files with a higher one."""
@@ -109,6 +112,11 @@ class ExportMetadata:
     acceptance_target: float | None = None
     reference: str | None = None
     ulfine_version: str = ""
+
+    @property
+    def thresholds(self) -> "Thresholds | None":
+        """Least confidence of an accepted answer: that of each class where there are some, the one for all, or None."""
+        return self.acceptance_class_thresholds or self.acceptance_threshold
 
     def to_props(self) -> dict[str, str]:
         """Give the keys and values for `onnx.helper.set_model_props`, in a fixed order."""

@@ -49,14 +49,15 @@ def sort(
         copy: Copy the images; this is what is done if nothing else is said.
         link: Make symbolic links to the images instead of copies.
         move: Move the images.
-        doubtful: Confidence below which an image is doubtful. Without it the model's threshold, if it has one, or 0.9.
+        doubtful: Confidence below which an image is doubtful. Without it the model's threshold, or that of the answered
+            class, if it has one, or 0.9.
         undo: A folder that was sorted into: put everything back. Only what is as it was left is touched.
         progress: Told about the images.
 
     Returns:
-        Figures: out, table (the file), how, doubtful (the threshold), images, classes (name to number of images),
-        doubtful_images, unreadable (list of {"path", "reason"}), undone (images put back), kept (sentences: what was
-        not put back, and why), seconds.
+        Figures: out, table (the file), how, doubtful (the threshold), class_thresholds (name to threshold, where these
+        decide), images, classes (name to number of images), doubtful_images, unreadable (list of {"path", "reason"}),
+        undone (images put back), kept (sentences: what was not put back, and why), seconds.
 
     Raises:
         UsageError: Not exactly one of copying, linking and moving; `undo` with anything else, or nothing to do.
@@ -86,7 +87,11 @@ def sort(
     threshold = doubtful
     if threshold is None:
         threshold = DOUBTFUL_BELOW if found.threshold is None else found.threshold
-    placed, left = _planned(found, photos, out, how, threshold)
+    # As the model marks its answers, where nothing else is asked for.
+    accepted = found.accepted if doubtful is None else None
+    sure = [value >= threshold for value in found.confidences.tolist()] if accepted is None else accepted.tolist()
+    by_class = found.class_thresholds if doubtful is None else None
+    placed, left = _planned(found, photos, out, how, sure)
     _place_all(out, placed, progress)
     mine = [item for item in placed if Path(item.place).parts[0] != "doubtful"]
     return {
@@ -94,6 +99,7 @@ def sort(
         "table": str(out / TABLE),
         "how": how,
         "doubtful": threshold,
+        **({} if by_class is None else {"class_thresholds": dict(zip(found.class_names, by_class, strict=True))}),
         "images": len(placed),
         "classes": dict(Counter(item.label for item in mine)),
         "doubtful_images": len(placed) - len(mine),
@@ -115,7 +121,7 @@ def _check_places(photos: Sequence[Path], out: Path) -> None:
 
 
 def _planned(
-    found: Predictions, photos: Sequence[Path], out: Path, how: How, threshold: float
+    found: Predictions, photos: Sequence[Path], out: Path, how: How, sure: list[bool]
 ) -> tuple[list[Placed], list[dict[str, str]]]:
     """What is in the table already, and a place for every other image; and what is left alone."""
     from ulfine_exports.deciding.folder_names import DOUBTFUL, folded, folder_names, unused
@@ -131,14 +137,15 @@ def _planned(
         used.setdefault(folder, set()).add(folded(name))
     roots = [path.resolve() for path in photos if path.is_dir()]
     left: list[dict[str, str]] = []
-    for path, label, confidence in zip(found.paths, found.labels, found.confidences.tolist(), strict=True):
+    answers = zip(found.paths, found.labels, found.confidences.tolist(), sure, strict=True)
+    for path, label, confidence, accepted in answers:
         image = Path(path).absolute()
         if image.is_symlink() or (roots and Path(path) not in photos and not _inside(image, roots)):
             left.append({"path": path, "reason": "a link, or behind one: left where it is"})
             continue
         if str(image) in known:
             continue
-        folder = folders[label] if confidence >= threshold else DOUBTFUL
+        folder = folders[label] if accepted else DOUBTFUL
         if folder not in used:
             used[folder] = set()
         if (out / folder).is_dir():

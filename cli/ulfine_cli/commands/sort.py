@@ -4,6 +4,7 @@ from typing import Any
 
 from ulfine_cache.wording.counts import amount
 from ulfine_cli.output import Output, text
+from ulfine_cli.tables.thresholds import from_where
 
 
 def show(figures: dict[str, Any], output: Output) -> None:
@@ -14,7 +15,10 @@ def show(figures: dict[str, Any], output: Output) -> None:
     classes = sorted(figures["classes"].items(), key=lambda item: -item[1])
     rows = [*([name, str(count)] for name, count in classes), ["(doubtful)", str(figures["doubtful_images"])]]
     output.table(["class", "images"], rows)
-    output.text(f"doubtful below a confidence of {text(figures['doubtful'])}")
+    if "class_thresholds" in figures:
+        output.text(f"the others are accepted {from_where({**figures, 'threshold': figures['doubtful']})}")
+    else:
+        output.text(f"doubtful below a confidence of {text(figures['doubtful'])}")
     output.line(f"table written to {figures['table']}; `ulfine sort --undo {figures['out']}` puts everything back")
 
 

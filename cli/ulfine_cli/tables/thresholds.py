@@ -28,7 +28,7 @@ def from_where(figures: dict[str, Any]) -> str:
     never = [name for name, value in by_class.items() if value > _MOST]
     words = f"; never as {listed(never, 4)}" if never else ""
     if not reached:
-        return "which no confidence is enough for"
+        return "from no confidence on: none is enough"
     return f"from a confidence of {text(min(reached))} to {text(max(reached))} on, by class{words}"
 
 

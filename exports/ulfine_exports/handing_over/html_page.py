@@ -95,6 +95,7 @@ def _page(name: str, metadata: ExportMetadata, runtime: str, digest: str, weight
         "classes": list(metadata.class_names),
         "words": _words(metadata),
         "judges": metadata.acceptance_threshold is not None,
+        "thresholds": metadata.acceptance_class_thresholds,
         "digest": digest,
         "beside": beside,
     }

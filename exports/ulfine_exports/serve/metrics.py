@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ulfine_exports.serve.statistics import Statistics
+from ulfine_fast.judging.accepted_rows import Thresholds, accepted_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,7 +92,7 @@ class Metrics:
         self.statistics.batch(rows, waits, ran)
 
     def answered(
-        self, probabilities: "NDArray[np.floating]", class_names: Sequence[str], threshold: float | None
+        self, probabilities: "NDArray[np.floating]", class_names: Sequence[str], thresholds: Thresholds | None
     ) -> None:
         """Count what was said of rows, float (n, C): what shows that the pictures have changed."""
         labels: list[int] = probabilities.argmax(axis=1).tolist()
@@ -100,8 +101,9 @@ class Metrics:
             self._confidences.observe(confidence)
             if len(class_names) <= _MOST_CLASSES:
                 self._labels[class_names[label]] += 1
-            if threshold is not None:
-                self._accepted["yes" if confidence >= threshold else "no"] += 1
+        if thresholds is not None:
+            accepted = accepted_rows(probabilities, thresholds).tolist()
+            self._accepted.update("yes" if sure else "no" for sure in accepted)
 
     def text(self, *, waiting: int = 0, decoding: int = 0) -> bytes:
         """Everything in Prometheus' text format, with the queues as they are now."""

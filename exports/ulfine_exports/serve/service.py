@@ -137,8 +137,8 @@ class Service:
         outputs = await self._batcher.submit(rows)
         if reason := answer_objection(outputs):
             raise Refusal(400, reason)
-        threshold = self.model.metadata.acceptance_threshold
-        self.metrics.answered(outputs["probabilities"], self.model.class_names, threshold)
+        thresholds = self.model.metadata.thresholds
+        self.metrics.answered(outputs["probabilities"], self.model.class_names, thresholds)
         return outputs
 
     async def picture(self, data: bytes) -> Outputs:

@@ -16,6 +16,7 @@ from tests.exports.conftest import draw_shape
 from tests.exports.pages.headless import look, requests
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_exports.export import export_onnx
+from ulfine_exports.graphs.accepted_output import add_accepted
 from ulfine_exports.handing_over import html_page, page_precision
 from ulfine_exports.handing_over.browser_runtime import VERSION, runtime_binary, runtime_script
 from ulfine_exports.metadata import ExportMetadata
@@ -133,6 +134,42 @@ def test_page__most_doubtful_first_and_marked(browser, exported, pictures, folde
         f"{len(cards)} pictures, the most doubtful first; {sum(marked)} below the threshold of this model; "
         "2 could not be read."
     )
+
+
+def test_page__threshold_of_each_class(browser, exported, pictures, folder):
+    """The graph decides, and the page says by what."""
+    model = onnx.load(folder / "shapes.onnx")
+    graph = model.graph
+    for part in (graph.node, graph.initializer, graph.output):
+        for item in [item for item in part if f"{item.name} {getattr(item, 'output', '')}".count("accepted")]:
+            part.remove(item)
+    thresholds = (2.0, 0.999, 0.0)
+    add_accepted(model, thresholds)
+    names = ("circle", "square", "triangle")
+    metadata = ExportMetadata(
+        input="image",
+        class_names=names,
+        n_features=4,
+        acceptance_threshold=0.5,
+        acceptance_class_thresholds=thresholds,
+    )
+    html_page.write_html(folder / "by-class.html", model.SerializeToString(), metadata)
+    page = look(browser, folder / "by-class.html")
+    cards = choose(page, pictures)
+    for card in cards:
+        label, shown = card.find_element(By.TAG_NAME, "h2").text.split(", ")
+        doubt = card.find_element(By.CSS_SELECTOR, ".doubt").text
+        confidence = float(shown.removesuffix(" %")) / 100
+        if label == "square" and confidence < 0.99:
+            assert doubt == "Not sure enough: below 99.9 %, the threshold of square."
+        elif label != "square":
+            assert doubt == ("Not sure enough: no answer circle of this model is." if label == "circle" else "")
+    rows = table(page)
+    assert {row["label"] for row in rows} == set(names)
+    least = dict(zip(names, thresholds, strict=True))
+    assert [row["accepted"] == "yes" for row in rows] == [float(r["confidence"]) >= least[r["label"]] for r in rows]
+    assert "below the threshold of their class" in text(page, "summary")
+    assert page.complaints == []
 
 
 def test_page__several_hundred_at_once(browser, exported, folder):

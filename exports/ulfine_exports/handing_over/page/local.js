@@ -79,10 +79,17 @@ const local = {
     } catch {
       throw new Error("the memory of this page did not suffice for this picture: try it smaller");
     }
-    const classes = [...outputs.probabilities.data].map((probability, k) => ({ name: told.classes[k], probability }));
+    const probabilities = [...outputs.probabilities.data];
+    const classes = probabilities.map((probability, k) => ({ name: told.classes[k], probability }));
     classes.sort((one, other) => other.probability - one.probability);
     const { name: label, probability: confidence } = classes[0];
-    return { label, confidence, classes, ...(told.judges && { accepted: Boolean(outputs.accepted.data[0]) }) };
+    return {
+      label,
+      confidence,
+      classes,
+      ...(told.judges && { accepted: Boolean(outputs.accepted.data[0]) }),
+      ...(told.thresholds && { threshold: told.thresholds[probabilities.indexOf(confidence)] }),
+    };
   },
 };
 

@@ -85,11 +85,18 @@ function makeCard(name, bitmap, answer) {
     if (answer.accepted === false) {
       card.classList.add("doubtful");
       card.querySelector(".doubt").hidden = false;
+      if ("threshold" in answer) card.querySelector(".doubt").textContent = doubt(answer);
     }
     showClasses(card.querySelector(".classes"), answer.classes);
     if (answer.spoke) showParts(card.querySelector(".spoke"), answer.spoke);
   }
   return card;
+}
+
+// A model may have a threshold for each class; above 1 there is none that would do.
+function doubt({ label, threshold }) {
+  if (threshold > 1) return `Not sure enough: no answer ${label} of this model is.`;
+  return `Not sure enough: below ${percent(threshold)}, the threshold of ${label}.`;
 }
 
 // The most doubtful come first: what could not be read, what is below the threshold, the least confident.
@@ -104,8 +111,9 @@ function place(card, answer) {
 function summarise() {
   const read = answers.filter(({ answer }) => !answer.error);
   const doubtful = read.filter(({ answer }) => answer.accepted === false).length;
+  const byClass = read.some(({ answer }) => "threshold" in answer);
   const parts = [`${amount(answers.length, "picture")}, the most doubtful first`];
-  if (read.some(({ answer }) => "accepted" in answer)) parts.push(`${doubtful} below the threshold of this model`);
+  if (read.some(({ answer }) => "accepted" in answer)) parts.push(`${doubtful} below the threshold of ${byClass ? "their class" : "this model"}`);
   if (read.length < answers.length) parts.push(`${answers.length - read.length} could not be read`);
   byId("summary").textContent = `${parts.join("; ")}.`;
   byId("after").hidden = !answers.length;

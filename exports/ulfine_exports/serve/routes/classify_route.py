@@ -20,6 +20,7 @@ from ulfine_exports.serve.routes.answering import answered
 from ulfine_exports.serve.routes.logit_parts import who_spoke
 from ulfine_exports.serve.served_model import ServedModel
 from ulfine_exports.serve.service import Service
+from ulfine_fast.judging.accepted_rows import accepted_rows
 
 MAX_IMAGES = 128
 """Most images in one request."""
@@ -99,9 +100,11 @@ def _described(outputs: Outputs, model: ServedModel, top: int) -> dict[str, Any]
         "confidence": float(probabilities[order[0]]),
         "classes": [{"name": names[index], "probability": float(probabilities[index])} for index in order],
     }
-    threshold = model.metadata.acceptance_threshold
-    if threshold is not None:
-        answer["accepted"] = bool(probabilities[order[0]] >= threshold)
+    metadata = model.metadata
+    if metadata.thresholds is not None:
+        answer["accepted"] = bool(accepted_rows(outputs["probabilities"], metadata.thresholds)[0])
+    if metadata.acceptance_class_thresholds is not None:
+        answer["threshold"] = metadata.acceptance_class_thresholds[order[0]]
     if model.parts:
         parts = {part: outputs[f"logits_{part}"][0] for part in model.parts}
         answer["spoke"] = who_spoke(parts, outputs["logits"][0], names)
