@@ -1,6 +1,7 @@
 """Can decisions be left to `--target-accuracy`, `diff` and `drift`? Promises against what then happens.
 
-    python benchmarks/decide.py [--quick] [--json FILE] [--data DIR] [--only refusal,diff,drift] [--draws K]
+    python benchmarks/decide.py [--quick] [--json FILE] [--data DIR] [--only refusal,diff,drift,thresholds]
+        [--draws K]
 
 refusal: real CLIP features (`--data`, or the environment variable ULFINE_SHARED_DATA, else ../shared/data), four
 collections, ten draws each: sixteen labels of the largest class, imbalance 4, the rest unlabelled but eight rows of
@@ -16,7 +17,8 @@ strengths (a Gaussian of 0.5, 1, 1.5, 2 or 3 of the 32 pixels that the encoder s
 With `builtin:lite0`, where that is installed, the blur is ImageNet-C's third strength itself, and the same is tried in
 what an exported file remembers. A class whose share doubles is the most frequent one, in batches of 50 and of 200; and,
 in classes drawn by chance, one of 5 to 40 % among twenty, beside the best that any test can do: one that is told which
-class and how frequent it was, and may raise 5 % false alarms.
+class and how frequent it was, and may raise 5 % false alarms. thresholds (only where it is named; no bars): one for all
+against one for each class, from up to 40 labels a class, imbalance 2; accepted test rows by the class that is answered.
 """
 
 import argparse
@@ -33,9 +35,11 @@ from regimes import Cell, Regime, draw, read
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Silent
 from ulfine_exports.drifting.reference import reference_of
-from ulfine_fast.deciding.acceptance import accepted_figures, learn_acceptance
+from ulfine_fast.deciding.acceptance import acceptance_figures, accepted_figures, learn_acceptance
+from ulfine_fast.deciding.class_thresholds import AcceptBy
 from ulfine_fast.deciding.drift_test import ALARM, PARTS, PERMUTATIONS, compare_rows, frequency_test
 from ulfine_fast.deciding.paired_difference import paired_difference
+from ulfine_fast.judging.accepted_rows import accepted_rows
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.cross_validation import kept
 from ulfine_fast.rows.folds import stratified_folds
@@ -133,6 +137,58 @@ def refusal_bars(draws: int, quick: bool) -> tuple[dict[str, Any], list[Bar]]:
         at_most("refusal: accepted accuracy short of the target, worst of the sets", max(0.0, short), 0.015),
         at_most("refusal: coverage behind the best peer that keeps the target, worst of the sets", max(behind), 0.0),
     ]
+
+
+def thresholds_of(name: str, draws: int) -> dict[str, dict[str, float]]:
+    """What one threshold for all and one for each class do to test rows, all draws together; by target and kind."""
+    file = read(DATA, name)
+    told: dict[tuple[float, AcceptBy], list[NDArray[Any]]] = {}
+    own: dict[tuple[float, AcceptBy], list[bool]] = {}
+    for seed in range(draws):
+        drawn = draw(file, Cell(name, Regime(40, 2), False), seed, "pool")
+        method = get_method("ulfine")
+        result = method.fit(drawn.data, method.settings(), seed, Silent())
+        assert result.left_out is not None
+        rows, left = result.left_out.averaged()
+        labels, counts = drawn.data.labels.numpy()[rows], drawn.data.labelled_counts.numpy()
+        with torch.no_grad():
+            tested = softmax(result.model(drawn.rows))
+        answers, names = tested.argmax(1), np.array([int(label) for label in drawn.data.class_names])
+        for target in (0.9, TARGET):
+            for by in ("all", "class"):
+                learnt = acceptance_figures((left, labels), (tested, drawn.labels), counts, target, by)
+                assert learnt is not None
+                entries = learnt["by_class"]
+                least = learnt["threshold"] if by == "all" else [entry["threshold"] for entry in entries]
+                found = np.stack([names[answers], answers == drawn.labels, accepted_rows(tested, least)])
+                told.setdefault((target, by), []).append(found)
+                own.setdefault((target, by), []).extend(entry.get("judged", False) for entry in entries)
+    figures: dict[str, dict[str, float]] = {}
+    for (target, by), found in told.items():
+        answers, right, accepted = np.concatenate(found, axis=1)
+        sure = accepted.astype(bool)
+        taken = np.bincount(answers[sure], minlength=len(file.pool_labels))
+        hits = np.bincount(answers[sure], right[sure], len(file.pool_labels))
+        shares = hits[taken >= 10] / taken[taken >= 10]
+        figures[f"{target} by {by}"] = {
+            "accuracy": float(right[sure].mean()),
+            "coverage": float(sure.mean()),
+            "classes": len(shares),
+            "least": float(shares.min()),
+            "tenth": float(np.quantile(shares, 0.1)),
+            "short_by_5_points": float((shares < target - 0.05).mean()),
+            "judged": float(np.mean(own[target, by])),
+        }
+    return figures
+
+
+def thresholds_figures(draws: int, quick: bool) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for name in ("dtd_vit-b-32", "caltech54_vit-b-32", "ucf101_vit-b-32")[: 1 if quick else None]:
+        figures[name] = thresholds_of(name, draws)
+        for by, of in figures[name].items():
+            print(f"{name}, {by}: {', '.join(f'{key} {value:.3f}' for key, value in of.items())}", flush=True)
+    return figures
 
 
 def bootstrap(
@@ -344,6 +400,9 @@ def main() -> int:
     if "refusal" in arguments.only and there:
         figures["refusal"], found = refusal_bars(1 if arguments.quick else arguments.draws, arguments.quick)
         bars += found
+    if "thresholds" in arguments.only and there:
+        draws = 1 if arguments.quick else arguments.draws
+        figures["thresholds"] = thresholds_figures(draws, arguments.quick)
     if "drift" in arguments.only and there:
         figures["drift"], found = drift_bars(20 if arguments.quick else 200)
         bars += found
