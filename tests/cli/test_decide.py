@@ -41,6 +41,19 @@ def test_fit__from_and_threshold_are_shown(place, ulfine_here, tmp_path):
     assert "no threshold was learnt" in refused.err
 
 
+def test_fit__accept_by_class_is_shown(place, ulfine_here, tmp_path):
+    fit = ("fit", place / "cache", "--split", "lt", "--no-report", "--accept-by", "class")
+    done = ulfine_here(*fit, "--out", tmp_path / "run", "--target-accuracy", 0.9).succeeded()
+    assert "that for all: cannot be judged from" in done.out
+    assert "a threshold of its own takes 10 of them" in done.out
+    assert ulfine_here("evaluate", tmp_path / "run").succeeded().out.count("cannot be judged from") >= 1
+    told = ulfine_here("predict", tmp_path / "run", place / "cache").succeeded().out
+    assert "accepted: " in told and "by class" in told
+    assert "--target-accuracy" in ulfine_here(*fit, "--out", tmp_path / "other").failed(2)
+    assert "choose all or class" in ulfine_here(*fit[:-1], "each", "--out", tmp_path / "other").failed(2)
+    assert not (tmp_path / "other").exists()
+
+
 def test_drift__exit_code_says_whether_it_has_changed(place, ulfine_here, tmp_path):
     done = ulfine_here("drift", place / "good", place / "cache", "--json", tmp_path / "d.json")
     figures = json.loads((tmp_path / "d.json").read_text("utf-8"))

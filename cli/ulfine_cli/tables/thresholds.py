@@ -83,6 +83,8 @@ def show_thresholds(figures: dict[str, Any], output: Output) -> None:
         f"{found['answers_to_judge']} of them; accuracy: percent right, each class counting the same; at least: the "
         "percent right with 95 % confidence, of classes as frequent as here"
     )
+    if below := [name for name, entry in entries[MOST_CLASSES:] if not entry["judged"]]:
+        output.text(f"cannot be judged from so few images, so that the threshold for all counts: {listed(below, 8)}")
 
 
 def _said(entry: dict[str, Any]) -> str:

@@ -64,6 +64,19 @@ def test_classify__by_the_threshold_of_the_class(start, by_class_onnx):
     assert server.metric('ulfine_accepted_total{accepted="yes"}') == sum(answer["accepted"] for answer in answers)
 
 
+def test_predict__to_a_folder_by_the_threshold_of_the_class(by_class_onnx, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for colour in ("blue", "grey", "red"):
+        (photos / f"{colour}.png").write_bytes(png(colour, (60, 60)))
+    found = predict(model=by_class_onnx, inputs=[photos], out=tmp_path / "parts")
+    table = parquet.read_table(tmp_path / "parts" / "part-00000.parquet").to_pydict()
+    thresholds = found.figures()["class_thresholds"]
+    assert table["accepted"] == [thresholds[label] < 1 for label in table["label"]]
+    assert set(table["accepted"]) == {True, False}
+
+
 def test_sort__by_the_threshold_of_the_class(by_class_onnx, doubtful_onnx, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
