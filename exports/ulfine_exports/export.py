@@ -244,7 +244,7 @@ def _check(onnx: Path | None, others: list[Path | None], input: InputKind, views
         raise UsageError(f"--views {views} needs --input image: {input} hold one view")
     if onnx is None:
         if all(other is None for other in others):
-            raise UsageError("nowhere to write: give --onnx FILE, --html FILE, --triton DIR or --to-hub DIR")
+            raise UsageError("nowhere to write: give --html FILE, --onnx FILE, --triton DIR or --to-hub DIR")
     elif onnx.suffix.lower() != ".onnx":
         raise UsageError(f"cannot write {onnx}: the name must end in .onnx")
     elif onnx.is_dir():
