@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -49,6 +49,7 @@ def fit(
     memory: Annotated[str, Written("auto|SIZE")] = "auto",
     target_accuracy: Annotated[float, Gt(0), Lt(1)] | None = None,
     min: Annotated[Sequence[str], Written("FIGURE=VALUE")] = (),
+    log: Literal["mlflow"] | None = None,
     overwrite: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Run:
@@ -86,6 +87,9 @@ def fit(
         min: A gate: the least value of a figure, such as ``macro_accuracy=0.9`` on test rows, or
             ``cross_validated.macro_accuracy=0.9`` on rows that were left out; may be repeated. The run is written in
             any case; where a gate does not hold, the command line ends with the exit code 1.
+        log: Log the finished run, one run for each seed, to where MLflow's environment variables say
+            (``MLFLOW_TRACKING_URI``, ``MLFLOW_EXPERIMENT_NAME``), or into ``mlflow.db``. Where that fails, the run is
+            written all the same, and the command line ends with the exit code 1.
         overwrite: Replace the run that stands at `out`.
         progress: Told about the steps.
 
@@ -99,7 +103,8 @@ def fit(
         `ulfine_fast.deciding.former_run.against_former`; with a target accuracy also acceptance, as
         `ulfine_fast.deciding.acceptance.Acceptance.figures` (null where no threshold could be learnt) and, of test
         rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`, and by_class, for each class, as
-        `ulfine_fast.deciding.acceptance.promised_by_class`.
+        `ulfine_fast.deciding.acceptance.promised_by_class`; logged, if it is, as
+        `ulfine_fast.records.mlflow_log.log_run`.
 
     Raises:
         UsageError: Unknown method, setting, device or gate, or `memory` is no size; see
@@ -117,6 +122,7 @@ def fit(
     from ulfine_fast.deciding.gates import read_gates
     from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
     from ulfine_fast.processes.group import any_of, check_shared, is_joined, rank
+    from ulfine_fast.records.mlflow_log import Fitted, check_mlflow, log_run
     from ulfine_fast.rows.memory_bound import memory_bound
     from ulfine_fast.rows.training_data import load_training_data
     from ulfine_fast.run import load_run, new_run_directory
@@ -124,6 +130,8 @@ def fit(
     from ulfine_fast.streaming_choice import must_stream, note_streaming
     from ulfine_fast.training import choose_device, train_seeds
 
+    if log is not None:
+        check_mlflow()
     gates = read_gates(min)
     former = None
     if from_ is not None:
@@ -185,7 +193,13 @@ def fit(
         if rejected is not None:
             resolved["rejected_outliers"] = rejected
         wanted = _Wanted(gates, target_accuracy, former, progress)
-        return _write(folder, out, opened, rows, data, results, resolved, seconds, origin, wanted)
+        run, others = _write(folder, out, opened, rows, data, results, resolved, seconds, origin, wanted)
+    if log is None:
+        return run
+    progress.note("logging to MLflow")
+    figures = [run.metrics, *others]
+    every = [Fitted(seed + n, figures[n], result.history) for n, result in enumerate(results)]
+    return replace(run, metrics={**run.metrics, "logged": log_run(run, every)})
 
 
 def _note_leaks(cache: FeatureCache, split: Split, progress: Progress) -> None:
@@ -245,7 +259,8 @@ def _write(
     seconds: float,
     origin: Origin | None,
     wanted: _Wanted,
-) -> Run:
+) -> tuple[Run, list[dict[str, Any]]]:
+    """Write the run; it and the figures of the seeds after the first."""
     from ulfine_fast.deciding.acceptance import acceptance_figures
     from ulfine_fast.deciding.former_run import against_former
     from ulfine_fast.deciding.gates import judged_gates
@@ -268,6 +283,7 @@ def _write(
     result = results[0]
     judged = judge(result.model, cache, split, counts, threshold=threshold, views=resolved["views"])
     seeds: dict[str, Any] = {}
+    others: list[dict[str, Any]] = []
     if len(results) > 1:
         # The truth of unlabelled rows is the first seed's affair.
         tested = replace(split, unlabelled=split.unlabelled[:0])
@@ -338,4 +354,4 @@ def _write(
         lambda rows: read_probabilities(result.model, cache, rows, resolved["views"]),
         run.threshold,
     )
-    return run
+    return run, others
