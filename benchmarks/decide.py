@@ -186,7 +186,7 @@ def drift_bars(batches: int) -> tuple[dict[str, Any], list[Bar]]:
     figures: dict[str, Any] = {}
     alarms: list[bool] = []
     exported: list[bool] = []
-    doubled: dict[int, list[bool]] = {50: [], 200: []}
+    frequent_doubled: dict[int, list[bool]] = {50: [], 200: []}
     for name, _ in SETS[:2]:
         file = read(DATA, name)
         labels = file.pool_labels
@@ -202,7 +202,7 @@ def drift_bars(batches: int) -> tuple[dict[str, Any], list[Bar]]:
             kept = (reference.rows, reference.like(file.pool[order[500:550]]))
             parts = (*kept, reference.answers, answers[order[500:550]])
             exported.append(compare_rows(*parts, int(answers.max()) + 1, seed).alarm)
-        for size, found in doubled.items():
+        for size, found in frequent_doubled.items():
             for seed in range(batches // 10):
                 order = rng.permutation(len(labels))
                 former, rest = order[:500], order[500:]
@@ -212,7 +212,7 @@ def drift_bars(batches: int) -> tuple[dict[str, Any], list[Bar]]:
                 found.append(alarm(file.pool, answers, former, new, seed))
     figures["false alarms"] = float(np.mean(alarms))
     figures["false alarms, exported"] = float(np.mean(exported))
-    figures |= {f"doubled share, {size} rows": float(np.mean(of)) for size, of in doubled.items()}
+    figures |= {f"doubled share, {size} rows": float(np.mean(of)) for size, of in frequent_doubled.items()}
     figures |= changed_pictures("builtin:tiny", 14, batches // 10)
     figures |= changed_pictures("builtin:lite0", 4, batches // 10)
     figures["doubled"] = doubled(batches)
