@@ -1,6 +1,8 @@
 """`ulfine fit --log mlflow`, as a pipeline uses it."""
 
 import json
+import os
+import signal
 import socket
 from importlib.util import find_spec
 
@@ -94,6 +96,20 @@ def test_fit__a_server_that_goes_before_the_report_is_told(fit, store, tmp_path,
     assert done.exit_code == 1
     assert "(ConnectionResetError: Connection reset by peer)" in done.err.splitlines()[-1]
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_fit__interrupted_while_it_logs_keeps_the_run(fit, store, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    monkeypatch.setattr(MlflowClient, "log_artifacts", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    done = fit("--log", "mlflow", "--quiet")
+    assert done.exit_code == 1
+    assert done.err.startswith(
+        f"error: {tmp_path / 'run'} is written, but not all of it is in MLflow at {store.parent.as_uri()}"
+    )
+    assert "(interrupted)" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
 def test_fit__wrong_calls_do_no_work(fit, tmp_path, monkeypatch):

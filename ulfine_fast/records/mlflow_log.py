@@ -32,8 +32,9 @@ _WHILE_LOGGING = {
 _UNLESS_SET = {
     # Whoever names a folder means it, although MLflow would rather have a database there.
     "MLFLOW_ALLOW_FILE_STORE": "true",
-    # Seven, MLflow's own number, take more than four minutes where no server is.
+    # Its own, seven and two minutes, are minutes of waiting where no server is.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
 }
 
