@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -51,6 +51,7 @@ def fit(
     target_accuracy: Annotated[float, Gt(0), Lt(1)] | None = None,
     accept_by: AcceptBy = "all",
     min: Annotated[Sequence[str], Written("FIGURE=VALUE")] = (),
+    log: Literal["mlflow"] | None = None,
     overwrite: bool = False,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Run:
@@ -90,6 +91,9 @@ def fit(
         min: A gate: the least value of a figure, such as ``macro_accuracy=0.9`` on test rows, or
             ``cross_validated.macro_accuracy=0.9`` on rows that were left out; may be repeated. The run is written in
             any case; where a gate does not hold, the command line ends with the exit code 1.
+        log: Log the finished run, one run for each seed, to where MLflow's environment variables say
+            (``MLFLOW_TRACKING_URI``, ``MLFLOW_EXPERIMENT_NAME``), or into ``mlflow.db``. Where that fails, the run is
+            written all the same, and the command line ends with the exit code 1.
         overwrite: Replace the run that stands at `out`.
         progress: Told about the steps.
 
@@ -104,7 +108,8 @@ def fit(
         `ulfine_fast.deciding.acceptance.Acceptance.figures` (null where no threshold could be learnt) and, of test
         rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`, and by_class, for each class, as
         `ulfine_fast.deciding.acceptance.promised_by_class` (and with thresholds by class as
-        `ulfine_fast.deciding.acceptance.acceptance_figures`).
+        `ulfine_fast.deciding.acceptance.acceptance_figures`); logged, if it is, as
+        `ulfine_fast.records.mlflow_log.log_run`.
 
     Raises:
         UsageError: Unknown method, setting, device or gate, thresholds by class without a target accuracy, or `memory`
@@ -122,6 +127,7 @@ def fit(
     from ulfine_fast.deciding.gates import read_gates
     from ulfine_fast.judging.five_crops import FIVE_CROPS, choose_views
     from ulfine_fast.processes.group import any_of, check_shared, is_joined, rank
+    from ulfine_fast.records.mlflow_log import Fitted, check_mlflow, log_run
     from ulfine_fast.rows.memory_bound import memory_bound
     from ulfine_fast.rows.training_data import load_training_data
     from ulfine_fast.run import load_run, new_run_directory
@@ -129,6 +135,8 @@ def fit(
     from ulfine_fast.streaming_choice import must_stream, note_streaming
     from ulfine_fast.training import choose_device, train_seeds
 
+    if log is not None:
+        check_mlflow()
     gates = read_gates(min)
     if accept_by == "class" and target_accuracy is None:
         raise UsageError("--accept-by class is about the threshold for --target-accuracy: give that as well")
@@ -192,7 +200,13 @@ def fit(
         if rejected is not None:
             resolved["rejected_outliers"] = rejected
         wanted = _Wanted(gates, target_accuracy, accept_by, former, progress)
-        return _write(folder, out, opened, rows, data, results, resolved, seconds, origin, wanted)
+        run, others = _write(folder, out, opened, rows, data, results, resolved, seconds, origin, wanted)
+    if log is None:
+        return run
+    progress.note("logging to MLflow")
+    figures = [run.metrics, *others]
+    every = [Fitted(seed + n, figures[n], result.history) for n, result in enumerate(results)]
+    return replace(run, metrics={**run.metrics, "logged": log_run(run, every)})
 
 
 def _note_leaks(cache: FeatureCache, split: Split, progress: Progress) -> None:
@@ -253,7 +267,8 @@ def _write(
     seconds: float,
     origin: Origin | None,
     wanted: _Wanted,
-) -> Run:
+) -> tuple[Run, list[dict[str, Any]]]:
+    """Write the run; it and the figures of the seeds after the first."""
     from ulfine_fast.deciding.acceptance import acceptance_figures
     from ulfine_fast.deciding.former_run import against_former
     from ulfine_fast.deciding.gates import judged_gates
@@ -276,6 +291,7 @@ def _write(
     result = results[0]
     judged = judge(result.model, cache, split, counts, threshold=threshold, views=resolved["views"])
     seeds: dict[str, Any] = {}
+    others: list[dict[str, Any]] = []
     if len(results) > 1:
         # The truth of unlabelled rows is the first seed's affair.
         tested = replace(split, unlabelled=split.unlabelled[:0])
@@ -347,4 +363,4 @@ def _write(
         lambda rows: read_probabilities(result.model, cache, rows, resolved["views"]),
         run.class_thresholds or run.threshold,
     )
-    return run
+    return run, others

@@ -238,6 +238,8 @@ class Command:
             self._report(figures, json, quiet=quiet)
         if failures := self.failures(figures):
             sys.stderr.writelines(f"{failed_line(failure)}\n" for failure in failures)
+            # A command that an interrupt did not end says so among them.
+            told()
             raise typer.Exit(1)
 
     def _rank(self) -> int:

@@ -17,6 +17,7 @@ from ulfine_exports.reporting.written import (
     write_comparison_report,
     write_run_report,
 )
+from ulfine_fast.records.mlflow_log import log_file
 
 MOST_LISTED = 50_000
 """Rows of a cache up to which its source is listed for the sake of pictures: listing a million files takes minutes."""
@@ -50,11 +51,14 @@ def _harmless(make: _Report) -> Callable[[dict[str, Any], Path | None, Progress]
 
 @_harmless
 def after_fit(figures: dict[str, Any], json: Path | None) -> Written | None:
-    """Write the report of a fitted run into its directory; nothing where Ctrl-C ended the fit."""
+    """Write the report of a fitted run into its directory, and log it with that; nothing where Ctrl-C ended the fit."""
     if "interrupted_at" in figures:
         return None
     run = Path(figures["run"])
-    return write_run_report(run, run / REPORT, map="pca", most_listed=MOST_LISTED)
+    written = write_run_report(run, run / REPORT, map="pca", most_listed=MOST_LISTED)
+    if "logged" in figures:
+        log_file(figures["logged"], run, written.out)
+    return written
 
 
 @_harmless
