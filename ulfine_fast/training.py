@@ -13,6 +13,7 @@ import torch
 from ulfine_cache.elsewhere.found_part import said
 from ulfine_cache.encoders.device import choose_device as choose_any_device
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.wording.counts import amount
 from ulfine_fast.method import FitResult, Method
 from ulfine_fast.models.logit_model import LogitModel
 from ulfine_fast.models.several_encoders import SeveralEncoders
@@ -151,7 +152,8 @@ def _check_results(results: Sequence[object], data: TrainingData) -> None:
         with torch.no_grad():
             shape = tuple(result.model(data.features[:1]).shape)
         if shape != (1, data.n_classes):
-            raise TypeError(f"its model gives logits of shape {shape} for one row of {data.n_classes} classes")
+            classes = amount(data.n_classes, "class")
+            raise TypeError(f"its model gives logits of shape {shape} for one row of {classes}")
 
 
 def _train_several(

@@ -17,6 +17,7 @@ from ulfine_cache.elsewhere.found_part import SOURCE_ORIGIN, Kind, Origin, said
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.sources.account import Account
 from ulfine_cache.sources.source import UNKNOWN, UNLABELLED, ImageSource, SourceItem
+from ulfine_cache.wording.counts import amount
 
 GROUP = "ulfine_fast.sources"
 """Of the entry points by which an installed package adds sources."""
@@ -202,9 +203,10 @@ def _checked(images: Any, what: str) -> Images:
             raise UlfineError(f"{what} lists {item.path!r} twice or without a name: give every image a path of its own")
         seen.add(item.path)
         if not UNLABELLED <= item.label < len(images.classes):
+            classes = amount(len(images.classes), "class")
             raise UlfineError(
-                f"{what} gives {item.path} the label {item.label}, and has {len(images.classes)} classes: labels are "
-                f"0 to {len(images.classes) - 1}, or {UNLABELLED}"
+                f"{what} gives {item.path} the label {item.label}, and has {classes}: labels are 0 to "
+                f"{len(images.classes) - 1}, or {UNLABELLED}"
             )
         if item.set_name not in _SETS:
             raise UlfineError(f"{what} puts {item.path} into the set {item.set_name!r}: train, val, test or none")

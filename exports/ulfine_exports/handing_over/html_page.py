@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ulfine_cache.errors import UlfineError, UsageError
+from ulfine_cache.wording.counts import amount
 from ulfine_exports.handing_over.browser_runtime import VERSION, runtime_binary, runtime_script
 from ulfine_exports.metadata import ExportMetadata, InputKind
 from ulfine_exports.pages.picture_page import whole_page
@@ -115,5 +116,5 @@ def _json(told: dict[str, Any]) -> str:
 def _words(metadata: ExportMetadata) -> str:
     """One line about the model, as on the page of `ulfine serve`."""
     encoder = " ".join(part for part in (metadata.model, metadata.pretrained) if part)
-    known = [f"{len(metadata.class_names)} classes", metadata.method, encoder, metadata.precision]
+    known = [amount(len(metadata.class_names), "class"), metadata.method, encoder, metadata.precision]
     return " · ".join(part for part in (*known, f"onnxruntime-web {VERSION}") if part)
