@@ -74,16 +74,14 @@ def let_signals_interrupt() -> None:
         if os.getpid() != owner:
             # A forked worker that its pool ends: it goes without a word.
             os._exit(1)
+        if _torch_is_being_imported():
+            send_again(number)
+            return
         _received.append(number)
         raise KeyboardInterrupt
 
-    def raise_again(lost: "sys.UnraisableHookArgs") -> None:
-        if not issubclass(lost.exc_type, KeyboardInterrupt):
-            sys.__unraisablehook__(lost)
-            return
-        number = received() or signal.SIGTERM
-
-        def after_the_callback() -> None:
+    def send_again(number: int) -> None:
+        def after_a_pause() -> None:
             time.sleep(_PAUSE)
             if hasattr(signal, "pthread_kill"):
                 # To the main thread itself: a signal to another one does not end its system call.
@@ -91,13 +89,25 @@ def let_signals_interrupt() -> None:
             else:
                 signal.raise_signal(number)
 
-        threading.Thread(target=after_the_callback, daemon=True).start()
+        threading.Thread(target=after_a_pause, daemon=True).start()
+
+    def raise_again(lost: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(lost)
+            return
+        send_again(received() or signal.SIGTERM)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) not in _LEFT_ALONE:
             signal.signal(number, interrupt)
     sys.unraisablehook = raise_again
     atexit.register(_ignore_signals)
+
+
+def _torch_is_being_imported() -> bool:
+    """Whether C++ code of torch may be on the stack that ends the process at an exception of Python."""
+    modules = [module for name, module in sys.modules.copy().items() if name.partition(".")[0] == "torch"]
+    return any(getattr(getattr(module, "__spec__", None), "_initializing", False) for module in modules)
 
 
 def _ignore_signals() -> None:

@@ -23,7 +23,7 @@ def drift(
     out: Path | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Say whether new images look like those that a model was fitted on.
+    """Say whether new images look like those of a model.
 
     Three tests on features and classes allow for the number of images: of batches in which nothing has changed at most
     3 % raise an alarm. The command line then ends with the exit code 1. A few images show only large changes.

@@ -134,7 +134,8 @@ def in_words(said: Any) -> Any:
         top = _top()
         return re.sub(re.escape(top) + rf"({'|'.join(REMOTE)}){re.escape(os.sep)}", r"\1://", said)
     if isinstance(said, dict):
-        return {key: in_words(value) for key, value in said.items()}
+        # A comparison stays one.
+        return type(said)((key, in_words(value)) for key, value in said.items())
     return [in_words(value) for value in said] if isinstance(said, list) else said
 
 

@@ -1,5 +1,6 @@
 """URLs and what stands for them."""
 
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,7 @@ def test_in_words__puts_urls_where_their_paths_stood():
     said = f"{place('s3://bucket/cache') / 'cache.h5'} is damaged"
     assert in_words(said) == "s3://bucket/cache/cache.h5 is damaged"
     assert in_words({"a": [said, 3], "b": None}) == {"a": ["s3://bucket/cache/cache.h5 is damaged", 3], "b": None}
+    assert type(in_words(OrderedDict(a=said))) is OrderedDict
 
 
 def test_without_secrets():
