@@ -1,23 +1,17 @@
 """The template of a source and an encoder is built, installed into an environment of its own, and used there."""
 
 import json
-import os
 import subprocess
-import sysconfig
-import venv
-import zipfile
 from pathlib import Path
 
 import pytest
-from hatchling.builders.wheel import WheelBuilder
 
-import ulfine_fast
+from tests import template_environment
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.feature_cache import FeatureCache
 from ulfine_cache.joining.load import load_encoder
 from ulfine_cache.sources.cached_images import cached_images
 
-ROOT = Path(ulfine_fast.__file__).resolve().parents[1]
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "parts"
 
 
@@ -25,20 +19,11 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "parts"
 def python(tmp_path_factory):
     """Of an environment that holds the template, and finds ulfine-fast and what it needs in this one's folders."""
     folder = tmp_path_factory.mktemp("environment")
-    [wheel] = WheelBuilder(str(EXAMPLE)).build(directory=str(folder / "dist"), versions=["standard"])
-    venv.create(folder / "env", with_pip=False)
-    [packages] = (folder / "env" / "lib").glob("python*/site-packages")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(packages)
-    others = [str(ROOT), *(str(ROOT / room) for room in ("cli", "cache", "exports")), sysconfig.get_path("purelib")]
-    (packages / "others.pth").write_text("\n".join(others))
-    return folder / "env" / "bin" / "python"
+    return template_environment.python_with(EXAMPLE, folder)
 
 
 def ulfine(python, *arguments):
-    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [python, "-m", "ulfine_cli.main", *map(str, arguments)]
-    done = subprocess.run(command, env=alone, capture_output=True, text=True)
+    done = template_environment.ulfine(python, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,21 +1,15 @@
 """The template is built as a distribution, installed into an environment of its own, and used there."""
 
-import os
 import subprocess
-import sysconfig
-import venv
-import zipfile
 from pathlib import Path
 
 import pytest
-from hatchling.builders.wheel import WheelBuilder
 
-import ulfine_fast
+from tests.template_environment import python_with, ulfine
 from ulfine_cache.errors import UsageError
 from ulfine_fast.fitting import fit
 from ulfine_fast.run import load_run
 
-ROOT = Path(ulfine_fast.__file__).resolve().parents[1]
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "method"
 
 
@@ -23,20 +17,7 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "method"
 def python(tmp_path_factory):
     """Of an environment that holds the template, and finds ulfine-fast and what it needs in this one's folders."""
     folder = tmp_path_factory.mktemp("environment")
-    [wheel] = WheelBuilder(str(EXAMPLE)).build(directory=str(folder / "dist"), versions=["standard"])
-    venv.create(folder / "env", with_pip=False)
-    [packages] = (folder / "env" / "lib").glob("python*/site-packages")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(packages)
-    others = [str(ROOT), *(str(ROOT / room) for room in ("cli", "cache", "exports")), sysconfig.get_path("purelib")]
-    (packages / "others.pth").write_text("\n".join(others))
-    return folder / "env" / "bin" / "python"
-
-
-def ulfine(python, *arguments):
-    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [python, "-m", "ulfine_cli.main", *map(str, arguments)]
-    return subprocess.run(command, env=alone, capture_output=True, text=True)
+    return python_with(EXAMPLE, folder)
 
 
 def test_template__is_installed_and_used(python, text_cache, tmp_path):
