@@ -33,6 +33,9 @@ Figures = dict[str, Any]
 _BEFORE_OTHERS = 3.0
 """Seconds that a process waits before it speaks of what the first one may say: torchrun ends it meanwhile."""
 
+_FOR_THE_FIRST = 60.0
+"""Seconds that a process waits for the first one to say what both have found: one may start long after the other."""
+
 NO_REPORT = "Write no report when the work is done."
 """What the help says of ``--no-report``."""
 
@@ -296,16 +299,17 @@ def _of_several() -> bool:
 def _line_of_process(rank: int, line: str, error: BaseException) -> str:
     """The line of one of several processes.
 
-    What is wrong with the call itself, every process finds at once, and torchrun ends the others when the first one has
-    said so. The same holds for a process that only noticed that another one is gone.
+    What is wrong with the call itself, every process finds. torchrun ends all of them when the first one to end has
+    ended, so that one that is silent waits until the first process has spoken. The same holds for a process that only
+    noticed that another one is gone.
     """
     from ulfine_fast.processes.group import OtherProcessEnded
 
-    if rank and isinstance(error, UsageError | KeyboardInterrupt):
+    if rank and isinstance(error, KeyboardInterrupt):
         return ""
     if rank or isinstance(error, OtherProcessEnded):
         try:
-            time.sleep(_BEFORE_OTHERS)
+            time.sleep(_FOR_THE_FIRST if isinstance(error, UsageError) else _BEFORE_OTHERS)
         except KeyboardInterrupt:
             return ""
     return f"process {rank}: {line}\n" if rank else f"{line}\n"

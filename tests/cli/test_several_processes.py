@@ -41,7 +41,7 @@ def cache(tmp_path_factory):
 
 
 def torchrun(folder, *arguments):
-    paths = [str(ROOT / name) for name in ("", "cli", "cache", "exports")]
+    paths = [str(folder), *(str(ROOT / name) for name in ("", "cli", "cache", "exports"))]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     call = [*command, "-m", "ulfine_cli", *map(str, arguments)]
@@ -92,3 +92,10 @@ def test_two_processes__other_commands(cache, tmp_path):
         "error: torchrun starts several processes, and `ulfine info` is the work of one: start it without torchrun"
     )
     assert not done.stdout
+
+
+def test_two_processes__first_one_starts_late(cache, tmp_path):
+    late = 'import os, time\ntime.sleep(6 if os.environ.get("RANK") == "0" else 0)\n'
+    (tmp_path / "sitecustomize.py").write_text(late)
+    done = torchrun(tmp_path, "info", cache)
+    assert len(ours(done.stderr)) == 1, done.stderr
