@@ -93,7 +93,7 @@ def test_signals__say_how_to_go_on(number, place):
     )
     assert process.stdout.readline() == "ready\n"
     os.kill(process.pid, number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert err == "interrupted: run the same command again to go on\n"
     assert process.returncode == 1
 

@@ -73,7 +73,7 @@ class Process:
         found = re.search(r"http://\S+", self.lines[-1])
         assert found
         self.page = Page(found[0])
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while True:
             try:
                 self.page.get("/state")

@@ -23,7 +23,7 @@ class Process:
         found = re.search(r"http://\S+", self.line)
         assert found, self.line
         self.server = Server(found[0])
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while True:
             try:
                 assert self.server.get("/v2/health/ready").status == 200
