@@ -139,7 +139,7 @@ def scheduling(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, A
     import torch
 
     from ulfine_cache.encoders.encoder import ClipEncoder
-    from ulfine_cache.encoding.engines import ray_crew
+    from ulfine_cache.encoding.engines import shard_job
     from ulfine_cache.encoding.engines.ray_worker import ShardWorker
     from ulfine_cache.preprocess import Preprocess
     from ulfine_cache.stage_one import cache_features
@@ -198,9 +198,9 @@ def scheduling(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, A
             pass
 
     watch = Watch()
-    load, worker = ClipEncoder.load, ray_crew.ShardWorker
+    load, worker = ClipEncoder.load, shard_job.ShardWorker
     ClipEncoder.load = lambda *_, **__: StandIn()  # pyright: ignore
-    ray_crew.ShardWorker = Timed  # pyright: ignore
+    shard_job.ShardWorker = Timed  # pyright: ignore
     try:
         figures = cache_features(
             source=folder / "tiny.npz",
@@ -214,7 +214,7 @@ def scheduling(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, A
             progress=watch,
         )
     finally:
-        ClipEncoder.load, ray_crew.ShardWorker = load, worker
+        ClipEncoder.load, shard_job.ShardWorker = load, worker
     idle = whole = 0.0
     for file in spans.iterdir():
         times = np.array([line.split() for line in file.read_text().splitlines()], float)

@@ -363,7 +363,7 @@ class CacheWriter:
         images = kept = 0
         if not todo:
             return Encoded()
-        with closing(self.engine.encode(self.work, todo, self.progress)) as done:
+        with closing(self.engine.make(self.work, todo, self.progress)) as done:
             started = time.perf_counter()
             for shard in done:
                 images += shard.images
