@@ -167,6 +167,9 @@ def scheduling(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, A
             few = pixels.reshape(len(pixels), -1)[:, :8].astype(np.float32) + 1
             return few / np.linalg.norm(few, axis=1, keepdims=True)
 
+        def recorded(self, views: str) -> dict[str, Any]:
+            return {}
+
         def release(self) -> None:
             pass
 

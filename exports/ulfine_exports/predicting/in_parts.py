@@ -41,7 +41,7 @@ def predict_in_parts(work: PartWork, engine: Engine, progress: Progress) -> InPa
 
     Args:
         work: What is made.
-        engine: What makes it; it is settled here, and not at all where nothing is missing.
+        engine: What makes it; it is started here, and not at all where nothing is missing.
         progress: Receives the stage "predicting" in images, and notes.
 
     Raises:
@@ -59,6 +59,7 @@ def predict_in_parts(work: PartWork, engine: Engine, progress: Progress) -> InPa
         progress.note(f"going on: {kept} of {subject(len(blocks), 'part', 'is/are')} complete")
     if todo:
         engine.settle("auto", "fp32", progress)
+        engine.start(progress)
         (folder.path / SKIPPED_FILE).unlink(missing_ok=True)
     folder.remove_beyond(len(blocks))
     if todo:

@@ -96,11 +96,22 @@ class Engine(Protocol):
     """Makes files. It is a function of the call alone: the bytes of a file are the same whichever engine made it."""
 
     def settle(self, device: str, precision: str, progress: Progress) -> Settled:
-        """Get ready, and say what the encoder of this process is to run in.
+        """Say what the encoder of this process is to run in.
 
         Args:
             device: As it was asked for, such as "auto".
             precision: As it was asked for, such as "auto".
+            progress: Receives notes.
+
+        Raises:
+            UlfineError: There is nothing to work with, in one line.
+        """
+        ...
+
+    def start(self, progress: Progress) -> None:
+        """Get ready; called when there is something to do, before anything that is there is given up for it.
+
+        Args:
             progress: Receives notes.
 
         Raises:

@@ -13,6 +13,9 @@ class LocalEngine:
         """Take what was asked for."""
         return Settled(device, precision)
 
+    def start(self, progress: Progress) -> None:
+        """This process is there."""
+
     def make(self, work: Work[Done], todo: Sequence[int], progress: Progress) -> Generator[Done, None, None]:
         """Make the files in order, decoding ahead across the ends of blocks."""
         yield from work.make(todo, progress)

@@ -1,5 +1,6 @@
 """The engine of many processes or machines: workers of a Ray cluster, each with an encoder or a model of its own."""
 
+import os
 import secrets
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from ulfine_cache.encoding.engines.ray_crew import Crew
 from ulfine_cache.encoding.engines.ray_worker import number_format
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Progress
-from ulfine_cache.store.layout import SHARDS, WORKERS
+from ulfine_cache.store.layout import CACHE_FILE, SHARDS, WORKERS
 from ulfine_cache.wording.counts import amount
 
 _MOST_CORES = 8
@@ -44,14 +45,37 @@ class RayEngine:
     def settle(self, device: str, precision: str, progress: Progress) -> Settled:
         """Join the cluster, or start one, and see what a worker can have of it.
 
+        Where a cache is there, which may be complete, and nothing has to be asked, `start` does so later.
+
+        Raises:
+            UlfineError: As `start`.
+        """
+        kind = self._kind(device) if (self._out / CACHE_FILE).is_file() else None
+        self._device = kind or device
+        if kind is None or (kind != "cpu" and precision == "auto"):
+            self.start(progress)
+        if precision == "auto" and self._device != "cpu":
+            assert self._cluster is not None
+            ray, wants = self._cluster.ray, self._wants
+            asks = ray.remote(num_cpus=wants.cpus, num_gpus=wants.gpus, max_retries=3)(number_format)
+            precision = ray.get(asks.remote(self._device, precision))
+        here = self._device if self._device != "cuda" or _has_gpu() else "cpu"
+        return Settled(here, precision, agreed_batch_size(self._device))
+
+    def start(self, progress: Progress) -> None:
+        """Join the cluster, or start one, unless that is done.
+
         Raises:
             UlfineError: There is no cluster, or no machine in it has room for a worker.
         """
+        if self._cluster is not None:
+            return
         progress.note("starting Ray" if not self._asked["address"] else "joining the Ray cluster")
         self._cluster = cluster = RayCluster(self._asked["address"])
         machines = cluster.machines()
-        gpus = self._gpus(device, machines)
-        kind = ("cuda" if gpus else "cpu") if device == "auto" else device
+        gpus = self._gpus(self._device, machines)
+        if self._device == "auto":
+            self._device = "cuda" if gpus else "cpu"
         self._wants = wants = Room(self._asked["cpus_per_worker"] or _cores(machines, gpus), gpus)
         count = sum(how_many(machine, wants) for machine in machines)
         each = amount(int(wants.cpus), "core") + (f" and {gpus:g} of a GPU" if gpus else "")
@@ -63,12 +87,6 @@ class RayEngine:
                 "or --gpus-per-worker, or let machines join it"
             )
         progress.note(f"{cluster.name}: {amount(len(machines), 'machine')}, up to {amount(count, 'worker')} of {each}")
-        if precision == "auto" and kind != "cpu":
-            asks = cluster.ray.remote(num_cpus=wants.cpus, num_gpus=wants.gpus, max_retries=3)(number_format)
-            precision = cluster.ray.get(asks.remote(kind, precision))
-        here = kind if kind != "cuda" or _has_gpu() else "cpu"
-        self._device = kind
-        return Settled(here, precision, agreed_batch_size(kind))
 
     def make(self, work: Work[Done], todo: Sequence[int], progress: Progress) -> Generator[Done, None, None]:
         """Start the workers, and give each a block whenever it is free. It returns when the first is ready.
@@ -103,6 +121,15 @@ class RayEngine:
         except OSError as error:
             raise UlfineError(f"cannot write to {self._out}: {reason(error)}; choose another --out") from error
         return token
+
+    def _kind(self, device: str) -> str | None:
+        """The kind of device that workers run on, as far as it is known without a cluster."""
+        if device != "auto":
+            return device
+        if self._asked["gpus_per_worker"] is not None:
+            return "cuda" if self._asked["gpus_per_worker"] else "cpu"
+        elsewhere = self._asked["address"] or os.environ.get("RAY_ADDRESS")
+        return None if elsewhere else "cuda" if _has_gpu() else "cpu"
 
     def _gpus(self, device: str, machines: Sequence[Room]) -> float:
         asked: float | None = self._asked["gpus_per_worker"]
