@@ -1,6 +1,6 @@
 """Parts of predictions as a job for workers elsewhere."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class PartJob:
             place=request.place if isinstance(work.source, OwnImages) else request.place.absolute(),
             options=replace(request.options, root=root and root.absolute()),
         )
-        self.told = (told, request.model_digest(), token, part_versions(request), device)
+        self.told: Sequence[Any] = (told, request.model_digest(), token, part_versions(request), device)
 
     def images(self, number: int) -> int:
         """How many images a part has."""

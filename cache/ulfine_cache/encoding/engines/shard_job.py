@@ -1,6 +1,6 @@
 """Shards as a job for workers elsewhere."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class ShardJob:
     def __init__(self, work: ShardWork, arguments: Mapping[str, Any], device: str, token: str) -> None:
         self._work, self.worker = work, ShardWorker
         settled = {"device": device, "precision": work.encoder.precision}
-        self.told = (_for_others(arguments) | settled, dict(work.record), token, library_versions())
+        self.told: Sequence[Any] = (_for_others(arguments) | settled, dict(work.record), token, library_versions())
 
     def images(self, number: int) -> int:
         """How many images a shard has."""
