@@ -190,12 +190,12 @@ def worker_of(pixel_onnx, many, tmp_path):
     out.mkdir()
     (out / WORKERS).write_text("token")
 
-    def make_worker(token="token", digest=None, versions=(), **changes):
+    def make_worker(token="token", digest=None, versions=(), device="cuda", **changes):
         values = {"model": pixel_onnx, "place": many, "out": out, "options": SourceOptions(), "views": "auto"}
         values |= {"prior": None, "timeout": 60.0, "workers": None, **SIZES}
         asked = PartRequest(**(values | changes))
         told = part_versions(asked) | dict(versions)
-        return PartWorker(asked, digest or asked.model_digest(), token, told, "cuda", 1), out
+        return PartWorker(asked, digest or asked.model_digest(), token, told, device, 1), out
 
     return make_worker
 
@@ -233,6 +233,14 @@ def test_worker__refuses_other_images_and_other_inputs(worker_of, feature_onnx):
     worker, _ = worker_of(model=feature_onnx)
     assert "takes features, not images" in worker.ready()["refused"]
     assert not list(out.glob("*.parquet"))
+
+
+def test_worker__that_holds_no_gpu_finds_none(worker_of, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    worker_of(device="cuda")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    worker_of(device="cpu")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_predictor__a_run_answers_the_same_on_any_number_of_threads(pixel_run):
