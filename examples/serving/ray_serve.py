@@ -38,9 +38,11 @@ SCALING = {
     "max_replicas": 2,
     # Another copy where each has more requests than this at a time, which is one batch under way and one that fills.
     "target_ongoing_requests": 16,
-    # Seconds: loading a copy takes some, and an idle one costs little.
+    # Seconds: how often and over how many requests are counted, and how long it has to last.
+    "metrics_interval_s": 2,
+    "look_back_period_s": 10,
     "upscale_delay_s": 5,
-    "downscale_delay_s": 20,
+    "downscale_delay_s": 15,
 }
 
 
