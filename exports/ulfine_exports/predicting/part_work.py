@@ -175,11 +175,12 @@ def _classified(
         answers = predictor.images(pictures) if pictures else None
         return ends_part, [_Decoded(image.item, None, image.problem) for image in images], answers
 
-    running, begin = predictor.side_by_side(cores or usable_cpus())
     ahead = _LARGE_AHEAD if predictor.whole_pictures else _BATCHES_AHEAD * batch_size
+    readers = workers or min(_MAX_WORKERS, cores or os.cpu_count() or 1)
     items = (item for block in blocks for item in block)
     with (
-        ThreadPoolExecutor(workers or min(_MAX_WORKERS, os.cpu_count() or 1), thread_name_prefix="decode") as decoders,
+        predictor.side_by_side(cores or usable_cpus()) as (running, begin),
+        ThreadPoolExecutor(readers, thread_name_prefix="decode") as decoders,
         ThreadPoolExecutor(running, thread_name_prefix="classify", initializer=begin) as runners,
         closing(in_order(decoders, decode, items, ahead)) as images,
         closing(in_order(runners, classify, _cut(blocks, images, batch_size), running - 1)) as batches,

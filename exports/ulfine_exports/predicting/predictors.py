@@ -1,6 +1,7 @@
 """The two things that can predict, behind one face: a run, in torch, and an exported file, in onnxruntime."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -69,13 +70,14 @@ class Predictor(Protocol):
         """Answers for n pictures, as `reader` gives them; n of at least 1."""
         ...
 
-    def side_by_side(self, cores: int) -> tuple[int, Callable[[], None]]:
-        """How many threads are to ask for batches at once, and what each does first.
-
-        The answers for a batch then have the same bits on any number of cores.
+    def side_by_side(self, cores: int) -> AbstractContextManager[tuple[int, Callable[[], None]]]:
+        """Hold what lets answers for a batch have the same bits on any number of cores.
 
         Args:
             cores: How many there are.
+
+        Returns:
+            How many threads are to ask for batches at once while it is held, and what each does first.
         """
         ...
 
@@ -166,9 +168,9 @@ class OnnxPredictor:
             probabilities[places], logits[places] = self._file.answers(batch)
         return probabilities, logits
 
-    def side_by_side(self, cores: int) -> tuple[int, Callable[[], None]]:
+    def side_by_side(self, cores: int) -> AbstractContextManager[tuple[int, Callable[[], None]]]:
         """Two: while one batch is run, the next one is normalised and stacked."""
-        return _RUNNING, _nothing
+        return nullcontext((_RUNNING, _nothing))
 
     def features(self, rows: NDArray[np.float32]) -> Answers:
         """Answers for features."""
@@ -212,13 +214,19 @@ class RunPredictor:
         features = self._loaded().encode_images(np.concatenate(pictures))
         return self.features(features.reshape(len(pictures), -1, features.shape[1]))
 
-    def side_by_side(self, cores: int) -> tuple[int, Callable[[], None]]:
+    @contextmanager
+    def side_by_side(self, cores: int) -> Generator[tuple[int, Callable[[], None]]]:
         """One a core, with one thread each: torch's sums depend on how many threads share them."""
         import torch
 
         if self._loaded().device.type != "cpu":
-            return _RUNNING, _nothing
-        return min(cores, _MOST_LANES), partial(torch.set_num_threads, 1)
+            yield _RUNNING, _nothing
+            return
+        before = torch.get_num_threads()
+        try:
+            yield min(cores, _MOST_LANES), partial(torch.set_num_threads, 1)
+        finally:
+            torch.set_num_threads(before)
 
     def features(self, rows: NDArray[np.float32]) -> Answers:
         """Answers for features; with several views those of their mean logits."""

@@ -258,11 +258,12 @@ def test_predictor__a_run_answers_the_same_on_any_number_of_threads(pixel_run):
 
     def ask(cores):
         torch.set_num_threads(cores)
-        count, begin = predictor.side_by_side(cores)
-        assert count == cores
-        begin()
-        assert torch.get_num_threads() == 1
-        found.append(predictor.images(pictures)[0].tobytes())
+        with predictor.side_by_side(cores) as (count, begin):
+            assert count == cores
+            begin()
+            assert torch.get_num_threads() == 1
+            found.append(predictor.images(pictures)[0].tobytes())
+        assert torch.get_num_threads() == cores
 
     before = torch.get_num_threads()
     for cores in (1, 2, 4):

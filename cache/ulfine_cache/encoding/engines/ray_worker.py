@@ -13,7 +13,7 @@ from ulfine_cache.errors import UlfineError
 from ulfine_cache.remote.places import named, place, url_of
 from ulfine_cache.store.layout import SHARDS
 
-_PLACES = ("source", "out", "root", "classes")
+PLACES = ("source", "out", "root", "classes")
 """Arguments that are paths or URLs, and come as text."""
 
 _NOT_COMPARED = ("python", "h5py", "faiss-cpu")
@@ -40,7 +40,7 @@ class ShardWorker(Worker):
         cores: int,
     ) -> None:
         super().__init__()
-        places = {name: place(arguments[name]) for name in _PLACES if arguments[name]}
+        places = {name: place(arguments[name]) for name in PLACES if arguments[name]}
         self._arguments: dict[str, Any] = {**arguments, **places}
         self._record, self._token = record, token
         self._versions, self._cores = versions, cores

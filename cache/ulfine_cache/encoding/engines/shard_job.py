@@ -4,14 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ulfine_cache.encoding.engines.ray_worker import ShardWorker
+from ulfine_cache.encoding.engines.ray_worker import PLACES, ShardWorker
 from ulfine_cache.encoding.shard_work import ShardDone, ShardWork
 from ulfine_cache.remote.places import named
 from ulfine_cache.store.cache_file import library_versions
 from ulfine_cache.store.digest_file import recorded_sha256
 from ulfine_cache.store.objects.copies import made_elsewhere
-
-_PLACES = ("source", "out", "root", "classes")
 
 
 class ShardJob:
@@ -71,7 +69,7 @@ def shard_jobs(arguments: Mapping[str, Any]) -> Callable[[ShardWork, str, str], 
 def _for_others(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments as they mean the same in other working directories and on other machines."""
     told = {name: value for name, value in arguments.items() if name != "progress"}
-    for name in _PLACES:
+    for name in PLACES:
         path: Path | None = told[name]
         # As text: a URL's local copies may be elsewhere there.
         told[name] = path and named(path.absolute())
