@@ -4,7 +4,7 @@
 
     python ray_serve.py model.onnx                    # on this machine, until Ctrl+C
     python ray_serve.py model.onnx --measure 100      # the same under a load that grows and ends, then stop
-    serve run ray_serve:app model=/shared/model.onnx  # on a cluster: `ray start` on each machine, and here
+    serve run --working-dir . ray_serve:app model=/shared/model.onnx   # on a cluster: `ray start` on each machine
 
     curl -F image=@a.jpg -F image=@b.png 'http://127.0.0.1:8000/classify?top=3'
 
