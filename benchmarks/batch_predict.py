@@ -40,11 +40,13 @@ def exported(folder: Path, model: str) -> Path:
 
 def rates(folder: Path, model: Path, images: int, rounds: int) -> dict:
     """Images per second of each way, round by round."""
+    from ulfine_cache.encoding.engines.local_engine import LocalEngine
     from ulfine_cache.progress import Silent
     from ulfine_cache.sources.open_unlabelled import open_unlabelled
     from ulfine_exports.inference.pictures import to_pixels
     from ulfine_exports.predicting.in_parts import predict_in_parts
     from ulfine_exports.predicting.part_files import PartFolder
+    from ulfine_exports.predicting.part_work import PartWork
     from ulfine_exports.predicting.predictors import OnnxPredictor
 
     photos = drawn_images(folder / "photos", 8, images // 8, 0) / "train"
@@ -69,7 +71,7 @@ def rates(folder: Path, model: Path, images: int, rounds: int) -> dict:
 
     def ours() -> None:
         with tempfile.TemporaryDirectory(dir=folder) as parts:
-            predict_in_parts(
+            work = PartWork(
                 source,
                 PartFolder(Path(parts)),
                 predictor,
@@ -78,8 +80,8 @@ def rates(folder: Path, model: Path, images: int, rounds: int) -> dict:
                 part_size=4096,
                 batch_size=BATCH,
                 workers=None,
-                progress=Silent(),
             )
+            predict_in_parts(work, LocalEngine(), Silent())
 
     ways = {"bare": bare, "serial": serial, "ours": ours}
     bare()

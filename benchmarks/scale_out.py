@@ -13,8 +13,11 @@ Topics, each of which can be run alone:
 - objects: source and cache on a storage that throttles, is slow, cuts and loses, see `object_storage.py`.
 - kills: a Ray cluster of a head and three machines on this one. A worker (which is one of Ray's actors), a machine or
   the driver is killed at random moments, ten times each; the cache must be complete, and the same, byte for byte.
+- predictions: parts that `predict` makes here and on Ray, of a file and of a run, and then with workers and the command
+  killed, see `ray_predictions.py`.
 
-`--quick` runs less of each, without a verdict on the rate, which so little does not tell, and without kills.
+`--quick` runs less of each, without a verdict on rate and scheduling, of which so little tells nothing, and without
+kills.
 """
 
 import argparse
@@ -34,6 +37,7 @@ import numpy as np
 import psutil
 from object_storage import object_storage
 from PIL import Image
+from ray_predictions import predictions
 
 ROOT = Path(__file__).resolve().parents[1]
 MACHINES = ROOT / "tests" / "cache" / "encoding" / "engines" / "ray_machines.py"
@@ -139,7 +143,7 @@ def scheduling(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, A
     import torch
 
     from ulfine_cache.encoders.encoder import ClipEncoder
-    from ulfine_cache.encoding.engines import ray_crew
+    from ulfine_cache.encoding.engines import shard_job
     from ulfine_cache.encoding.engines.ray_worker import ShardWorker
     from ulfine_cache.preprocess import Preprocess
     from ulfine_cache.stage_one import cache_features
@@ -166,6 +170,9 @@ def scheduling(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, A
         def encode_images(self, pixels: np.ndarray) -> np.ndarray:
             few = pixels.reshape(len(pixels), -1)[:, :8].astype(np.float32) + 1
             return few / np.linalg.norm(few, axis=1, keepdims=True)
+
+        def recorded(self, views: str) -> dict[str, Any]:
+            return {}
 
         def release(self) -> None:
             pass
@@ -198,9 +205,9 @@ def scheduling(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, A
             pass
 
     watch = Watch()
-    load, worker = ClipEncoder.load, ray_crew.ShardWorker
+    load, worker = ClipEncoder.load, shard_job.ShardWorker
     ClipEncoder.load = lambda *_, **__: StandIn()  # pyright: ignore
-    ray_crew.ShardWorker = Timed  # pyright: ignore
+    shard_job.ShardWorker = Timed  # pyright: ignore
     try:
         figures = cache_features(
             source=folder / "tiny.npz",
@@ -214,7 +221,7 @@ def scheduling(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, A
             progress=watch,
         )
     finally:
-        ClipEncoder.load, ray_crew.ShardWorker = load, worker
+        ClipEncoder.load, shard_job.ShardWorker = load, worker
     idle = whole = 0.0
     for file in spans.iterdir():
         times = np.array([line.split() for line in file.read_text().splitlines()], float)
@@ -229,7 +236,9 @@ def scheduling(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, A
         "driver_megabytes": {"after a fifth": first >> 20, "at the end": watch.bytes[-1][1] >> 20},
     }
     bars = [
-        bar("share of the time in which a worker has no shard", idle / whole, 0.1, idle / whole < 0.1),
+        bar(
+            "share of the time in which a worker has no shard", idle / whole, 0.1, arguments.quick or idle / whole < 0.1
+        ),
         bar("growth of the driver's memory after a fifth of the shards", growth, 0.1, growth < 0.1),
     ]
     return told, bars
@@ -286,6 +295,7 @@ TOPICS: dict[str, Callable[[Path, argparse.Namespace], tuple[dict[str, Any], lis
     "scheduling": scheduling,
     "kills": kills,
     "objects": object_storage,
+    "predictions": predictions,
 }
 
 
@@ -298,7 +308,7 @@ def main() -> int:
     parser.add_argument("--photographs", type=int, default=2000, help="for the rate")
     parser.add_argument("--kills", type=int, default=10, help="of each kind")
     arguments = parser.parse_args()
-    topics = [name for name in TOPICS if not arguments.quick or name not in ("kills", "objects")]
+    topics = [name for name in TOPICS if not arguments.quick or name not in ("kills", "objects", "predictions")]
     if arguments.only:
         topics = arguments.only.split(",")
         if unknown := set(topics) - set(TOPICS):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from tests.object_storage import BadNetwork, ask, s3_server
 from ulfine_cache.store.objects import disk_space
@@ -76,3 +77,11 @@ def s3(s3_network: BadNetwork, copies: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv(name, value)
     yield s3_network, f"s3://{bucket}", port
     s3_network.forget()
+
+
+@pytest.fixture
+def one_at_a_time(tmp_path_factory: pytest.TempPathFactory):
+    """Two Ray clusters at once would need twice the memory and, on a small machine, more than twice the time."""
+    # The folder above is that of all workers of one test run.
+    with FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock"):
+        yield

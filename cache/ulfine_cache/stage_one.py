@@ -168,10 +168,14 @@ def cache_features(
     # With torch, which takes seconds.
     from ulfine_cache.encoding.cache_writer import CacheWriter
     from ulfine_cache.encoding.engines.open_engine import open_engine
+    from ulfine_cache.encoding.engines.shard_job import shard_jobs
     from ulfine_cache.encoding.request import Request
     from ulfine_cache.joining.load import load_named
 
-    with (writing if part is None else writing_a_range)(out), closing(open_engine(arguments)) as makes_shards:
+    with (
+        (writing if part is None else writing_a_range)(out),
+        closing(open_engine(arguments, out, shard_jobs(arguments))) as makes_shards,
+    ):
         begin(out, alone=part is None)
         settled = makes_shards.settle(device, precision, progress)
         encoder = load_named(

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from ulfine_cache.command import command
+from ulfine_cache.command import Written, command
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
 from ulfine_cache.sources.source_options import SourceOptions
@@ -45,6 +45,10 @@ def predict(
     path_column: str | None = None,
     root: Path | None = None,
     extension: str | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: Annotated[str, Written("auto|HOST:PORT")] | None = None,
+    gpus_per_worker: Annotated[float, Ge(0), Le(1)] | None = None,
+    cpus_per_worker: Annotated[int, Ge(1)] | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> Predictions:
     """Classify images with a run or an exported file.
@@ -77,6 +81,14 @@ def predict(
             usual.
         root: Folder that the paths of a table are relative to, for parts; without it the table's own.
         extension: What is missing at the end of the paths of a table, such as ``.jpg``, for parts.
+        engine: Where parts are made: in this process, or by workers of a Ray cluster
+            (``pip install 'ulfine-fast[ray]'``). The parts are the same, byte for byte. See docs/scale.md.
+        address: With ``ray``: the cluster to join, ``auto`` for one that runs on this machine; without it Ray is
+            started on this machine, for this call.
+        gpus_per_worker: With ``ray``: GPUs that each worker holds, less than 1 to share one; without it 1 where the
+            cluster has GPUs.
+        cpus_per_worker: With ``ray``: cores that each worker holds; without it as many as there are for each GPU, or
+            all of the smallest machine, at most 8.
         progress: Told about the images.
 
     Returns:
@@ -88,8 +100,9 @@ def predict(
         and images_per_second (of this call).
 
     Raises:
-        UsageError: `out` has another suffix, there are no inputs or several for parts, the views are unknown or not for
-            this model, or `test_prior` is neither a word nor a file.
+        UsageError: `out` has another suffix or is no folder where `engine` or another option needs one, there are no
+            inputs or several for parts, the views are unknown or not for this model, or `test_prior` is neither a word
+            nor a file.
         UlfineError: The model or an input cannot be used, the file of weights does not fit, the exported file does not
             record its prior, or `out` cannot be written or holds parts that were made in another way.
 
@@ -100,12 +113,20 @@ def predict(
     """
     import numpy as np
 
+    from ulfine_cache.encoding.engines.engine_options import check_engine_options
     from ulfine_exports.predicting.feature_inputs import feature_blocks, is_features
     from ulfine_exports.predicting.predictors import open_predictor
     from ulfine_exports.predicting.to_folder import predict_to_folder
     from ulfine_fast.records.predictions import check_predictions_path, write_predictions
 
     started = time.perf_counter()
+    makes_parts = {
+        "engine": engine,
+        "address": address,
+        "gpus_per_worker": gpus_per_worker,
+        "cpus_per_worker": cpus_per_worker,
+    }
+    check_engine_options(makes_parts)
     for_parts = {"path-column": path_column, "root": root, "extension": extension}
     if out is not None and is_for_parts(out):
         options = SourceOptions(path_column=path_column, root=root, extension=extension)
@@ -120,8 +141,11 @@ def predict(
             timeout=timeout,
             **sizes,
             workers=workers,
+            engine=makes_parts,
             progress=progress,
         )
+    if engine != "local":
+        raise UsageError(f"--engine {engine} is for predictions that go to a folder: --out DIR")
     if given := [name for name, value in for_parts.items() if value is not None]:
         raise UsageError(f"--{given[0]} is for a table whose predictions go to a folder: --out DIR")
     if out is not None:

@@ -1,11 +1,12 @@
 """How many images are encoded together where the user leaves it open."""
 
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from ulfine_cache.encoders.encoder import ClipEncoder
+if TYPE_CHECKING:
+    from ulfine_cache.encoders.encoder import ClipEncoder
 
 _CPU = 32
 """Measured on two cores with ViT-B/32 in bf16: 16 to 32 rows a lane are fastest, larger batches leave the caches."""
@@ -15,7 +16,7 @@ _WORTH_IT = 1.05
 _REPEATS = 3
 
 
-def find_batch_size(encoder: ClipEncoder) -> int:
+def find_batch_size(encoder: "ClipEncoder") -> int:
     """Return a good number of rows for one forward pass.
 
     On a CPU it is a constant. On a GPU batches of noise of growing size are timed until the next size brings less than
@@ -26,6 +27,8 @@ def find_batch_size(encoder: ClipEncoder) -> int:
     """
     if encoder.device.type != "cuda":
         return _CPU
+    import torch
+
     best, best_rate = 1, 0.0
     for rows in _GPU:
         # Not blank, of which some encoders make features without a direction.

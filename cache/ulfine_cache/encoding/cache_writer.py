@@ -119,6 +119,8 @@ class CacheWriter:
             self.progress.note(f"{out} is complete: nothing to do")
             return Encoded()
         check_index(self.index, self.encoder.n_features)
+        if todo:
+            self.engine.start(self.progress)
         self._make_room(todo, outdated)
         # Before the images, because a tokenizer that cannot be had should not cost hours.
         text = self._encode_text()
@@ -363,7 +365,7 @@ class CacheWriter:
         images = kept = 0
         if not todo:
             return Encoded()
-        with closing(self.engine.encode(self.work, todo, self.progress)) as done:
+        with closing(self.engine.make(self.work, todo, self.progress)) as done:
             started = time.perf_counter()
             for shard in done:
                 images += shard.images

@@ -89,7 +89,7 @@ class ShardWork:
         """The digest of a block as it is listed, see `listing_digest`."""
         return listing_digest(self.blocks[number])
 
-    def encode(self, todo: Sequence[int], progress: Progress) -> Iterator[ShardDone]:
+    def make(self, todo: Sequence[int], progress: Progress) -> Iterator[ShardDone]:
         """Encode blocks one after the other, and write the shard of each.
 
         Args:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ulfine_cache.atomic import remove_partial_files, replacing
+from ulfine_cache.atomic import PARTIAL, remove_partial_files, replacing
 from ulfine_cache.errors import UlfineError
+from ulfine_cache.store.layout import LOCK_FILE, WORKERS
 from ulfine_fast.judging.accepted_rows import Thresholds
 from ulfine_fast.records.predictions import write_predictions
 
@@ -45,29 +46,28 @@ class Part:
 
 
 class PartFolder:
-    """A folder of parts, held by one process.
+    """A folder of parts, held by one process, beside which others may write parts for it.
 
     Args:
         folder: The folder, which exists.
-
-    Raises:
-        UlfineError: It holds something else.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
-        others = [path.name for path in folder.iterdir() if path.name != ".lock" and not path.name.endswith(".partial")]
-        if others and not (folder / SETTINGS_FILE).is_file():
-            raise UlfineError(f"{folder} holds other files ({min(others)}): choose another --out")
-        remove_partial_files(folder)
 
     def settle(self, settings: Mapping[str, Any]) -> None:
-        """Record what the parts are made with, or hold it against what is recorded.
+        """Record what the parts are made with, or hold it against what is recorded, and remove what kills have left.
 
         Raises:
-            UlfineError: The parts that are there were made with something else.
+            UlfineError: The folder holds something else, or the parts that are there were made with something else.
         """
         path = self.path / SETTINGS_FILE
+        names = [found.name for found in self.path.iterdir() if found.name != LOCK_FILE]
+        others = [name for name in names if not name.endswith(PARTIAL)]
+        if others and not path.is_file():
+            raise UlfineError(f"{self.path} holds other files ({min(others)}): choose another --out")
+        remove_partial_files(self.path)
+        (self.path / WORKERS).unlink(missing_ok=True)
         if not path.is_file():
             with replacing(path) as partial:
                 partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -1,6 +1,7 @@
 """The two things that can predict, behind one face: a run, in torch, and an exported file, in onnxruntime."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +17,9 @@ from ulfine_fast.judging.five_crops import Views
 if TYPE_CHECKING:
     from ulfine_cache.encoders.encoder import ClipEncoder
 
+
+_RUNNING = 2
+_MOST_LANES = 16
 
 Answers = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Probabilities and logits, (n, C) each. The logits may be any whose softmax are the probabilities."""
@@ -66,6 +70,17 @@ class Predictor(Protocol):
         """Answers for n pictures, as `reader` gives them; n of at least 1."""
         ...
 
+    def side_by_side(self, cores: int) -> AbstractContextManager[tuple[int, Callable[[], None]]]:
+        """Hold what lets answers for a batch have the same bits on any number of cores.
+
+        Args:
+            cores: How many there are.
+
+        Returns:
+            How many threads are to ask for batches at once while it is held, and what each does first.
+        """
+        ...
+
     def features(self, rows: NDArray[np.float32]) -> Answers:
         """Answers for features (n, D), or for (n, views, D) where it looks at several views.
 
@@ -80,6 +95,7 @@ def open_predictor(
     views: Views = "auto",
     timeout: float | None = None,
     progress: Progress = Silent(),  # noqa: B008
+    threads: int | None = None,
 ) -> Predictor:
     """Open a run directory or an exported file.
 
@@ -88,6 +104,7 @@ def open_predictor(
         views: What a run looks at in an image, one of `Views`; ``"auto"``: what it was judged by when it was fitted.
         timeout: Seconds that an exported file may take for a batch; None for no bound.
         progress: Told what is loaded.
+        threads: CPU threads of an exported file; None for the CPUs that this process may use.
 
     Raises:
         UsageError: An exported file was to look at other views than it does.
@@ -96,7 +113,7 @@ def open_predictor(
     if model.is_dir():
         return RunPredictor(model, views, progress)
     if model.suffix.lower() == ".onnx" or model.is_file():
-        exported = OnnxPredictor(model, timeout)
+        exported = OnnxPredictor(model, timeout, threads)
         if views not in ("auto", exported.views):
             raise UsageError(
                 f"--views {views} is for runs: what {model} looks at ({exported.views}) is inside it; export it with "
@@ -109,10 +126,10 @@ def open_predictor(
 class OnnxPredictor:
     """An exported file; see `Predictor`."""
 
-    def __init__(self, path: Path, timeout: float | None = None) -> None:
+    def __init__(self, path: Path, timeout: float | None = None, threads: int | None = None) -> None:
         from ulfine_exports.inference.exported_file import ExportedFile
 
-        self._file = ExportedFile(path, timeout=timeout)
+        self._file = ExportedFile(path, threads=threads, timeout=timeout)
         metadata, opened = self._file.metadata, self._file.opened
         self.class_names = metadata.class_names
         self.device = f"{opened.device} (onnxruntime, {opened.reason})"
@@ -150,6 +167,10 @@ class OnnxPredictor:
         for places, batch in by_size(pictures, len(pictures)):
             probabilities[places], logits[places] = self._file.answers(batch)
         return probabilities, logits
+
+    def side_by_side(self, cores: int) -> AbstractContextManager[tuple[int, Callable[[], None]]]:
+        """Two: while one batch is run, the next one is normalised and stacked."""
+        return nullcontext((_RUNNING, _nothing))
 
     def features(self, rows: NDArray[np.float32]) -> Answers:
         """Answers for features."""
@@ -193,6 +214,20 @@ class RunPredictor:
         features = self._loaded().encode_images(np.concatenate(pictures))
         return self.features(features.reshape(len(pictures), -1, features.shape[1]))
 
+    @contextmanager
+    def side_by_side(self, cores: int) -> Generator[tuple[int, Callable[[], None]]]:
+        """One a core, with one thread each: torch's sums depend on how many threads share them."""
+        import torch
+
+        if self._loaded().device.type != "cpu":
+            yield _RUNNING, _nothing
+            return
+        before = torch.get_num_threads()
+        try:
+            yield min(cores, _MOST_LANES), partial(torch.set_num_threads, 1)
+        finally:
+            torch.set_num_threads(before)
+
     def features(self, rows: NDArray[np.float32]) -> Answers:
         """Answers for features; with several views those of their mean logits."""
         probabilities = self._run.predict_proba(rows)
@@ -204,3 +239,7 @@ class RunPredictor:
 
             self._encoder = encoder_of(self._run, "give features instead of images", progress=self._progress)
         return self._encoder
+
+
+def _nothing() -> None:
+    pass

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
+from ulfine_cache.encoding.engines.open_engine import open_engine
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress
 from ulfine_cache.sources.open_unlabelled import open_unlabelled
 from ulfine_cache.sources.source_options import SourceOptions
-from ulfine_cache.store.digest_file import file_sha256
 from ulfine_cache.store.lock import writing
 from ulfine_exports.predicting.in_parts import predict_in_parts
 from ulfine_exports.predicting.part_files import PartFolder
+from ulfine_exports.predicting.part_job import part_jobs
+from ulfine_exports.predicting.part_request import PartRequest
 from ulfine_exports.predicting.predictions import PredictionsInParts
 from ulfine_exports.predicting.predictors import open_predictor
 from ulfine_fast.judging.five_crops import Views
-from ulfine_fast.priors.class_prior import prior_shift, probabilities_under
 from ulfine_fast.priors.test_prior import read_test_prior
 from ulfine_fast.records.predictions import check_predictions_path
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from ulfine_exports.predicting.predictors import Answers
 
 
 def predict_to_folder(
@@ -42,9 +39,12 @@ def predict_to_folder(
     part_size: int,
     batch_size: int,
     workers: int | None,
+    engine: Mapping[str, Any],
     progress: Progress,
 ) -> PredictionsInParts:
     """Classify the images of one source; the arguments are those of `ulfine_exports.predict.predict`.
+
+    Those of them that say where parts are made come as ``engine``, for `open_engine`.
 
     Raises:
         UsageError: There are several inputs, or the test prior is to be estimated.
@@ -63,46 +63,30 @@ def predict_to_folder(
     check_predictions_path(out / "part.parquet")
     progress.note(f"loading {model}")
     predictor = open_predictor(model, views, timeout, progress)
-    prior = shift = None
+    prior = None
     if test_prior is not None:
-        answered = predictor.answered_prior()
+        # A file that does not know its own prior is told of first.
+        predictor.answered_prior()
         prior = read_test_prior(test_prior, predictor.class_names, predictor.labelled_counts).prior
-        shift = None if prior is None else prior_shift(prior, answered)
     source = open_unlabelled(place, options)
-    progress.note(f"{model} runs on {predictor.device}")
+    if engine["engine"] == "local":
+        progress.note(f"{model} runs on {predictor.device}")
     if predictor.threshold is not None and prior is not None:
         progress.note(f"the threshold of {model} is for its answers without a test prior: nothing is marked accepted")
+    request = PartRequest(model, place, out, options, views, prior, timeout, part_size, batch_size, workers)
+    elsewhere: list[str] = []
 
-    def answer(answers: Answers) -> NDArray[np.float32]:
-        return answers[0] if shift is None else probabilities_under(answers[1], shift)
+    def runs_on(device: str) -> None:
+        if device not in elsewhere:
+            elsewhere.append(device)
+            progress.note(f"{model} runs on {device} in workers")
 
-    threshold = predictor.threshold if prior is None else None
-    class_thresholds = predictor.class_thresholds if prior is None else None
-    settings = {
-        "model": file_sha256(model / "model.safetensors" if model.is_dir() else model)[:16],
-        "views": predictor.views,
-        "test_prior": None if prior is None else [float(f"{share:.6g}") for share in prior],
-        "part_size": part_size,
-        "batch_size": batch_size,
-        **({} if class_thresholds is None else {"class_thresholds": list(class_thresholds)}),
-    }
-    with writing(out):
-        folder = PartFolder(out)
-        folder.settle(settings)
-        done = predict_in_parts(
-            source,
-            folder,
-            predictor,
-            answer,
-            class_thresholds or threshold,
-            part_size=part_size,
-            batch_size=batch_size,
-            workers=workers,
-            progress=progress,
-        )
+    with writing(out), closing(open_engine(engine, out, part_jobs(request, runs_on))) as makes_parts:
+        PartFolder(out).settle(request.settings(predictor))
+        done = predict_in_parts(request.work(source, predictor), makes_parts, progress)
     return PredictionsInParts(
         model=model,
-        device=predictor.device,
+        device=", ".join(elsewhere) or predictor.device,
         class_names=predictor.class_names,
         paths=[],
         probabilities=np.zeros((0, len(predictor.class_names)), np.float32),
@@ -111,7 +95,7 @@ def predict_to_folder(
         seconds=time.perf_counter() - started,
         test_prior=None if test_prior is None else test_prior if test_prior in ("uniform", "labelled") else "file",
         class_prior=prior,
-        threshold=threshold,
-        class_thresholds=class_thresholds,
+        threshold=request.threshold(predictor),
+        class_thresholds=request.class_thresholds(predictor),
         done=done,
     )

@@ -18,7 +18,7 @@ from ulfine_cache.progress import Silent
 from ulfine_cache.sources.open_unlabelled import open_unlabelled
 from ulfine_exports.export import export_onnx
 from ulfine_exports.predict import predict
-from ulfine_exports.predicting import in_parts
+from ulfine_exports.predicting import part_work
 from ulfine_exports.predicting.part_place import is_for_parts
 
 
@@ -84,7 +84,7 @@ def test_predict__the_same_again_does_nothing(pixel_onnx, photos, tmp_path, monk
     arguments = {"model": pixel_onnx, "inputs": [photos], "out": tmp_path / "parts", "part_size": 10}
     predict(**arguments)
     before = contents(tmp_path / "parts")
-    monkeypatch.setattr(in_parts, "_classified", lambda *given: pytest.fail("again") if given[1] else (_ for _ in ()))
+    monkeypatch.setattr(part_work, "_classified", lambda *given: pytest.fail("again"))
     found = predict(**arguments).figures()
     assert (found["parts_kept"], found["images_per_second"]) == (4, 0.0)
     assert contents(tmp_path / "parts") == before

@@ -27,6 +27,23 @@ def test_kserve_files_name_the_probes_of_the_server(colours):
         assert colours.get(container[probe]["httpGet"]["path"]).status == 200
 
 
+def test_triton_on_kubernetes_is_scaled_by_what_it_asks_for():
+    text = (ROOT / "examples" / "serving" / "triton_kubernetes.yaml").read_text(encoding="utf-8")
+    triton, service, scaler = yaml.safe_load_all(text)
+    (container,) = triton["spec"]["template"]["spec"]["containers"]
+    labels = triton["spec"]["template"]["metadata"]["labels"]
+    assert triton["spec"]["selector"]["matchLabels"] == service["spec"]["selector"] == labels
+    target = scaler["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == (triton["kind"], triton["metadata"]["name"])
+    # Both would decide how many there are.
+    assert "replicas" not in triton["spec"]
+    (metric,) = scaler["spec"]["metrics"]
+    # A share of nothing is nothing: the pods would stay as many as they are.
+    assert metric["resource"]["name"] in container["resources"]["requests"]
+    assert scaler["spec"]["minReplicas"] < scaler["spec"]["maxReplicas"]
+    assert "triton_kubernetes.yaml" in TEXT
+
+
 def test_triton_configuration_has_the_outputs_of_an_export():
     (text,) = blocks("protobuf")
     assert re.findall(r'name: "(\w+)" data_type', text) == ["pixels", "probabilities", "logits"]

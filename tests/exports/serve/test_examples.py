@@ -131,4 +131,6 @@ def test_tritonclient(start, trees, painting_onnx, pictures, tmp_path):
 
 def test_every_example_is_here():
     tested = {"classify.py", "classify.mjs", "curl.sh", "triton_client.py", "package.json"}
+    # The first is run by test_ray_serve.py, the second is read by test_docs.py.
+    tested |= {"ray_serve.py", "triton_kubernetes.yaml"}
     assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested

@@ -1,1 +1,1 @@
-"""Engines: where the shards of a cache are made, in this process or on a cluster."""
+"""Engines: where the shards of a cache and the parts of predictions are made, in this process or on a cluster."""

@@ -1,9 +1,8 @@
-"""The engine of one process: its threads read, decode and encode, one shard after the other."""
+"""The engine of one process: its threads read, decode and compute, one block after the other."""
 
 from collections.abc import Generator, Sequence
 
-from ulfine_cache.encoding.engines.engine import Settled
-from ulfine_cache.encoding.shard_work import ShardDone, ShardWork
+from ulfine_cache.encoding.engines.engine import Done, Settled, Work
 from ulfine_cache.progress import Progress
 
 
@@ -14,9 +13,12 @@ class LocalEngine:
         """Take what was asked for."""
         return Settled(device, precision)
 
-    def encode(self, work: ShardWork, todo: Sequence[int], progress: Progress) -> Generator[ShardDone, None, None]:
-        """Make the shards in order, decoding ahead across their ends."""
-        yield from work.encode(todo, progress)
+    def start(self, progress: Progress) -> None:
+        """This process is there."""
+
+    def make(self, work: Work[Done], todo: Sequence[int], progress: Progress) -> Generator[Done, None, None]:
+        """Make the files in order, decoding ahead across the ends of blocks."""
+        yield from work.make(todo, progress)
 
     def close(self) -> None:
         """There is nothing to leave behind."""

@@ -1,19 +1,15 @@
-"""The workers of one call on a Ray cluster: who makes which shard, and what happens when one dies."""
+"""The workers of one call on a Ray cluster: who makes which block, and what happens when one dies."""
 
 import time
 from collections import Counter, deque
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
+from ulfine_cache.encoding.engines.engine import Done, Job
 from ulfine_cache.encoding.engines.ray_cluster import RayCluster, Room, how_many
-from ulfine_cache.encoding.engines.ray_worker import ShardWorker
-from ulfine_cache.encoding.shard_work import ShardDone, ShardWork
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress
-from ulfine_cache.store.cache_file import library_versions
-from ulfine_cache.store.digest_file import recorded_sha256
-from ulfine_cache.store.objects.copies import made_elsewhere
 
 _TICK = 1.0
 """Seconds between two looks at how far everybody is."""
@@ -22,7 +18,7 @@ _PATIENCE = 300.0
 """Seconds without a single worker after which it is given up."""
 _SAY_SO = 15.0
 _MOST_DEATHS = 5
-"""Workers that one shard may end before it is taken for the cause."""
+"""Workers that one block may end before it is taken for the cause."""
 _MOST_STARTS = 5
 """How often one worker may die before it is ready."""
 _SEEN_LATER = 30.0
@@ -32,36 +28,25 @@ _SEEN_LATER = 30.0
 @dataclass(eq=False)
 class _Worker:
     handle: Any
-    shard: int | None = None
+    block: int | None = None
     failed_starts: int = 0
     images: int = 0
     busy: float = 0.0
 
 
-class Crew:
-    """The workers. At most one shard of each is under way, which bounds what is lost and what is held.
+class Crew(Generic[Done]):
+    """The workers. At most one block of each is under way, which bounds what is lost and what is held.
 
     Args:
         cluster: Where they work.
         wants: What each holds.
-        arguments: What each is told of the call.
-        work: What is made.
-        token: What they know the cache directory by.
-        progress: Receives the stage "encoding" in images, and notes.
+        job: What they make.
+        progress: Receives how many images are done, and notes.
     """
 
-    def __init__(
-        self,
-        cluster: RayCluster,
-        wants: Room,
-        arguments: Mapping[str, Any],
-        work: ShardWork,
-        token: str,
-        progress: Progress,
-    ) -> None:
-        self._cluster, self._ray, self._wants, self._work = cluster, cluster.ray, wants, work
+    def __init__(self, cluster: RayCluster, wants: Room, job: Job[Done], progress: Progress) -> None:
+        self._cluster, self._ray, self._wants, self._job = cluster, cluster.ray, wants, job
         self._progress, self._told = progress, set[str]()
-        self._call = ({**arguments, "precision": work.encoder.precision}, dict(work.record), token, library_versions())
         self._workers: list[_Worker] = []
         self._pending: dict[Any, tuple[_Worker, str]] = {}
         self._asked: dict[Any, _Worker] = {}
@@ -70,31 +55,31 @@ class Crew:
         self._last_sign = self._looked = self._polled = time.monotonic()
         self._why, self._gone, self._most = "", False, 0
 
-    def start(self, shards: int) -> None:
+    def start(self, blocks: int) -> None:
         """Start as many workers as there is room for, and wait until the first is ready."""
-        self._hire(shards)
+        self._hire(blocks)
         while not self._free:
             self._wait()
 
-    def make(self, todo: Sequence[int]) -> Generator[ShardDone, None, None]:
-        """Let the shards be made, and yield each when it is done."""
+    def make(self, todo: Sequence[int]) -> Generator[Done, None, None]:
+        """Let the blocks be made, and yield each when it is done."""
         left, images = deque(todo), 0
-        total = sum(len(self._work.blocks[number]) for number in todo)
+        total = sum(self._job.images(number) for number in todo)
         count = 0
         while count < len(todo):
             while left and self._free:
                 self._give(self._free.popleft(), left.popleft())
             for worker, answer in self._wait():
-                number, worker.shard, worker.images = worker.shard, None, 0
+                number, worker.block, worker.images = worker.block, None, 0
                 assert number is not None
                 if answer is None:
                     left.appendleft(number)
                     self._count_death(number)
                     continue
                 self._free.append(worker)
-                done = self._done(answer)
+                done = self._done(answer, number)
                 count += 1
-                images += len(self._work.blocks[number])
+                images += self._job.images(number)
                 yield done
             self._tell(images, total)
             self._look_for_machines(len(left))
@@ -108,21 +93,21 @@ class Crew:
                 break
         self._workers.clear()
 
-    def _hire(self, shards: int) -> None:
+    def _hire(self, blocks: int) -> None:
         """Start workers for which there is room and something to do."""
         room = sum(how_many(machine, self._wants) for machine in self._cluster.machines())
-        at_work = sum(worker.shard is not None for worker in self._workers)
+        at_work = sum(worker.block is not None for worker in self._workers)
         remote = self._ray.remote(
             num_cpus=self._wants.cpus,
             num_gpus=self._wants.gpus,
             # A machine that goes takes its workers with it; Ray starts them again wherever there is room.
             max_restarts=-1,
-            # Which shard is made again, and where, is decided here: it does not wait for the one that died.
+            # Which block is made again, and where, is decided here: it does not wait for the one that died.
             max_task_retries=0,
             concurrency_groups={"asked": 1},
-        )(ShardWorker)
-        for _ in range(min(room, shards + at_work) - len(self._workers)):
-            worker = _Worker(remote.remote(*self._call, int(self._wants.cpus)))
+        )(self._job.worker)
+        for _ in range(min(room, blocks + at_work) - len(self._workers)):
+            worker = _Worker(remote.remote(*self._job.told, int(self._wants.cpus)))
             self._workers.append(worker)
             self._ask_ready(worker)
 
@@ -131,11 +116,11 @@ class Crew:
         self._pending[worker.handle.ready.options(max_task_retries=-1).remote()] = worker, "ready"
 
     def _give(self, worker: _Worker, number: int) -> None:
-        worker.shard = number
-        self._pending[worker.handle.make.remote(number, self._work.listing(number))] = worker, "make"
+        worker.block = number
+        self._pending[worker.handle.make.remote(number, self._job.listing(number))] = worker, "make"
 
     def _wait(self) -> list[tuple[_Worker, dict[str, Any] | None]]:
-        """Wait a little, and return the workers that have answered about a shard; None of those that died over it."""
+        """Wait a little, and return the workers that have answered about a block; None of those that died over it."""
         answered: list[tuple[_Worker, dict[str, Any] | None]] = []
         if not self._pending:
             raise UlfineError(f"no worker is left on {self._cluster.name}{self._why}: run the same command again")
@@ -157,6 +142,7 @@ class Crew:
                 self._start_failed(worker)
             else:
                 worker.failed_starts = 0
+                self._job.heard(answer)
                 self._free.append(worker)
         self._lose_patience()
         return answered
@@ -190,12 +176,12 @@ class Crew:
         self._deaths[number] += 1
         if self._deaths[number] >= _MOST_DEATHS:
             raise UlfineError(
-                f"shard {number} has ended {_MOST_DEATHS} workers that made it{self._why}: it may need more "
+                f"{self._job.word} {number} has ended {_MOST_DEATHS} workers that made it{self._why}: it may need more "
                 "memory than they have; give fewer workers (more --cpus-per-worker), or --engine local"
             )
 
     def _tell_death(self) -> None:
-        self._note("a worker has ended before its shard was done, which another one makes")
+        self._note(f"a worker has ended before its {self._job.word} was done, which another one makes")
 
     def _note(self, line: str) -> None:
         if line not in self._told:
@@ -204,7 +190,7 @@ class Crew:
 
     def _lose_patience(self) -> None:
         now = time.monotonic()
-        if self._free or any(worker.shard is not None for worker in self._workers):
+        if self._free or any(worker.block is not None for worker in self._workers):
             self._last_sign = now
         elif now - self._last_sign > _PATIENCE:
             raise UlfineError(
@@ -214,18 +200,16 @@ class Crew:
         elif now - self._last_sign > _SAY_SO:
             self._note(f"waiting for a worker on {self._cluster.name}")
 
-    def _done(self, answer: Mapping[str, Any]) -> ShardDone:
-        done = ShardDone(**answer["done"])
+    def _done(self, answer: Mapping[str, Any], number: int) -> Done:
+        """What became of a block, when its file is seen here."""
         for line in answer["notes"]:
             self._note(line)
-        self._work.encoder.encoded_again += answer["again"]
-        path, until = self._work.paths[done.number], time.monotonic() + _SEEN_LATER
-        made_elsewhere(path, done.sha256)
-        while recorded_sha256(path) != done.sha256 or not path.is_file():
+        done, until = self._job.done(answer), time.monotonic() + _SEEN_LATER
+        while not self._job.is_seen(done):
             if time.monotonic() > until:
                 raise UlfineError(
-                    f"a worker has written {path}, and it is not seen here: choose an --out on a file system that all "
-                    "machines of the cluster share"
+                    f"a worker has written {self._job.path(number)}, and it is not seen here: choose an --out on a "
+                    "file system that all machines of the cluster share"
                 )
             time.sleep(0.1)
         return done
@@ -239,7 +223,7 @@ class Crew:
                 found, worker.busy = self._ray.get(call)
             except self._ray.exceptions.RayError:
                 continue
-            worker.images = found if worker.shard is not None else 0
+            worker.images = found if worker.block is not None else 0
             # One that loads a large model may need long to be ready, but it is there.
             self._last_sign = time.monotonic()
         waited_for = list(self._asked.values())
@@ -248,15 +232,15 @@ class Crew:
                 self._asked[worker.handle.at.options(concurrency_group="asked").remote()] = worker
 
     def _tell(self, images: int, total: int) -> None:
-        at_work = [worker for worker in self._workers if worker.shard is not None]
+        at_work = [worker for worker in self._workers if worker.block is not None]
         self._most = max(self._most, min(total, images + sum(worker.images for worker in at_work)))
         busy = sum(worker.busy for worker in at_work) / max(1, len(self._workers))
-        self._progress.update("encoding", self._most, total, encoder_busy=busy)
+        self._progress.update(self._job.stage, self._most, total, encoder_busy=busy)
 
-    def _look_for_machines(self, shards: int) -> None:
-        if shards and time.monotonic() - self._looked > _LOOK_FOR_MACHINES:
+    def _look_for_machines(self, blocks: int) -> None:
+        if blocks and time.monotonic() - self._looked > _LOOK_FOR_MACHINES:
             self._looked = time.monotonic()
-            self._hire(shards)
+            self._hire(blocks)
 
 
 def _first_line(error: Exception) -> str:

@@ -44,8 +44,9 @@ def raylet(node):
 
 
 def is_worker(process):
+    """Whether a process makes shards, or parts of predictions."""
     try:
-        return "ShardWorker" in " ".join(process.cmdline())
+        return any(name in " ".join(process.cmdline()) for name in ("ShardWorker", "PartWorker"))
     except psutil.Error:
         return False
 

@@ -9,6 +9,7 @@ from tests.cache.conftest import Recorder
 from ulfine_cache.encoding.engines import ray_crew
 from ulfine_cache.encoding.engines.ray_cluster import Room
 from ulfine_cache.encoding.engines.ray_crew import Crew
+from ulfine_cache.encoding.engines.shard_job import ShardJob
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.store.digest_file import write_digest
 
@@ -107,7 +108,8 @@ def crew_of(tmp_path, monkeypatch):
         work, ray, watch = Shards(tmp_path, shards), Ray(None), Recorder()
         ray.answers = lambda number, what, shard: answers(work, number, what, shard)
         cluster = SimpleNamespace(ray=ray, machines=lambda: [Room(1, 0)] * machines, name="the cluster")
-        crew = Crew(cluster, Room(1, 0), {"out": tmp_path}, work, "token", watch)
+        arguments = {"source": tmp_path, "out": tmp_path, "root": None, "classes": None, "model": "", "pretrained": ""}
+        crew = Crew(cluster, Room(1, 0), ShardJob(work, arguments, "cpu", "token"), watch)
 
         def run():
             crew.start(shards)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cache.conftest import write_picture
+from tests.cache.conftest import Recorder, write_picture
+from ulfine_cache.encoding.engines import ray_engine
 from ulfine_cache.encoding.engines.ray_cluster import Room, how_many
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.stage_one import cache_features
@@ -153,6 +155,25 @@ def test_ray__cluster_whose_workers_machines_and_driver_are_killed(photos, whole
     assert contents(out) == contents(Path(whole["cache"]))
     assert verify(cache=out)["damaged"] == []
     assert not [path for path in out.rglob("*") if path.name in (".workers", ".plan", ".seen")]
+
+
+def test_engine__does_not_start_ray_where_all_is_there(photos, whole, tmp_path, monkeypatch):
+    out = tmp_path / "cache"
+    shutil.copytree(whole["cache"], out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_engine, "RayCluster", lambda address: pytest.fail("started"))
+        watch = Recorder()
+        again = cache_features(source=photos, out=out, engine="ray", progress=watch, **ASKED)
+    assert (again["shards_encoded"], watch.notes[-1]) == (0, f"{out} is complete: nothing to do")
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+    # With something to do, what cannot be done is told while the cache is still one.
+    (out / "shards" / "00003.h5").unlink()
+    with pytest.raises(UlfineError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 "):
+        cache_features(source=photos, out=out, engine="ray", address="127.0.0.1:1", **ASKED)
+    assert (out / "cache.h5").is_file()
 
 
 @pytest.mark.parametrize(
