@@ -24,13 +24,16 @@ from ulfine_fast.version import __version__
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from ulfine_fast.models.logit_model import LogitModel
+    from ulfine_fast.models.outlier_score import OutlierScore
 
 SCHEMA_VERSION = 1
 CONFIG, MODEL, METRICS, PROVENANCE = "config.yaml", "model.safetensors", "metrics.json", "provenance.json"
 HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
 CROSS_VALIDATED, PER_CLASS = "cross_validated.csv", "per_class.csv"
+_SCORED_ROWS = 8192
 _DIGESTS = "sha256"
 """Of `PROVENANCE`: file name to digest, its own over what answers depend on; runs of earlier versions have none."""
 
@@ -53,6 +56,7 @@ class Run:
         provenance: ``cache`` (path, fingerprint and how its features were made; None for features that never were in a
             cache), ``split`` (name, protocol, sizes), ``seed``, ``versions``, ``created``, ``seconds``,
             ``diagnostics``.
+        outlier_score: How unlike every class a picture is, of a run fitted with ``--outlier-score``; None otherwise.
     """
 
     path: Path
@@ -64,6 +68,7 @@ class Run:
     n_features: int
     metrics: dict[str, Any]
     provenance: dict[str, Any]
+    outlier_score: OutlierScore | None = None
 
     def __repr__(self) -> str:
         """The directory and what it holds, in one line."""
@@ -133,6 +138,47 @@ class Run:
 
         from ulfine_fast.judging.five_crops import mean_logits
 
+        rows = self._rows(features)
+        if rows.ndim == 3:
+            return torch.softmax(mean_logits(self.model, rows.unbind(1)), dim=-1).numpy()
+        return self.model.probabilities(rows).numpy()
+
+    def outlier_scores(self, features: NDArray[np.floating]) -> NDArray[np.float32] | None:
+        """How unlike every class features are (`ulfine_fast.models.outlier_score.OutlierScore`).
+
+        Args:
+            features: As for `predict_proba`.
+
+        Returns:
+            float32 (N,): 0 is as the middle of labelled rows that were left out of the fit, and above 1 stranger than
+            95 % of them. None of a run without a score.
+
+        Raises:
+            UlfineError: As `predict_proba`.
+
+        Example:
+            >>> run = load_run(Path("runs/first"))
+            >>> run.outlier_scores(cache.features([0])) is None
+            True
+        """
+        import torch
+
+        from ulfine_fast.judging.five_crops import mean_logits
+
+        rows = self._rows(features)
+        if self.outlier_score is None:
+            return None
+        blocks = []
+        for block in rows.split(_SCORED_ROWS):
+            with torch.no_grad():
+                logits = mean_logits(self.model, block.unbind(1) if block.ndim == 3 else [block])
+                blocks.append(self.outlier_score(block, logits))
+        return torch.cat(blocks).numpy()
+
+    def _rows(self, features: NDArray[np.floating]) -> Tensor:
+        """Features as a tensor, float32, when they can be answered for."""
+        import torch
+
         if features.ndim not in (2, 3) or features.shape[-1] != self.n_features or 0 in features.shape[1:]:
             raise UlfineError(
                 f"features of shape {features.shape} do not fit the run {self.path}, which takes "
@@ -140,10 +186,7 @@ class Run:
             )
         if reason := objection(features, "the features"):
             raise UlfineError(reason)
-        rows = torch.as_tensor(np.ascontiguousarray(features, dtype=np.float32))
-        if rows.ndim == 3:
-            return torch.softmax(mean_logits(self.model, rows.unbind(1)), dim=-1).numpy()
-        return self.model.probabilities(rows).numpy()
+        return torch.as_tensor(np.ascontiguousarray(features, dtype=np.float32))
 
     def answered_prior(self) -> NDArray[np.float64]:
         """The class prior that the logits answer for, float64 (C,).
@@ -212,6 +255,7 @@ def write_run(folder: Path, run: Run) -> None:
     from safetensors.torch import save
 
     from ulfine_fast.elsewhere.known_models import name_of
+    from ulfine_fast.records.outlier_file import write_outlier_score
     from ulfine_fast.registry import METHODS
 
     description: dict[str, Any] = {
@@ -240,6 +284,8 @@ def write_run(folder: Path, run: Run) -> None:
     files[PROVENANCE] = _as_json({**provenance, _DIGESTS: digests})
     for name, content in files.items():
         (folder / name).write_bytes(content)
+    if run.outlier_score is not None:
+        write_outlier_score(folder, run.outlier_score)
 
 
 def _as_json(content: dict[str, Any]) -> bytes:
@@ -274,6 +320,7 @@ def load_run(path: Path | str) -> Run:
     from safetensors import SafetensorError, safe_open
 
     from ulfine_cache.names.text_path import text_path
+    from ulfine_fast.records.outlier_file import read_outlier_score
 
     path = Path(path)
     if not (path / MODEL).is_file():
@@ -306,6 +353,7 @@ def load_run(path: Path | str) -> Run:
             n_features=int(description["n_features"]),
             metrics=metrics,
             provenance=provenance,
+            outlier_score=read_outlier_score(path, metrics, int(description["n_features"])),
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, yaml.YAMLError) as error:
         words = " ".join(str(error).split())

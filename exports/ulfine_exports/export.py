@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ulfine_exports.gate.judged_rows import JudgedRows
     from ulfine_exports.gate.run_rows import RunRows
+    from ulfine_exports.run_under_test_prior import RunUnderTestPrior
     from ulfine_fast.run import Run
 
 _STEPS = 4
@@ -123,7 +124,7 @@ def export_onnx(
     judged = None if bits == "fp32" else _judged(rows, input, bits, progress, needed=precision is not None)
     bits = bits if judged else "fp32"
     progress.update("exporting", 0, _STEPS)
-    built = build_run_graph(under.run, rows, input, opset, looks_at, progress)
+    built = build_run_graph(_with_outlier_score(under, progress), rows, input, opset, looks_at, progress)
     model = built.model
     progress.update("exporting", 1, _STEPS)
     if built.obstacle:
@@ -155,6 +156,7 @@ def export_onnx(
         class_prior=tuple(under.class_prior.tolist()),
         test_prior=under.test_prior or "",
         **_acceptance(loaded, under.test_prior, progress),
+        **_outlier_score(loaded, under.test_prior),
         **built.described(),
     )
     if metadata.thresholds is not None:
@@ -273,6 +275,21 @@ def _acceptance(run: Run, test_prior: str | None, progress: Progress) -> dict[st
         "acceptance_class_thresholds": run.class_thresholds,
         "acceptance_target": float(target),
     }
+
+
+def _with_outlier_score(under: RunUnderTestPrior, progress: Progress) -> Run:
+    """The run without its outlier score where its logits are for another prior: the score is about those of the fit."""
+    if under.test_prior is None or under.run.outlier_score is None:
+        return under.run
+    progress.note("the run's outlier score is for its answers without a test prior: the file has none")
+    return replace(under.run, outlier_score=None)
+
+
+def _outlier_score(run: Run, test_prior: str | None) -> dict[str, Any]:
+    """What the metadata say of the score."""
+    if run.outlier_score is None or test_prior is not None:
+        return {}
+    return {"outlier_known_share": float(run.metrics["outlier_score"]["known_share"])}
 
 
 def _check_places(onnx: Path | None, triton: Path | None, triton_model: str, to_hub: Path | None) -> None:

@@ -23,6 +23,8 @@ def failures(figures: dict[str, Any]) -> list[str]:
             "no threshold was learnt: this method leaves no labelled images out, or too few are labelled; take ulfine, "
             "or label more"
         )
+    if "outlier_score" in figures and figures["outlier_score"] is None:
+        gates.append("no outlier score was learnt: too few labelled images can be left out; label more")
     if "interrupted_at" not in figures:
         return gates
     return [

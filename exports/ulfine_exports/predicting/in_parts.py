@@ -26,7 +26,8 @@ from ulfine_exports.predicting.part_files import SKIPPED_FILE, PartFolder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ulfine_exports.predicting.predictors import Answers, Predictor
+    from ulfine_exports.inference.exported_file import Answers
+    from ulfine_exports.predicting.predictors import Predictor
     from ulfine_fast.judging.accepted_rows import Thresholds
 
 _MAX_WORKERS = 16
@@ -116,11 +117,13 @@ def predict_in_parts(
         for number in todo:
             paths: list[str] = []
             values = [np.zeros((0, len(predictor.class_names)), np.float32)]
+            scores = [np.zeros(0, np.float32)] if predictor.scores_outliers else []
             skipped: list[tuple[str, str]] = []
             for ends_part, batch, answers in classified:
                 paths += [image.item.path for image in batch if not image.problem]
                 skipped += [(image.item.path, image.problem) for image in batch if image.problem]
                 values += [] if answers is None else [answer(answers)]
+                scores += [] if answers is None or answers.outlier_scores is None else [answers.outlier_scores]
                 done += len(batch)
                 progress.update("predicting", done, len(source.items))
                 if ends_part:
@@ -134,6 +137,7 @@ def predict_in_parts(
                 probabilities=np.concatenate(values),
                 class_names=predictor.class_names,
                 threshold=threshold,
+                outlier_scores=np.concatenate(scores) if scores else None,
             )
     parts = [part for number in range(len(blocks)) if (part := folder.read(number))]
     skipped = [entry for part in parts for entry in part.skipped]

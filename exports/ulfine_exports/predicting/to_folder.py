@@ -27,7 +27,7 @@ from ulfine_fast.records.predictions import check_predictions_path
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ulfine_exports.predicting.predictors import Answers
+    from ulfine_exports.inference.exported_file import Answers
 
 
 def predict_to_folder(
@@ -74,7 +74,7 @@ def predict_to_folder(
         progress.note(f"the threshold of {model} is for its answers without a test prior: nothing is marked accepted")
 
     def answer(answers: Answers) -> NDArray[np.float32]:
-        return answers[0] if shift is None else probabilities_under(answers[1], shift)
+        return answers.probabilities if shift is None else probabilities_under(answers.logits, shift)
 
     threshold = predictor.threshold if prior is None else None
     class_thresholds = predictor.class_thresholds if prior is None else None
