@@ -21,6 +21,9 @@ from ulfine_fast.judging.five_crops import Views
 from ulfine_fast.registry import METHODS, found_method
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
     from ulfine_fast.deciding.gates import Gate
@@ -277,10 +280,11 @@ def _write(
     from ulfine_fast.deciding.acceptance import acceptance_figures
     from ulfine_fast.deciding.former_run import against_former
     from ulfine_fast.deciding.gates import judged_gates
-    from ulfine_fast.deciding.learn_outlier_score import outlier_figures, read_outlier_scores
-    from ulfine_fast.judging.judge import judge, read_probabilities
+    from ulfine_fast.deciding.learn_outlier_score import outlier_figures
+    from ulfine_fast.judging.judge import judge, read_logits, read_probabilities
     from ulfine_fast.judging.left_out_figures import left_out_figures
     from ulfine_fast.judging.metrics import SCALARS
+    from ulfine_fast.judging.outlier_score import outlier_scores
     from ulfine_fast.judging.spread import spread_with_test_error
     from ulfine_fast.records.applied_labels import describe_applied, write_applied
     from ulfine_fast.records.class_table import write_class_table
@@ -316,9 +320,12 @@ def _write(
             wanted.target_accuracy,
             wanted.accept_by,
         )
-    score = None
     if wanted.outlier_score:
-        score, metrics["outlier_score"] = outlier_figures(result, data, cache, split.test, resolved["views"])
+        metrics["outlier_score"] = result.left_out and outlier_figures(
+            (result.left_out.energies(), data.labels.cpu().numpy()[left_out]),
+            counts,
+            read_logits(result.model, cache, split.test, resolved["views"]),
+        )
     run = Run(
         path=out,
         model=result.model,
@@ -343,7 +350,6 @@ def _write(
             **stamp(),
             "seconds": round(seconds, 4),
         },
-        outlier_score=score,
     )
     write_run(folder, run)
     write_applied(folder, cache)
@@ -366,12 +372,18 @@ def _write(
     write_class_table(folder / PER_CLASS, run.metrics)
     write_labelled(folder, cache, split)
     write_reference(folder, cache, split)
+    scale = run.outlier_scale
+
+    def scores_of(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        assert scale is not None
+        return outlier_scores(read_logits(result.model, cache, rows, resolved["views"]), scale)
+
     write_unlabelled(
         folder,
         cache,
         split,
         lambda rows: read_probabilities(result.model, cache, rows, resolved["views"]),
         run.class_thresholds or run.threshold,
-        None if score is None else lambda rows: read_outlier_scores(score, result.model, cache, rows, resolved["views"]),
+        None if scale is None else scores_of,
     )
     return run, others

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from ulfine_fast.judging.outlier_score import OutlierScale
     from ulfine_fast.models.logit_model import LogitModel
-    from ulfine_fast.models.outlier_score import OutlierScore
 
 SCHEMA_VERSION = 1
 CONFIG, MODEL, METRICS, PROVENANCE = "config.yaml", "model.safetensors", "metrics.json", "provenance.json"
@@ -56,7 +56,6 @@ class Run:
         provenance: ``cache`` (path, fingerprint and how its features were made; None for features that never were in a
             cache), ``split`` (name, protocol, sizes), ``seed``, ``versions``, ``created``, ``seconds``,
             ``diagnostics``.
-        outlier_score: How unlike every class a picture is, of a run fitted with ``--outlier-score``; None otherwise.
     """
 
     path: Path
@@ -68,7 +67,6 @@ class Run:
     n_features: int
     metrics: dict[str, Any]
     provenance: dict[str, Any]
-    outlier_score: OutlierScore | None = None
 
     def __repr__(self) -> str:
         """The directory and what it holds, in one line."""
@@ -115,6 +113,14 @@ class Run:
             return None
         return tuple(float(entry["threshold"]) for entry in entries)
 
+    @property
+    def outlier_scale(self) -> OutlierScale | None:
+        """What its outlier score is measured by; None of a run that was fitted without ``--outlier-score``."""
+        from ulfine_fast.judging.outlier_score import OutlierScale
+
+        found = self.metrics.get("outlier_score")
+        return OutlierScale(float(found["middle"]), float(found["threshold"])) if found else None
+
     def predict_proba(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Class probabilities of features from the encoder that the run was fitted on.
 
@@ -144,14 +150,14 @@ class Run:
         return self.model.probabilities(rows).numpy()
 
     def outlier_scores(self, features: NDArray[np.floating]) -> NDArray[np.float32] | None:
-        """How unlike every class features are (`ulfine_fast.models.outlier_score.OutlierScore`).
+        """How unlike every class features are (`ulfine_fast.judging.outlier_score`).
 
         Args:
             features: As for `predict_proba`.
 
         Returns:
             float32 (N,): 0 is as the middle of labelled rows that were left out of the fit, and above 1 stranger than
-            95 % of them. None of a run without a score.
+            95 % of them. None of a run without such a score.
 
         Raises:
             UlfineError: As `predict_proba`.
@@ -161,19 +167,14 @@ class Run:
             >>> run.outlier_scores(cache.features([0])) is None
             True
         """
-        import torch
-
         from ulfine_fast.judging.five_crops import mean_logits
+        from ulfine_fast.judging.outlier_score import outlier_scores
 
-        rows = self._rows(features)
-        if self.outlier_score is None:
+        rows, scale = self._rows(features), self.outlier_scale
+        if scale is None:
             return None
-        blocks = []
-        for block in rows.split(_SCORED_ROWS):
-            with torch.no_grad():
-                logits = mean_logits(self.model, block.unbind(1) if block.ndim == 3 else [block])
-                blocks.append(self.outlier_score(block, logits))
-        return torch.cat(blocks).numpy()
+        blocks = [block.unbind(1) if block.ndim == 3 else [block] for block in rows.split(_SCORED_ROWS)]
+        return np.concatenate([outlier_scores(mean_logits(self.model, block).numpy(), scale) for block in blocks])
 
     def _rows(self, features: NDArray[np.floating]) -> Tensor:
         """Features as a tensor, float32, when they can be answered for."""
@@ -255,7 +256,6 @@ def write_run(folder: Path, run: Run) -> None:
     from safetensors.torch import save
 
     from ulfine_fast.elsewhere.known_models import name_of
-    from ulfine_fast.records.outlier_file import write_outlier_score
     from ulfine_fast.registry import METHODS
 
     description: dict[str, Any] = {
@@ -284,8 +284,6 @@ def write_run(folder: Path, run: Run) -> None:
     files[PROVENANCE] = _as_json({**provenance, _DIGESTS: digests})
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    if run.outlier_score is not None:
-        write_outlier_score(folder, run.outlier_score)
 
 
 def _as_json(content: dict[str, Any]) -> bytes:
@@ -320,7 +318,6 @@ def load_run(path: Path | str) -> Run:
     from safetensors import SafetensorError, safe_open
 
     from ulfine_cache.names.text_path import text_path
-    from ulfine_fast.records.outlier_file import read_outlier_score
 
     path = Path(path)
     if not (path / MODEL).is_file():
@@ -353,7 +350,6 @@ def load_run(path: Path | str) -> Run:
             n_features=int(description["n_features"]),
             metrics=metrics,
             provenance=provenance,
-            outlier_score=read_outlier_score(path, metrics, int(description["n_features"])),
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, yaml.YAMLError) as error:
         words = " ".join(str(error).split())

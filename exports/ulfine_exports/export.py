@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ulfine_exports.gate.judged_rows import JudgedRows
     from ulfine_exports.gate.run_rows import RunRows
-    from ulfine_exports.run_under_test_prior import RunUnderTestPrior
+    from ulfine_fast.judging.outlier_score import OutlierScale
     from ulfine_fast.run import Run
 
 _STEPS = 4
@@ -104,6 +104,7 @@ def export_onnx(
     from ulfine_exports.gate.parity import TOLERANCES
     from ulfine_exports.gate.run_rows import RunRows
     from ulfine_exports.graphs.accepted_output import add_accepted
+    from ulfine_exports.graphs.outlier_output import add_outlier_score
     from ulfine_exports.graphs.run_graph import build_run_graph
     from ulfine_exports.graphs.tidy import tidy
     from ulfine_exports.handing_over.html_page import write_html
@@ -112,6 +113,7 @@ def export_onnx(
     from ulfine_exports.publishing.hub import write_hub
     from ulfine_exports.publishing.triton import triton_name, write_triton
     from ulfine_exports.run_under_test_prior import under_test_prior
+    from ulfine_fast.judging.outlier_score import KNOWN_SHARE
     from ulfine_fast.run import load_run
 
     loaded = load_run(run)
@@ -124,7 +126,7 @@ def export_onnx(
     judged = None if bits == "fp32" else _judged(rows, input, bits, progress, needed=precision is not None)
     bits = bits if judged else "fp32"
     progress.update("exporting", 0, _STEPS)
-    built = build_run_graph(_with_outlier_score(under, progress), rows, input, opset, looks_at, progress)
+    built = build_run_graph(under.run, rows, input, opset, looks_at, progress)
     model = built.model
     progress.update("exporting", 1, _STEPS)
     if built.obstacle:
@@ -142,6 +144,7 @@ def export_onnx(
         # is recorded.
         parity = built.check(model, tolerance=1.0)
     progress.update("exporting", 3, _STEPS)
+    scale = _outlier_scale(loaded, under.test_prior, progress)
     metadata = replace(
         describe(loaded, input),
         opset=opset,
@@ -156,11 +159,13 @@ def export_onnx(
         class_prior=tuple(under.class_prior.tolist()),
         test_prior=under.test_prior or "",
         **_acceptance(loaded, under.test_prior, progress),
-        **_outlier_score(loaded, under.test_prior),
+        outlier_known_share=None if scale is None else KNOWN_SHARE,
         **built.described(),
     )
     if metadata.thresholds is not None:
         model = add_accepted(model, metadata.thresholds)
+    if scale is not None:
+        model = add_outlier_score(model, scale)
     reference = export_reference(tidy(model), rows, input)
     if reference is not None:
         metadata = replace(metadata, reference=reference.to_text())
@@ -277,19 +282,12 @@ def _acceptance(run: Run, test_prior: str | None, progress: Progress) -> dict[st
     }
 
 
-def _with_outlier_score(under: RunUnderTestPrior, progress: Progress) -> Run:
-    """The run without its outlier score where its logits are for another prior: the score is about those of the fit."""
-    if under.test_prior is None or under.run.outlier_score is None:
-        return under.run
-    progress.note("the run's outlier score is for its answers without a test prior: the file has none")
-    return replace(under.run, outlier_score=None)
-
-
-def _outlier_score(run: Run, test_prior: str | None) -> dict[str, Any]:
-    """What the metadata say of the score."""
-    if run.outlier_score is None or test_prior is not None:
-        return {}
-    return {"outlier_known_share": float(run.metrics["outlier_score"]["known_share"])}
+def _outlier_scale(run: Run, test_prior: str | None, progress: Progress) -> OutlierScale | None:
+    """The scale of a run's outlier score; it was learnt for the logits as they were fitted."""
+    if test_prior is not None and run.outlier_scale is not None:
+        progress.note("the run's outlier score is for its answers without a test prior: the file has none")
+        return None
+    return run.outlier_scale
 
 
 def _check_places(onnx: Path | None, triton: Path | None, triton_model: str, to_hub: Path | None) -> None:

@@ -83,10 +83,11 @@ def predict(
     Returns:
         The predictions, in the order of the inputs. Figures: model, device, predictions (list of {"path", "label",
         "confidence"}, with "accepted" where the model has a threshold, which then is threshold, and accepted their
-        number, and class_thresholds, name to threshold, where classes have their own; with "outlier_score" where the
-        model has one, and outliers the number of those above 1), unreadable (list of {"path", "reason"}), out, seconds; under a test prior its name as test_prior and class_prior, name to share. For parts
-        there are instead of predictions and unreadable: images, predicted, skipped, parts, parts_kept (there before)
-        and images_per_second (of this call).
+        number, and class_thresholds, name to threshold, where classes have their own; and with "outlier_score" where
+        the model has one, of which outliers is the number above 1), unreadable (list of {"path", "reason"}), out,
+        seconds; under a test prior its name as test_prior and class_prior, name to share. For parts there are instead
+        of predictions and unreadable: images, predicted, skipped, parts, parts_kept (there before) and
+        images_per_second (of this call).
 
     Raises:
         UsageError: `out` has another suffix, there are no inputs or several for parts, the views are unknown or not for

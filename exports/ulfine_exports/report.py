@@ -30,7 +30,7 @@ def report(
     Args:
         target: Directory of a run; or the file that ``ulfine compare --json`` wrote, or its directory ``--out``.
         out: HTML file to be written; of a comparison also an SVG, PDF or PNG file for the critical-difference picture:
-            the mean ranks of the methods, and which of them are not told apart. Without it nothing is written, which makes sense with `log` alone.
+            the mean ranks of the methods, and which of them are not told apart. With `log` it may be left out.
         cache: Where the cache of the run is now; without it where it was.
         map: How the features are laid out in the plane: ``pca``; ``tsne``, which openTSNE draws; ``auto``, the latter
             where that is installed.

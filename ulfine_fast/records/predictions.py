@@ -70,7 +70,9 @@ def write_predictions(
     make_directory(path.parent)
     with replacing(path) as partial:
         if path.suffix.lower() == ".csv":
-            _write_csv(partial, columns, paths, labels, probabilities, marks_of(probabilities, threshold, outlier_scores))
+            _write_csv(
+                partial, columns, paths, labels, probabilities, marks_of(probabilities, threshold, outlier_scores)
+            )
         else:
             _write_parquet(partial, columns, paths, labels, probabilities, threshold, outlier_scores, about)
 

@@ -10,14 +10,9 @@ from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError
 from ulfine_exports.inference.providers import OpenSession, open_session
-from ulfine_exports.metadata import OUTLIER_SCORE
 
 TOLERANCES = {"fp32": 1e-4}
 """Largest difference in probability that passes, by precision of the export."""
-
-SCORE_TOLERANCE = 1e-2
-"""Largest difference in the outlier score that passes with probabilities that have a bound below 1; 1 is the way from
-the middle of known rows to the threshold."""
 
 BATCHES = (1, 2, 7)
 """Batch sizes that are compared: exporters have fixed the batch to that of their example before now
@@ -26,7 +21,7 @@ BATCHES = (1, 2, 7)
 _LARGE_BATCH = 64
 
 Outputs = tuple[NDArray[np.float32], ...]
-"""Probabilities, logits, and where a graph gives them the logits of the parts, (n, C) each, and the outlier score."""
+"""Probabilities, logits, and the logits of the parts where a graph gives them; (n, C) each."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,7 @@ def compare(
     """
     opened = open_session(model, "cpu")
     names = [output.name for output in opened.session.get_outputs()]
-    worst, worst_logits, worst_score, sizes = 0.0, 0.0, 0.0, set[int]()
+    worst, worst_logits, sizes = 0.0, 0.0, set[int]()
     for batch, expected in pairs:
         found = _run(opened, batch)
         sizes.add(len(batch))
@@ -109,22 +104,13 @@ def compare(
                 )
         # np.maximum keeps a NaN, where max() would drop it.
         worst = float(np.maximum(worst, largest_difference(expected[0], found[0])))
-        for output, want, have in zip(names[1:], expected[1:], found[1:], strict=True):
-            difference = largest_difference(want, have)
-            if output == OUTLIER_SCORE:
-                worst_score = float(np.maximum(worst_score, difference))
-            else:
-                worst_logits = float(np.maximum(worst_logits, difference))
+        for want, have in zip(expected[1:], found[1:], strict=True):
+            worst_logits = float(np.maximum(worst_logits, largest_difference(want, have)))
     # Not `worst > tolerance`: that would let NaN through.
     if not worst <= tolerance:
         raise UlfineError(
             f"parity failed, nothing was written: onnxruntime and torch differ by {worst:.2g} in probability on "
             f"{rows} {source}, {tolerance:g} is allowed: try another --opset"
-        )
-    if tolerance < 1 and not worst_score <= SCORE_TOLERANCE:
-        raise UlfineError(
-            f"parity failed, nothing was written: onnxruntime and torch differ by {worst_score:.2g} in the outlier "
-            f"score on {rows} {source}, {SCORE_TOLERANCE:g} is allowed: try another --opset"
         )
     return Parity(tolerance, worst, worst_logits, rows, tuple(sorted(sizes)), source)
 

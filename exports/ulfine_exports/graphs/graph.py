@@ -9,13 +9,11 @@ from torch import Tensor, nn
 from ulfine_cache.errors import UlfineError
 from ulfine_exports.graphs.exporters import with_dynamo, with_torchscript
 from ulfine_exports.graphs.plain_norms import plain_norms
-from ulfine_exports.metadata import OUTLIER_SCORE
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 OUTPUTS = ("probabilities", "logits")
-"""Of every graph; `OUTLIER_SCORE` stands behind all logits."""
 
 MAX_BYTES = 2**31 - 2**20
 """Protobuf's limit of 2 GiB for a single file, less room for the metadata."""
@@ -30,31 +28,21 @@ class FeatureGraph(nn.Module):
     Args:
         classifier: A `LogitModel`, or any module from (N, D) to logits (N, C) where `parts` is empty.
         parts: Names of the fused logits to give as well, see `LogitModel.parts`.
-        outlier_score: `ulfine_fast.models.outlier_score.OutlierScore`, to give that as well; None for none.
     """
 
-    def __init__(
-        self, classifier: nn.Module, parts: tuple[str, ...] = (), outlier_score: nn.Module | None = None
-    ) -> None:
+    def __init__(self, classifier: nn.Module, parts: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.classifier = classifier
         self.parts = parts
-        self.outlier_score = outlier_score
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in the order of `forward`."""
-        last = () if self.outlier_score is None else (OUTLIER_SCORE,)
-        return (*OUTPUTS, *(f"logits_{part}" for part in self.parts), *last)
+        return (*OUTPUTS, *(f"logits_{part}" for part in self.parts))
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """Map float32 (N, D) to probabilities, logits and those of each part, (N, C) each, and the score, (N,)."""
-        return self.answers(self.all_logits(features), features)
-
-    def answers(self, logits: tuple[Tensor, ...], features: Tensor) -> tuple[Tensor, ...]:
-        """Probabilities, logits and, if wanted, the outlier score of features (N, D), or (N, V, D) of V views."""
-        found = with_probabilities(logits)
-        return found if self.outlier_score is None else (*found, self.outlier_score(features, logits[0]))
+        """Map float32 (N, D) to probabilities, logits and the logits of each part, (N, C) each."""
+        return with_probabilities(self.all_logits(features))
 
     def all_logits(self, features: Tensor) -> tuple[Tensor, ...]:
         """The logits and those of each part, (N, C) each."""
@@ -68,16 +56,10 @@ class FeatureGraph(nn.Module):
 class PixelGraph(nn.Module):
     """Normalised pixels to probabilities and logits: the encoder's image tower before a `FeatureGraph`."""
 
-    def __init__(
-        self,
-        image_tower: nn.Module,
-        classifier: nn.Module,
-        parts: tuple[str, ...] = (),
-        outlier_score: nn.Module | None = None,
-    ) -> None:
+    def __init__(self, image_tower: nn.Module, classifier: nn.Module, parts: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.image_tower = image_tower
-        self.head = FeatureGraph(classifier, parts, outlier_score)
+        self.head = FeatureGraph(classifier, parts)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -95,9 +77,8 @@ class ViewsGraph(PixelGraph):
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Map float32 (N, views, 3, H, W) to (N, C) each."""
         features = self.image_tower(pixels.flatten(0, 1))
-        size = (-1, pixels.shape[1])
-        logits = tuple(item.unflatten(0, size).mean(dim=1) for item in self.head.all_logits(features))
-        return self.head.answers(logits, features.unflatten(0, size))
+        logits = self.head.all_logits(features)
+        return with_probabilities(tuple(item.unflatten(0, (-1, pixels.shape[1])).mean(dim=1) for item in logits))
 
 
 def with_probabilities(logits: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -1,49 +1,46 @@
-"""The outlier score of a graph that is written by hand: one output more, six nodes and one matrix."""
+"""A graph that says itself how unlike every class its input is: one output more, ``outlier_score``."""
 
 from typing import TYPE_CHECKING
 
 from ulfine_exports.metadata import OUTLIER_SCORE
+from ulfine_fast.judging.outlier_score import OutlierScale
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from ulfine_fast.models.outlier_score import OutlierScore
 
-_NODES = """
-    outlier_similarities = MatMul (unit, outlier_means)
-    outlier_nearest = ReduceMax <keepdims = 0> (outlier_similarities, outlier_axis)
-    outlier_likely = ReduceLogSumExp <keepdims = 0> (logits, outlier_axis)
-    outlier_near = Mul (outlier_nearest, outlier_distance)
-    outlier_known = Mul (outlier_likely, outlier_energy)
-    outlier_alike = Add (outlier_near, outlier_known)
-    outlier_score = Sub (outlier_offset, outlier_alike)
-"""
+def add_outlier_score(model: "ModelProto", scale: OutlierScale) -> "ModelProto":
+    """Measure the energy of every row's logits, in place.
 
-
-def add_outlier_score(model: "ModelProto", score: "OutlierScore") -> "ModelProto":
-    """Write `OutlierScore` behind an affine graph, in place: `c + b - (b max_k cos(x, m_k) + a log sum_k exp z_k)`.
+    The same as `ulfine_fast.judging.outlier_score.outlier_scores`.
 
     Args:
-        model: Of `ulfine_exports.graphs.affine_graph.affine_graph`, with the tensors ``unit`` (N, D) and ``logits``.
-        score: Of the run.
+        model: A graph with the output ``logits``, float32 (N, C), as the run was fitted.
+        scale: Of the run.
 
     Returns:
         The same model, with the output `OUTLIER_SCORE`, float32 (N,).
     """
     import numpy as np
-    from onnx import TensorProto, helper, numpy_helper, parser
+    from onnx import TensorProto, helper, numpy_helper
 
-    energy, distance, offset = score.scale.tolist()
-    constants = {
-        "outlier_means": score.class_means.T.contiguous().numpy(),
-        "outlier_axis": np.array([1], np.int64),
-        "outlier_energy": np.array(energy, np.float32),
-        "outlier_distance": np.array(distance, np.float32),
-        "outlier_offset": np.array(offset + distance, np.float32),
-    }
     graph = model.graph
+    logits = next(item for item in graph.output if item.name == "logits")
+    batch = logits.type.tensor_type.shape.dim[0]
+    spread = scale.threshold - scale.middle
+    constants = {
+        "outlier_axis": np.array([1], np.int64),
+        "outlier_factor": np.array(-1 / spread, np.float32),
+        "outlier_middle": np.array(-scale.middle / spread, np.float32),
+    }
     graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in constants.items())
-    graph.node.extend(parser.parse_node(line) for line in _NODES.strip().splitlines())
-    batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    graph.output.append(helper.make_tensor_value_info(OUTLIER_SCORE, TensorProto.FLOAT, [batch]))
+    graph.node.extend(
+        [
+            helper.make_node("ReduceLogSumExp", ["logits", "outlier_axis"], ["outlier_likely"], keepdims=0),
+            helper.make_node("Mul", ["outlier_likely", "outlier_factor"], ["outlier_energy"]),
+            helper.make_node("Add", ["outlier_energy", "outlier_middle"], [OUTLIER_SCORE]),
+        ]
+    )
+    size = batch.dim_param or (batch.dim_value if batch.HasField("dim_value") else None)
+    graph.output.append(helper.make_tensor_value_info(OUTLIER_SCORE, TensorProto.FLOAT, [size]))
     return model

@@ -26,8 +26,8 @@ class RunGraph:
     """An fp32 graph and the answers that torch gives.
 
     Attributes:
-        model: The graph: one input, outputs ``probabilities``, ``logits``, where images go in and logits were fused
-            ``logits_<part>``, and of a run with an outlier score that.
+        model: The graph: one input, outputs ``probabilities``, ``logits`` and, where images go in and logits were
+            fused, ``logits_<part>``.
         exporter: ``"dynamo"`` or ``"torchscript"``, or ``"direct"`` where no exporter was needed.
         preprocess: JSON of how pictures are prepared, with the views; None where features go in.
         pairs: Batches of the input and torch's outputs.
@@ -103,17 +103,14 @@ def _features(run: "Run", rows: "RunRows", opset: int) -> RunGraph:
     from ulfine_exports.gate.parity_rows import feature_rows
     from ulfine_exports.graphs.affine_graph import affine_graph, fold
     from ulfine_exports.graphs.graph import FeatureGraph, build_graph
-    from ulfine_exports.graphs.outlier_output import add_outlier_score
 
     compared = feature_rows(rows)
-    original = FeatureGraph(run.model, outlier_score=run.outlier_score).eval()
+    original = FeatureGraph(run.model).eval()
     folded = fold(run.model, run.n_features)
     if folded is None:
-        model, exporter = build_graph(original, "features", (run.n_features,), opset, original.outputs)
+        model, exporter = build_graph(original, "features", (run.n_features,), opset)
     else:
         model, exporter = affine_graph(*folded, opset), "direct"
-        if run.outlier_score is not None:
-            add_outlier_score(model, run.outlier_score)
     pairs = _answered(batches_of(compared.rows), _classify(original))
     return RunGraph(model, exporter, None, pairs, len(compared.rows), compared.source, compared.obstacle)
 
@@ -125,11 +122,10 @@ def _pixels(run: "Run", rows: "RunRows", encoder: "ClipEncoder", opset: int) -> 
 
     parts, preprocess = _parts(run), encoder.preprocess
     compared = picture_rows(rows, preprocess)
-    traced = PixelGraph(encoder.lean_image_tower, run.model, parts, run.outlier_score).eval()
+    traced = PixelGraph(encoder.lean_image_tower, run.model, parts).eval()
     model, exporter = build_graph(traced, "pixels", compared.rows.shape[1:], opset, traced.outputs)
     # torch answers with the tower as open_clip wrote it, so that the gate also checks the rewritten one.
-    original = PixelGraph(encoder.image_tower, run.model, parts, run.outlier_score).eval()
-    pairs = _answered(batches_of(compared.rows), _classify(original))
+    pairs = _answered(batches_of(compared.rows), _classify(PixelGraph(encoder.image_tower, run.model, parts).eval()))
     return RunGraph(
         model, exporter, preprocess.to_json(), pairs, len(compared.rows), compared.source, compared.obstacle
     )
@@ -150,9 +146,9 @@ def _image(run: "Run", rows: "RunRows", encoder: "ClipEncoder", opset: int, view
     session = open_session(preparing.SerializeToString(), "cpu").session
     made = [np.asarray(session.run(None, {"image": batch})[0]) for batch in pictures.batches]
     kind = PixelGraph if views == "center" else ViewsGraph
-    traced = kind(encoder.lean_image_tower, run.model, parts, run.outlier_score).eval()
+    traced = kind(encoder.lean_image_tower, run.model, parts).eval()
     model, exporter = build_graph(traced, "prepared", made[0].shape[1:], opset, traced.outputs)
-    classify = _classify(kind(encoder.image_tower, run.model, parts, run.outlier_score).eval())
+    classify = _classify(kind(encoder.image_tower, run.model, parts).eval())
     # Torch answers for the pixels that the graph made; what those change is compared by itself, with its own tolerance.
     answers = [classify(batch) for batch in made]
     python = [prepare(batch, preprocess, views) for batch in pictures.batches]

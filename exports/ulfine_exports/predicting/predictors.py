@@ -177,7 +177,7 @@ class RunPredictor:
         self.whole_pictures = False
         self.threshold = self._run.threshold
         self.class_thresholds = self._run.class_thresholds
-        self.scores_outliers = self._run.outlier_score is not None
+        self.scores_outliers = self._run.outlier_scale is not None
 
     def answered_prior(self) -> NDArray[np.float64]:
         """What the run's method says."""
