@@ -124,10 +124,6 @@ def log_written_run(run: Run) -> dict[str, Any]:
 
     Raises:
         UlfineError: Its history is damaged.
-
-    Example:
-        >>> log_written_run(load_run(Path("runs/first")))["failed"] is None
-        True
     """
     seed = int(run.config.get("seed") or 0)
     seeds = [Fitted(seed, run.metrics, read_history_csv(run.path / _HISTORY))]

@@ -24,7 +24,10 @@ def failures(figures: dict[str, Any]) -> list[str]:
             "or label more"
         )
     if "outlier_score" in figures and figures["outlier_score"] is None:
-        gates.append("no outlier score was learnt: too few labelled images can be left out; label more")
+        gates.append(
+            "no outlier score was learnt: this method leaves no labelled images out, or too few are labelled; take "
+            "ulfine, or label more"
+        )
     if "interrupted_at" not in figures:
         return gates
     return [
