@@ -1,6 +1,6 @@
 """Can decisions be left to `--target-accuracy`, `diff` and `drift`? Promises against what then happens.
 
-    python benchmarks/decide.py [--quick] [--json FILE] [--data DIR] [--only refusal,diff,drift,thresholds]
+    python benchmarks/decide.py [--quick] [--json FILE] [--data DIR] [--only refusal,diff,drift,thresholds,unknown]
         [--draws K]
 
 refusal: real CLIP features (`--data`, or the environment variable ULFINE_SHARED_DATA, else ../shared/data), four
@@ -19,6 +19,11 @@ what an exported file remembers. A class whose share doubles is the most frequen
 in classes drawn by chance, one of 5 to 40 % among twenty, beside the best that any test can do: one that is told which
 class and how frequent it was, and may raise 5 % false alarms. thresholds (only where it is named; no bars): one for all
 against one for each class, from up to 40 labels a class, imbalance 2; accepted test rows by the class that is answered.
+unknown: about half of the classes are known, of Caltech-54 12 of 54; the AUROC of what tells rows of known classes from
+those of the others: the outlier score of `fit --outlier-score`, plain confidence of the same fit, the cosine to the
+nearest class mean, and the largest probability and logit of scikit-learn's logistic regression. Rows are the files' own
+test rows; of WHU-RS19, which has none, eight rows of each class that were held back, and half of the others.
+"strangers" are sets whose unlabelled rows hold rows of unknown classes as well.
 """
 
 import argparse
@@ -34,12 +39,15 @@ from regimes import Cell, Regime, draw, read
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.progress import Silent
+from ulfine_cache.splitting.split_protocol import long_tailed_counts
 from ulfine_exports.drifting.reference import reference_of
 from ulfine_fast.deciding.acceptance import acceptance_figures, accepted_figures, learn_acceptance
 from ulfine_fast.deciding.class_thresholds import AcceptBy
 from ulfine_fast.deciding.drift_test import ALARM, PARTS, PERMUTATIONS, compare_rows, frequency_test
+from ulfine_fast.deciding.learn_outlier_score import learn_outlier_scale
 from ulfine_fast.deciding.paired_difference import paired_difference
 from ulfine_fast.judging.accepted_rows import accepted_rows
+from ulfine_fast.judging.outlier_score import outlier_scores
 from ulfine_fast.registry import get_method
 from ulfine_fast.rows.cross_validation import kept
 from ulfine_fast.rows.folds import stratified_folds
@@ -189,6 +197,106 @@ def thresholds_figures(draws: int, quick: bool) -> dict[str, Any]:
         for by, of in figures[name].items():
             print(f"{name}, {by}: {', '.join(f'{key} {value:.3f}' for key, value in of.items())}", flush=True)
     return figures
+
+
+UNKNOWN = {
+    # name: file, known classes, labels of the largest class (of "most" two thirds of the rarest), imbalance, strangers
+    "Caltech-54, 12 of 54, 8 labels": ("caltech54_vit-b-32", 12, 8, 4, False),
+    "Caltech-54, 12 of 54, most labels": ("caltech54_vit-b-32", 12, "most", 1, False),
+    "Caltech-54, 12 of 54, 8 labels, strangers": ("caltech54_vit-b-32", 12, 8, 4, True),
+    "Caltech-54, 12 of 54, most labels, strangers": ("caltech54_vit-b-32", 12, "most", 1, True),
+    "WHU-RS19, 10 of 19": ("whurs19_vit-b-32", 10, 16, 4, False),
+    "WHU-RS19, 10 of 19, strangers": ("whurs19_vit-b-32", 10, 16, 4, True),
+    "DTD, 24 of 47": ("dtd_vit-b-32", 24, 16, 4, False),
+    "DTD, 24 of 47, strangers": ("dtd_vit-b-32", 24, 16, 4, True),
+    "UCF-101, 50 of 101": ("ucf101_vit-b-32", 50, 16, 4, False),
+    "UCF-101, 50 of 101, strangers": ("ucf101_vit-b-32", 50, 16, 4, True),
+}
+
+
+def separations(task: tuple[Any, ...], seed: int) -> dict[str, float]:
+    """AUROC of unknown rows against known ones, by score, and how many known and unknown rows are above 1."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+
+    name, known, most, imbalance, strangers = task
+    file = read(DATA, name)
+    rng = np.random.default_rng([seed, 42])
+    order = rng.permutation(int(file.pool_labels.max()) + 1)
+    place = np.full(len(order), -1)
+    place[order[:known]] = np.arange(known)
+    largest = int(np.bincount(file.pool_labels).min() * 2 / 3) if most == "most" else most
+    labelled, unlabelled, held = [], [], []
+    for k, count in zip(order[:known], long_tailed_counts(largest, imbalance, known), strict=True):
+        rows = rng.permutation(np.flatnonzero(file.pool_labels == k)).tolist()
+        if file.test is None:
+            held, rows = held + rows[:8], rows[8:]
+        labelled, unlabelled = labelled + rows[:count], unlabelled + rows[count:]
+    others = rng.permutation(np.flatnonzero(place[file.pool_labels] < 0)).tolist()
+    if file.test is None or file.test_labels is None:
+        held, others = held + others[: len(others) // 2], others[len(others) // 2 :]
+        tested, unknown = file.pool[held], place[file.pool_labels[held]] < 0
+    else:
+        tested, unknown = file.test, place[file.test_labels] < 0
+    data = TrainingData(
+        features=torch.as_tensor(file.pool[labelled]),
+        labels=torch.as_tensor(place[file.pool_labels[labelled]]),
+        unlabelled=torch.as_tensor(file.pool[unlabelled + (others if strangers else [])]),
+        text=None if file.text is None else torch.as_tensor(file.text[order[:known]]),
+        class_names=tuple(map(str, range(known))),
+    )
+    method = get_method("ulfine")
+    result = method.fit(data, method.settings(), seed, Silent())
+    assert result.left_out is not None
+    left = result.left_out.averaged()[0]
+    scale = learn_outlier_scale(result.left_out.energies(), data.labels.numpy()[left])
+    assert scale is not None
+    rows = torch.as_tensor(tested)
+    with torch.no_grad():
+        logits = result.model(rows)
+        scores = outlier_scores(logits.numpy(), scale)
+    means = np.stack([data.features.numpy()[data.labels.numpy() == k].mean(0) for k in range(known)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    logistic = LogisticRegression(C=10, class_weight="balanced", max_iter=500)
+    peer = logistic.fit(data.features.numpy(), data.labels.numpy()).decision_function(tested)
+    found = {
+        "score": scores,
+        "confidence": -torch.log_softmax(logits, -1).amax(-1).numpy(),
+        "cosine": -(tested @ means.T).max(1),
+        "logistic regression, probability": -torch.log_softmax(torch.as_tensor(peer), -1).amax(-1).numpy(),
+        "logistic regression, logit": -peer.max(1),
+    }
+    shares = {
+        "known above 1": float((scores > 1)[~unknown].mean()),
+        "unknown above 1": float((scores > 1)[unknown].mean()),
+    }
+    return {name: float(roc_auc_score(unknown, values)) for name, values in found.items()} | shares
+
+
+def unknown_bars(draws: int, quick: bool) -> tuple[dict[str, Any], list[Bar]]:
+    figures: dict[str, Any] = {}
+    bars: list[Bar] = []
+    for name, task in UNKNOWN.items():
+        if quick and name not in ("Caltech-54, 12 of 54, 8 labels", "WHU-RS19, 10 of 19"):
+            continue
+        each = [separations(task, seed) for seed in range(draws)]
+        figures[name] = {
+            what: {"mean": float(np.mean([of[what] for of in each])), "per_seed": [of[what] for of in each]}
+            for what in each[0]
+        }
+        print(
+            f"unknown, {name}: " + ", ".join(f"{what} {of['mean']:.3f}" for what, of in figures[name].items()),
+            flush=True,
+        )
+        mean = figures[name]["score"]["mean"]
+        if name.startswith("Caltech") and "strangers" not in name:
+            bars.append({"name": f"unknown: AUROC, {name}", "value": mean, "bar": 0.99, "holds": mean >= 0.99})
+        pairs = zip(*(figures[name][what]["per_seed"] for what in ("score", "confidence")), strict=True)
+        figures[name]["over confidence, worst draw"] = min(score - confidence for score, confidence in pairs)
+        print(f"    over confidence in the worst draw: {figures[name]['over confidence, worst draw']:.4f}", flush=True)
+        over = mean - figures[name]["confidence"]["mean"]
+        bars.append({"name": f"unknown: AUROC over confidence, {name}", "value": over, "bar": 0, "holds": over >= 0})
+    return figures, bars
 
 
 def bootstrap(
@@ -385,7 +493,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="two sets and one draw, 40 pairs")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ULFINE_SHARED_DATA", "../shared/data")))
-    parser.add_argument("--only", type=lambda text: text.split(","), default=["refusal", "diff", "drift"])
+    parser.add_argument("--only", type=lambda text: text.split(","), default=["refusal", "diff", "unknown", "drift"])
     parser.add_argument("--draws", type=int, default=10)
     arguments = parser.parse_args()
     DATA = arguments.data
@@ -403,6 +511,9 @@ def main() -> int:
     if "thresholds" in arguments.only and there:
         draws = 1 if arguments.quick else arguments.draws
         figures["thresholds"] = thresholds_figures(draws, arguments.quick)
+    if "unknown" in arguments.only and there:
+        figures["unknown"], found = unknown_bars(1 if arguments.quick else arguments.draws, arguments.quick)
+        bars += found
     if "drift" in arguments.only and there:
         figures["drift"], found = drift_bars(20 if arguments.quick else 200)
         bars += found

@@ -21,6 +21,9 @@ from ulfine_fast.judging.five_crops import Views
 from ulfine_fast.registry import METHODS, found_method
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ulfine_cache.feature_cache import FeatureCache
     from ulfine_cache.splits import Split
     from ulfine_fast.deciding.gates import Gate
@@ -50,6 +53,7 @@ def fit(
     memory: Annotated[str, Written("auto|SIZE")] = "auto",
     target_accuracy: Annotated[float, Gt(0), Lt(1)] | None = None,
     accept_by: AcceptBy = "all",
+    outlier_score: bool = False,
     min: Annotated[Sequence[str], Written("FIGURE=VALUE")] = (),
     log: Literal["mlflow"] | None = None,
     overwrite: bool = False,
@@ -88,6 +92,8 @@ def fit(
             what is accepted.
         accept_by: With a target accuracy: ``all``, one threshold for all classes; ``class``, one of its own for each
             class that enough of the left-out images are taken for, and the one for all for the others.
+        outlier_score: Learn how unlike every class an image may be: a score that is above 1 for what is stranger than
+            95 % of the labelled images that were left out. `predict`, `serve` and the exported file then give it.
         min: A gate: the least value of a figure, such as ``macro_accuracy=0.9`` on test rows, or
             ``cross_validated.macro_accuracy=0.9`` on rows that were left out; may be repeated. The run is written in
             any case; where a gate does not hold, the command line ends with the exit code 1.
@@ -108,7 +114,8 @@ def fit(
         `ulfine_fast.deciding.acceptance.Acceptance.figures` (null where no threshold could be learnt) and, of test
         rows, ``test``, as `ulfine_fast.deciding.acceptance.accepted_figures`, and by_class, for each class, as
         `ulfine_fast.deciding.acceptance.promised_by_class` (and with thresholds by class as
-        `ulfine_fast.deciding.acceptance.acceptance_figures`); logged, if it is, as
+        `ulfine_fast.deciding.acceptance.acceptance_figures`); with an outlier score outlier_score, as
+        `ulfine_fast.deciding.learn_outlier_score.outlier_figures`; logged, if it is, as
         `ulfine_fast.records.mlflow_log.log_run`.
 
     Raises:
@@ -199,7 +206,7 @@ def fit(
         }
         if rejected is not None:
             resolved["rejected_outliers"] = rejected
-        wanted = _Wanted(gates, target_accuracy, accept_by, former, progress)
+        wanted = _Wanted(gates, target_accuracy, accept_by, outlier_score, former, progress)
         run, others = _write(folder, out, opened, rows, data, results, resolved, seconds, origin, wanted)
     if log is None:
         return run
@@ -252,6 +259,7 @@ class _Wanted:
     gates: list[Gate]
     target_accuracy: float | None
     accept_by: AcceptBy
+    outlier_score: bool
     former: Run | None
     progress: Progress
 
@@ -272,9 +280,11 @@ def _write(
     from ulfine_fast.deciding.acceptance import acceptance_figures
     from ulfine_fast.deciding.former_run import against_former
     from ulfine_fast.deciding.gates import judged_gates
-    from ulfine_fast.judging.judge import judge, read_probabilities
+    from ulfine_fast.deciding.learn_outlier_score import outlier_figures
+    from ulfine_fast.judging.judge import judge, read_logits, read_probabilities
     from ulfine_fast.judging.left_out_figures import left_out_figures
     from ulfine_fast.judging.metrics import SCALARS
+    from ulfine_fast.judging.outlier_score import outlier_scores
     from ulfine_fast.judging.spread import spread_with_test_error
     from ulfine_fast.records.applied_labels import describe_applied, write_applied
     from ulfine_fast.records.class_table import write_class_table
@@ -309,6 +319,12 @@ def _write(
             counts,
             wanted.target_accuracy,
             wanted.accept_by,
+        )
+    if wanted.outlier_score:
+        metrics["outlier_score"] = result.left_out and outlier_figures(
+            (result.left_out.energies(), data.labels.cpu().numpy()[left_out]),
+            counts,
+            read_logits(result.model, cache, split.test, resolved["views"]),
         )
     run = Run(
         path=out,
@@ -356,11 +372,18 @@ def _write(
     write_class_table(folder / PER_CLASS, run.metrics)
     write_labelled(folder, cache, split)
     write_reference(folder, cache, split)
+    scale = run.outlier_scale
+
+    def scores_of(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        assert scale is not None
+        return outlier_scores(read_logits(result.model, cache, rows, resolved["views"]), scale)
+
     write_unlabelled(
         folder,
         cache,
         split,
         lambda rows: read_probabilities(result.model, cache, rows, resolved["views"]),
         run.class_thresholds or run.threshold,
+        None if scale is None else scores_of,
     )
     return run, others

@@ -24,13 +24,16 @@ from ulfine_fast.version import __version__
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
+    from ulfine_fast.judging.outlier_score import OutlierScale
     from ulfine_fast.models.logit_model import LogitModel
 
 SCHEMA_VERSION = 1
 CONFIG, MODEL, METRICS, PROVENANCE = "config.yaml", "model.safetensors", "metrics.json", "provenance.json"
 HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
 CROSS_VALIDATED, PER_CLASS = "cross_validated.csv", "per_class.csv"
+_SCORED_ROWS = 8192
 _DIGESTS = "sha256"
 """Of `PROVENANCE`: file name to digest, its own over what answers depend on; runs of earlier versions have none."""
 
@@ -110,6 +113,14 @@ class Run:
             return None
         return tuple(float(entry["threshold"]) for entry in entries)
 
+    @property
+    def outlier_scale(self) -> OutlierScale | None:
+        """What its outlier score is measured by; None of a run that was fitted without ``--outlier-score``."""
+        from ulfine_fast.judging.outlier_score import OutlierScale
+
+        found = self.metrics.get("outlier_score")
+        return OutlierScale(float(found["middle"]), float(found["threshold"])) if found else None
+
     def predict_proba(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Class probabilities of features from the encoder that the run was fitted on.
 
@@ -133,6 +144,42 @@ class Run:
 
         from ulfine_fast.judging.five_crops import mean_logits
 
+        rows = self._rows(features)
+        if rows.ndim == 3:
+            return torch.softmax(mean_logits(self.model, rows.unbind(1)), dim=-1).numpy()
+        return self.model.probabilities(rows).numpy()
+
+    def outlier_scores(self, features: NDArray[np.floating]) -> NDArray[np.float32] | None:
+        """How unlike every class features are (`ulfine_fast.judging.outlier_score`).
+
+        Args:
+            features: As for `predict_proba`.
+
+        Returns:
+            float32 (N,): 0 is as the middle of labelled rows that were left out of the fit, and above 1 stranger than
+            95 % of them. None of a run without such a score.
+
+        Raises:
+            UlfineError: As `predict_proba`.
+
+        Example:
+            >>> run = load_run(Path("runs/first"))
+            >>> run.outlier_scores(cache.features([0])) is None
+            True
+        """
+        from ulfine_fast.judging.five_crops import mean_logits
+        from ulfine_fast.judging.outlier_score import outlier_scores
+
+        rows, scale = self._rows(features), self.outlier_scale
+        if scale is None:
+            return None
+        blocks = [block.unbind(1) if block.ndim == 3 else [block] for block in rows.split(_SCORED_ROWS)]
+        return np.concatenate([outlier_scores(mean_logits(self.model, block).numpy(), scale) for block in blocks])
+
+    def _rows(self, features: NDArray[np.floating]) -> Tensor:
+        """Features as a tensor, float32, when they can be answered for."""
+        import torch
+
         if features.ndim not in (2, 3) or features.shape[-1] != self.n_features or 0 in features.shape[1:]:
             raise UlfineError(
                 f"features of shape {features.shape} do not fit the run {self.path}, which takes "
@@ -140,10 +187,7 @@ class Run:
             )
         if reason := objection(features, "the features"):
             raise UlfineError(reason)
-        rows = torch.as_tensor(np.ascontiguousarray(features, dtype=np.float32))
-        if rows.ndim == 3:
-            return torch.softmax(mean_logits(self.model, rows.unbind(1)), dim=-1).numpy()
-        return self.model.probabilities(rows).numpy()
+        return torch.as_tensor(np.ascontiguousarray(features, dtype=np.float32))
 
     def answered_prior(self) -> NDArray[np.float64]:
         """The class prior that the logits answer for, float64 (C,).

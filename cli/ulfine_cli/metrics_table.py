@@ -46,6 +46,8 @@ def show_metrics(figures: dict[str, Any], output: Output) -> None:
     if "acceptance" in figures:
         _show_acceptance(figures["acceptance"], output)
         show_thresholds(figures, output)
+    if "outlier_score" in figures:
+        _show_outlier_score(figures["outlier_score"], output)
     if found := figures.get("against"):
         _show_against(found, output)
     show_classes(figures, output)
@@ -161,6 +163,20 @@ def _show_acceptance(found: dict[str, Any] | None, output: Output) -> None:
             f"{percent(test['accuracy'])} % of these are right",
             indent=2,
         )
+
+
+def _show_outlier_score(found: dict[str, Any] | None, output: Output) -> None:
+    """Print what the outlier score means, and what it says of test rows, whose classes are known."""
+    output.line()
+    if found is None:
+        output.text("no outlier score could be learnt: too few labelled images could be left out")
+        return
+    output.text(
+        f"outlier score: above 1 an image is less like any class than {percent(found['known_share'])} % of "
+        f"{amount(found['rows'], 'left-out image')}, each class counting the same"
+    )
+    if test := found["test"]:
+        output.text(f"of {amount(test['rows'], 'test image')} {percent(test['above'] / test['rows'])} % are", indent=2)
 
 
 def _range(interval: dict[str, Any]) -> str:

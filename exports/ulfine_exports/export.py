@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ulfine_exports.gate.judged_rows import JudgedRows
     from ulfine_exports.gate.run_rows import RunRows
+    from ulfine_fast.judging.outlier_score import OutlierScale
     from ulfine_fast.run import Run
 
 _STEPS = 4
@@ -103,6 +104,7 @@ def export_onnx(
     from ulfine_exports.gate.parity import TOLERANCES
     from ulfine_exports.gate.run_rows import RunRows
     from ulfine_exports.graphs.accepted_output import add_accepted
+    from ulfine_exports.graphs.outlier_output import add_outlier_score
     from ulfine_exports.graphs.run_graph import build_run_graph
     from ulfine_exports.graphs.tidy import tidy
     from ulfine_exports.handing_over.html_page import write_html
@@ -111,6 +113,7 @@ def export_onnx(
     from ulfine_exports.publishing.hub import write_hub
     from ulfine_exports.publishing.triton import triton_name, write_triton
     from ulfine_exports.run_under_test_prior import under_test_prior
+    from ulfine_fast.judging.outlier_score import KNOWN_SHARE
     from ulfine_fast.run import load_run
 
     loaded = load_run(run)
@@ -141,6 +144,7 @@ def export_onnx(
         # is recorded.
         parity = built.check(model, tolerance=1.0)
     progress.update("exporting", 3, _STEPS)
+    scale = _outlier_scale(loaded, under.test_prior, progress)
     metadata = replace(
         describe(loaded, input),
         opset=opset,
@@ -155,10 +159,13 @@ def export_onnx(
         class_prior=tuple(under.class_prior.tolist()),
         test_prior=under.test_prior or "",
         **_acceptance(loaded, under.test_prior, progress),
+        outlier_known_share=None if scale is None else KNOWN_SHARE,
         **built.described(),
     )
     if metadata.thresholds is not None:
         model = add_accepted(model, metadata.thresholds)
+    if scale is not None:
+        model = add_outlier_score(model, scale)
     reference = export_reference(tidy(model), rows, input)
     if reference is not None:
         metadata = replace(metadata, reference=reference.to_text())
@@ -273,6 +280,14 @@ def _acceptance(run: Run, test_prior: str | None, progress: Progress) -> dict[st
         "acceptance_class_thresholds": run.class_thresholds,
         "acceptance_target": float(target),
     }
+
+
+def _outlier_scale(run: Run, test_prior: str | None, progress: Progress) -> OutlierScale | None:
+    """The scale of a run's outlier score; it was learnt for the logits as they were fitted."""
+    if test_prior is not None and run.outlier_scale is not None:
+        progress.note("the run's outlier score is for its answers without a test prior: the file has none")
+        return None
+    return run.outlier_scale
 
 
 def _check_places(onnx: Path | None, triton: Path | None, triton_model: str, to_hub: Path | None) -> None:

@@ -24,6 +24,9 @@ InputKind = Literal["features", "pixels", "image"]
 ACCEPTED = "accepted"
 """Name of the output, bool (N,), that says whether the largest probability reaches the threshold."""
 
+OUTLIER_SCORE = "outlier_score"
+"""Name of the output, float32 (N,), that is above 1 for what is unlike every class."""
+
 VIEWS = ("center", "five-crop")
 """What an ``image`` graph looks at: the centre, or five crops whose logits are averaged."""
 
@@ -74,6 +77,8 @@ class ExportMetadata:
         acceptance_class_thresholds: (C,) that of each class, by the class that is answered; None, and no key, where
             one is for all.
         acceptance_target: The accuracy that this threshold was to reach, or None.
+        outlier_known_share: Share of left-out labelled rows whose outlier score is at most 1; None, and no key, where
+            the file has no output `OUTLIER_SCORE`.
         reference: JSON of `ulfine_exports.drifting.reference.Reference`, rows of the fit that new ones are compared
             with; None, and no key, where they could not be read.
         ulfine_version: Version of this project that wrote the file.
@@ -110,6 +115,7 @@ class ExportMetadata:
     acceptance_threshold: float | None = None
     acceptance_class_thresholds: tuple[float, ...] | None = None
     acceptance_target: float | None = None
+    outlier_known_share: float | None = None
     reference: str | None = None
     ulfine_version: str = ""
 
@@ -193,7 +199,7 @@ _LISTS = (*_NUMBERS, "acceptance_class_thresholds")
 _MOST_THRESHOLD = 2.0  # more than any confidence: nothing is accepted
 _MOST = 1e18  # what no count comes near; larger ones, infinity and NaN are damage
 _INTEGERS = ("n_features", "seed", "opset", "parity_rows")
-_SHARES = ("acceptance_threshold", "acceptance_target")
+_SHARES = ("acceptance_threshold", "acceptance_target", "outlier_known_share")
 _FLOATS = (
     "temperature",
     "parity_tolerance",

@@ -85,8 +85,24 @@ class OnnxClassifier:
         probabilities = np.zeros((len(inputs), len(self.class_names)), np.float32)
         logits = probabilities.copy()
         for places, batch in self._batches(inputs, batch_size):
-            probabilities[places], logits[places] = self._file.run(batch)
+            probabilities[places], logits[places] = self._file.run(batch)[:2]
         return probabilities, logits
+
+    def outlier_scores(
+        self, inputs: Sequence[Picture] | NDArray[Any], *, batch_size: int = 32
+    ) -> NDArray[np.float32] | None:
+        """How unlike every class inputs are; see `predict_proba`.
+
+        Returns:
+            float32 (N,): above 1 is stranger than 95 % of the labelled images that the fit left out. None where the
+            file has no such score: fit the run with ``--outlier-score``.
+        """
+        if not self._file.scores_outliers:
+            return None
+        scores = np.zeros(len(inputs), np.float32)
+        for places, batch in self._batches(inputs, batch_size):
+            scores[places] = self._file.run(batch).outlier_scores
+        return scores
 
     def predict(self, inputs: Sequence[Picture] | NDArray[Any], *, batch_size: int = 32) -> list[str]:
         """The most probable class name of each input; see `predict_proba`."""

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ulfine_exports.predicting.predictors import Answers, Predictor
+    from ulfine_exports.inference.exported_file import Answers
+    from ulfine_exports.predicting.predictors import Predictor
 
 BATCH = 32
 """Images decoded and classified at a time: what bounds the memory."""
@@ -94,10 +95,11 @@ def predict(
     Returns:
         The predictions, in the order of the inputs. Figures: model, device, predictions (list of {"path", "label",
         "confidence"}, with "accepted" where the model has a threshold, which then is threshold, and accepted their
-        number, and class_thresholds, name to threshold, where classes have their own), unreadable (list of {"path",
-        "reason"}), out, seconds; under a test prior its name as test_prior and class_prior, name to share. For parts
-        there are instead of predictions and unreadable: images, predicted, skipped, parts, parts_kept (there before)
-        and images_per_second (of this call).
+        number, and class_thresholds, name to threshold, where classes have their own; and with "outlier_score" where
+        the model has one, of which outliers is the number above 1), unreadable (list of {"path", "reason"}), out,
+        seconds; under a test prior its name as test_prior and class_prior, name to share. For parts there are instead
+        of predictions and unreadable: images, predicted, skipped, parts, parts_kept (there before) and
+        images_per_second (of this call).
 
     Raises:
         UsageError: `out` has another suffix or is no folder where `engine` or another option needs one, there are no
@@ -187,6 +189,7 @@ def predict(
 
         prior = wanted.settled(lambda: values, answered, "inputs", progress)
         probabilities = probabilities_under(values, prior_shift(prior, answered))
+    scores = np.concatenate([np.zeros(0, np.float32), *found.scores]) if predictor.scores_outliers else None
     if not found.paths:
         out = None
     threshold = predictor.threshold if wanted is None else None
@@ -200,6 +203,7 @@ def predict(
             probabilities=probabilities,
             class_names=predictor.class_names,
             threshold=class_thresholds or threshold,
+            outlier_scores=scores,
         )
     return Predictions(
         model=model,
@@ -214,6 +218,7 @@ def predict(
         class_prior=prior,
         threshold=threshold,
         class_thresholds=class_thresholds,
+        outlier_scores=scores,
     )
 
 
@@ -235,11 +240,14 @@ class _Found:
     with_logits: bool
     paths: list[str] = field(default_factory=list)
     values: list[NDArray[np.float32]] = field(default_factory=list)
+    scores: list[NDArray[np.float32]] = field(default_factory=list)
     unreadable: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, paths: Sequence[str], answers: Answers) -> None:
         self.paths.extend(paths)
-        self.values.append(answers[int(self.with_logits)])
+        self.values.append(answers.logits if self.with_logits else answers.probabilities)
+        if answers.outlier_scores is not None:
+            self.scores.append(answers.outlier_scores)
 
     def reject(self, path: Path, reason: str) -> None:
         self.unreadable.append({"path": str(path), "reason": reason})

@@ -50,7 +50,7 @@ def sort(
         link: Make symbolic links to the images instead of copies.
         move: Move the images.
         doubtful: Confidence below which an image is doubtful. Without it the model's threshold, or that of the answered
-            class, if it has one, or 0.9.
+            class, if it has one, or 0.9; and of a model with an outlier score also what is above 1.
         undo: A folder that was sorted into: put everything back. Only what is as it was left is touched.
         progress: Told about the images.
 
@@ -90,6 +90,9 @@ def sort(
     # As the model marks its answers, where nothing else is asked for.
     accepted = found.accepted if doubtful is None else None
     sure = [value >= threshold for value in found.confidences.tolist()] if accepted is None else accepted.tolist()
+    if found.outlier_scores is not None and doubtful is None:
+        # However sure the answer is: it can be no other than one of the known classes.
+        sure = [mine and score <= 1 for mine, score in zip(sure, found.outlier_scores.tolist(), strict=True)]
     by_class = found.class_thresholds if doubtful is None else None
     placed, left = _planned(found, photos, out, how, sure)
     _place_all(out, placed, progress)

@@ -54,6 +54,21 @@ def test_fit__accept_by_class_is_shown(place, ulfine_here, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_fit__outlier_score_is_shown(place, ulfine_here, tmp_path):
+    fit = ("fit", place / "cache", "--split", "lt", "--no-report", "--outlier-score", "--out")
+    done = ulfine_here(*fit, tmp_path / "run").succeeded()
+    assert "outlier score: above 1 an image is less like any class than 95.0 % of" in done.out
+    told = ulfine_here("predict", tmp_path / "run", place / "cache", "--json", tmp_path / "p.json").succeeded().out
+    figures = json.loads((tmp_path / "p.json").read_text("utf-8"))
+    of = len(figures["predictions"])
+    assert f"unlike every class: {figures['outliers']} of {of} inputs, with an outlier score above 1" in told
+    assert told.splitlines()[0].split() == ["path", "label", "confidence", "outlier", "score"]
+    refused = ulfine_here(*fit, tmp_path / "knn", "--method", "knn")
+    assert refused.exit_code == 1
+    assert "no outlier score could be learnt" in refused.out
+    assert "error: no outlier score was learnt" in refused.err
+
+
 def test_drift__exit_code_says_whether_it_has_changed(place, ulfine_here, tmp_path):
     done = ulfine_here("drift", place / "good", place / "cache", "--json", tmp_path / "d.json")
     figures = json.loads((tmp_path / "d.json").read_text("utf-8"))

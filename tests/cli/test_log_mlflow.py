@@ -118,3 +118,39 @@ def test_fit__wrong_calls_do_no_work(fit, tmp_path, monkeypatch):
     line = "error: --log mlflow needs mlflow, which is not installed: pip install 'ulfine-fast[mlflow]'"
     assert fit("--log", "mlflow").failed(1) == line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_report__logs_a_run_that_was_fitted_before(fit, ulfine_here, store, tmp_path):
+    fit("--no-report").succeeded()
+    done = ulfine_here("report", tmp_path / "run", "--log", "mlflow", "--json", tmp_path / "r.json").succeeded()
+    assert done.out.splitlines() == [f"1 run is in MLflow at {store.parent.as_uri()}, experiment 'Default'"]
+    assert "logging to MLflow" in done.err.splitlines()
+    figures = json.loads((tmp_path / "r.json").read_text("utf-8"))
+    assert list(figures) == ["logged"]
+    (number,) = figures["logged"]["runs"]
+    artefacts = store / number / "artifacts"
+    assert {file.name for file in artefacts.iterdir()} == {file.name for file in (tmp_path / "run").iterdir()}
+    for page in (tmp_path / "r.html", tmp_path / "run" / "report.html"):
+        done = ulfine_here("report", tmp_path / "run", "--out", page, "--map", "pca", "--log", "mlflow").succeeded()
+        assert done.out.splitlines()[0].split() == ["out", str(page)]
+        (number,) = {folder.name for folder in store.iterdir() if folder.is_dir()} - {artefacts.parent.name, number}
+        assert (store / number / "artifacts" / page.name).read_bytes() == page.read_bytes()
+
+
+def test_report__a_server_that_is_not_there_is_told(fit, ulfine_here, nobody, tmp_path):
+    fit("--no-report").succeeded()
+    done = ulfine_here("report", tmp_path / "run", "--log", "mlflow")
+    assert done.exit_code == 1
+    assert done.err.splitlines()[-1] == (
+        f"error: {tmp_path / 'run'} is written, but not all of it is in MLflow at http://***@{nobody} "
+        "(ConnectionRefusedError: Connection refused): check MLFLOW_TRACKING_URI, and run the same command again"
+    )
+
+
+def test_report__wrong_calls_say_so(fit, ulfine_here, tmp_path):
+    line = "error: missing option '--out': name the HTML file, or log the run with --log mlflow"
+    assert ulfine_here("report", tmp_path / "run").failed(2) == line
+    (tmp_path / "comparison.json").write_text("{}")
+    line = f"error: {tmp_path / 'comparison.json'} is no run, so --log has no meaning"
+    assert ulfine_here("report", tmp_path / "comparison.json", "--log", "mlflow").failed(2) == line
+    assert ulfine_here("report", tmp_path / "nowhere", "--log", "mlflow").failed(1).startswith("error: ")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from ulfine_cache.errors import UlfineError
 from ulfine_cache.names.csv_cells import csv_lines
 
 
@@ -21,6 +23,26 @@ def write_history_csv(path: Path, history: Sequence[dict[str, float]]) -> None:
         for number, entry in enumerate(history, start=1):
             figures = entry | {"step": int(entry.get("step", number))}
             write([], [figures.get(name, "") for name in columns])
+
+
+def read_history_csv(path: Path) -> list[dict[str, float]]:
+    """Read what `write_history_csv` wrote; what was empty is not there.
+
+    Raises:
+        UlfineError: The file is damaged.
+
+    Example:
+        >>> read_history_csv(Path("runs/first/history.csv"))[0]["round"]
+        0.0
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file, strict=True))
+        return [{name: float(text) for name, text in line.items() if text} for line in lines]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise UlfineError(f"{path} is damaged: fit the run again") from error
 
 
 def write_tensorboard(folder: Path, history: Sequence[dict[str, float]], final: dict[str, float]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ulfine_cache.errors import UlfineError
 from ulfine_cache.remote.places import without_secrets
+from ulfine_fast.records.history import read_history_csv
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,6 +44,10 @@ _AT_ONCE = 100
 
 _BAD = re.compile(r"[^\w\-. :]")
 """What no name has: a slash is for our own prefix."""
+
+_HISTORY = "history.csv"
+_AGAIN = "log it with the same command and --overwrite"
+"""What to do about a fit that is not logged; one that stands there already has nothing to be overwritten."""
 
 _LONGEST_NAME, _LONGEST_VALUE, _LONGEST_REASON = 200, 500, 160
 
@@ -72,7 +77,7 @@ def check_mlflow() -> None:
         raise UlfineError("--log mlflow needs mlflow, which is not installed: pip install 'ulfine-fast[mlflow]'")
 
 
-def log_run(run: Run, seeds: Sequence[Fitted]) -> dict[str, Any]:
+def log_run(run: Run, seeds: Sequence[Fitted], again: str = _AGAIN) -> dict[str, Any]:
     """Log a run that stands in its directory; whatever goes wrong, it stays there.
 
     Where to, MLflow's own environment variables say: ``MLFLOW_TRACKING_URI``, ``MLFLOW_EXPERIMENT_NAME`` or
@@ -81,13 +86,14 @@ def log_run(run: Run, seeds: Sequence[Fitted]) -> dict[str, Any]:
     Args:
         run: The run. Its files are logged with its first seed.
         seeds: What each seed of the fit came to; those after the first become children of its run.
+        again: What to do where it fails, as the end of a sentence.
 
     Returns:
         ``{"to": "mlflow", "tracking_uri", "experiment", "runs", "failed"}``: ``runs`` are MLflow's names for them, one
         a seed; ``failed`` is a line that says why not all is there, or None.
     """
     logged: dict[str, Any] = {"to": "mlflow", "tracking_uri": None, "experiment": None, "runs": [], "failed": None}
-    with _noting_failure(logged, run.path), _own_client(logged) as client:
+    with _noting_failure(logged, run.path, again), _own_client(logged) as client:
         experiment = _experiment(client)
         logged["experiment"] = experiment.name
         parent = None
@@ -105,6 +111,29 @@ def log_run(run: Run, seeds: Sequence[Fitted]) -> dict[str, Any]:
     return logged
 
 
+def log_written_run(run: Run) -> dict[str, Any]:
+    """Log a run that was fitted before, by `log_run`: what its directory holds.
+
+    Of the seeds after the first that are the figures in ``seeds``; their history is not kept.
+
+    Args:
+        run: From `ulfine_fast.run.load_run`.
+
+    Returns:
+        As `log_run`.
+
+    Raises:
+        UlfineError: Its history is damaged.
+    """
+    seed = int(run.config.get("seed") or 0)
+    seeds = [Fitted(seed, run.metrics, read_history_csv(run.path / _HISTORY))]
+    spread = run.metrics.get("seeds") or {}
+    for number in range(1, int(run.provenance.get("seeds") or 1)):
+        figures = {name: of["per_seed"][number] for name, of in spread.items()}
+        seeds.append(Fitted(seed + number, figures, []))
+    return log_run(run, seeds, "run the same command again")
+
+
 def log_file(logged: dict[str, Any], run: Path, file: Path) -> None:
     """Log one more file of a run, such as its report, with what `log_run` has logged.
 
@@ -119,7 +148,7 @@ def log_file(logged: dict[str, Any], run: Path, file: Path) -> None:
 
 
 @contextmanager
-def _noting_failure(logged: dict[str, Any], run: Path) -> Generator[None]:
+def _noting_failure(logged: dict[str, Any], run: Path, again: str = _AGAIN) -> Generator[None]:
     try:
         yield
     # Of MLflow, or of a database, a storage or a network behind it: what is fitted already is not lost for it.
@@ -127,7 +156,7 @@ def _noting_failure(logged: dict[str, Any], run: Path) -> Generator[None]:
         place = f" at {logged['tracking_uri']}" if logged["tracking_uri"] else ""
         logged["failed"] = (
             f"{run} is written, but not all of it is in MLflow{place} ({_reason(error)}): check MLFLOW_TRACKING_URI, "
-            "and log it with the same command and --overwrite"
+            f"and {again}"
         )
 
 
@@ -196,7 +225,7 @@ def _tags(run: Run) -> dict[str, str]:
         "ulfine.run": str(run.path),
         "ulfine.version": run.provenance["versions"]["ulfine-fast"],
         "ulfine.cache_fingerprint": (run.cache or {}).get("fingerprint"),
-        "ulfine.split": run.provenance["split"]["name"],
+        "ulfine.split": (run.provenance.get("split") or {}).get("name"),
     }
     return {name: str(value) for name, value in tags.items() if value is not None}
 

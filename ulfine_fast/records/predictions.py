@@ -22,6 +22,9 @@ FIXED_COLUMNS = ("path", "label", "confidence")
 ACCEPTED = "accepted"
 """The column behind these where the model has a threshold, ``yes`` or ``no``; a boolean in Parquet."""
 
+OUTLIER_SCORE = "outlier_score"
+"""The column behind that where the model has such a score; above 1 a row is unlike every class."""
+
 
 def write_predictions(
     path: Path,
@@ -30,6 +33,7 @@ def write_predictions(
     probabilities: NDArray[np.floating],
     class_names: Sequence[str],
     threshold: Thresholds | None = None,
+    outlier_scores: NDArray[np.floating] | None = None,
     about: Mapping[str, str] | None = None,
 ) -> None:
     """Write one line per input: path, label, confidence, then one column per class with its probability.
@@ -45,6 +49,7 @@ def write_predictions(
         class_names: C names.
         threshold: Where there is one, for all or by class, the column `ACCEPTED` behind the confidence says which reach
             it.
+        outlier_scores: float (N,), where there are some, for the column `OUTLIER_SCORE` behind that.
         about: Words about the table that a Parquet file carries in the metadata of its schema.
 
     Raises:
@@ -59,14 +64,17 @@ def write_predictions(
     """
     check_predictions_path(path)
     labels = [class_names[int(k)] for k in probabilities.argmax(axis=1)] if len(paths) else []
-    fixed = FIXED_COLUMNS if threshold is None else (*FIXED_COLUMNS, ACCEPTED)
+    extra = (*([] if threshold is None else [ACCEPTED]), *([] if outlier_scores is None else [OUTLIER_SCORE]))
+    fixed = (*FIXED_COLUMNS, *extra)
     columns = _columns(class_names, fixed)
     make_directory(path.parent)
     with replacing(path) as partial:
         if path.suffix.lower() == ".csv":
-            _write_csv(partial, columns, paths, labels, probabilities, threshold)
+            _write_csv(
+                partial, columns, paths, labels, probabilities, marks_of(probabilities, threshold, outlier_scores)
+            )
         else:
-            _write_parquet(partial, columns, paths, labels, probabilities, threshold, about)
+            _write_parquet(partial, columns, paths, labels, probabilities, threshold, outlier_scores, about)
 
 
 def check_predictions_path(path: Path) -> None:
@@ -107,21 +115,29 @@ def _write_csv(
     paths: Sequence[str],
     labels: list[str],
     probabilities: NDArray[np.floating],
-    threshold: Thresholds | None,
+    marks: list[list[str]],
 ) -> None:
     with csv_lines(target) as write:
         write(columns)
         # One template per line and Python floats: formatting numpy's numbers one by one takes nearly twice as long.
         template = ",".join(["%.7g"] * probabilities.shape[1])
-        marks = [[]] * len(probabilities) if threshold is None else yes_or_no(probabilities, threshold)
         for name, label, row, mark in zip(paths, labels, probabilities, marks, strict=True):
             values = row.tolist()
             write([name, label], [f"{max(values):.7g}", *mark, *(template % tuple(values)).split(",")])
 
 
-def yes_or_no(probabilities: NDArray[np.floating], threshold: Thresholds) -> list[list[str]]:
-    """The cell of `ACCEPTED` of each row, (N, C)."""
-    return [["yes" if accepted else "no"] for accepted in accepted_rows(probabilities, threshold).tolist()]
+def marks_of(
+    probabilities: NDArray[np.floating], threshold: Thresholds | None, outlier_scores: NDArray[np.floating] | None
+) -> list[list[str]]:
+    """The cells behind the confidence of each row: those of `ACCEPTED` and `OUTLIER_SCORE` that there are."""
+    marks: list[list[str]] = [[] for _ in range(len(probabilities))]
+    if threshold is not None:
+        for mark, accepted in zip(marks, accepted_rows(probabilities, threshold).tolist(), strict=True):
+            mark.append("yes" if accepted else "no")
+    if outlier_scores is not None:
+        for mark, score in zip(marks, outlier_scores.tolist(), strict=True):
+            mark.append(f"{score:.7g}")
+    return marks
 
 
 def _write_parquet(
@@ -131,6 +147,7 @@ def _write_parquet(
     labels: list[str],
     probabilities: NDArray[np.floating],
     threshold: Thresholds | None,
+    outlier_scores: NDArray[np.floating] | None,
     about: Mapping[str, str] | None,
 ) -> None:
     import pyarrow
@@ -143,6 +160,7 @@ def _write_parquet(
         pyarrow.array(list(map(readable, labels)), pyarrow.string()),
         pyarrow.array(confidence),
         *([] if threshold is None else [pyarrow.array(accepted_rows(values, threshold))]),
+        *([] if outlier_scores is None else [pyarrow.array(np.asarray(outlier_scores, dtype=np.float32))]),
         *(pyarrow.array(np.ascontiguousarray(column)) for column in values.T),
     ]
     metadata = dict(about) if about else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ulfine_cache.names.csv_cells import csv_lines, from_cell
-from ulfine_fast.records.predictions import yes_or_no
+from ulfine_fast.records.predictions import ACCEPTED, OUTLIER_SCORE, marks_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +42,7 @@ def write_unlabelled(
     split: Split,
     probabilities_of: Callable[[NDArray[np.int64]], NDArray[np.float32]],
     threshold: Thresholds | None = None,
+    outlier_scores_of: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None = None,
 ) -> None:
     """Write path, label and confidence of every unlabelled row, the label being the most probable class.
 
@@ -51,16 +52,18 @@ def write_unlabelled(
         split: One of its splits; without unlabelled rows nothing is written.
         probabilities_of: Gives float32 (n, C) for int64 (n,) rows; asked for blocks, so that memory holds one.
         threshold: Where there is one, for all or by class, a column ``accepted`` says which confidences reach it.
+        outlier_scores_of: Where there is one, gives float32 (n,) for the column ``outlier_score``.
     """
     if not len(split.unlabelled):
         return
     names = cache.class_names
     with csv_lines(folder / UNLABELLED) as write:
-        write(["path", "label", "confidence", *([] if threshold is None else ["accepted"])])
+        extra = [*([] if threshold is None else [ACCEPTED]), *([] if outlier_scores_of is None else [OUTLIER_SCORE])]
+        write(["path", "label", "confidence", *extra])
         for start in range(0, len(split.unlabelled), BLOCK_ROWS):
             rows = split.unlabelled[start : start + BLOCK_ROWS]
             table = probabilities_of(rows)
-            marks = [[]] * len(rows) if threshold is None else yes_or_no(table, threshold)
+            marks = marks_of(table, threshold, None if outlier_scores_of is None else outlier_scores_of(rows))
             labels, confidences = table.argmax(axis=1).tolist(), table.max(axis=1).tolist()
             for path, label, confidence, mark in zip(cache.paths_of(rows), labels, confidences, marks, strict=True):
                 write([path, names[label]], [f"{confidence:.7g}", *mark])

@@ -22,11 +22,28 @@ class LeftOut:
         rows: int64 (M,), positions among the labelled rows.
         logits: float32 (M, C), on the scale of the final model.
         known: int64 (M,), labelled rows of the row's class that the problem learnt from; None where that is not told.
+        offsets: float32 (M,), what the problem's own model adds to all logits of a look: probabilities do not know it,
+            energies do; None: nothing.
     """
 
     rows: Tensor
     logits: Tensor
     known: Tensor | None = None
+    offsets: Tensor | None = None
+
+    def energies(self) -> NDArray[np.float64]:
+        """The energy `-log sum_k exp z_k`, the mean over looks, of the rows of `averaged`: float64 (R,).
+
+        Example:
+            >>> LeftOut(torch.tensor([4, 4]), torch.zeros(2, 1), offsets=torch.tensor([1.0, 3.0])).energies().tolist()
+            [-2.0]
+        """
+        rows, looks = torch.unique(self.rows, return_inverse=True)
+        energies = -torch.logsumexp(self.logits.double(), dim=-1)
+        if self.offsets is not None:
+            energies = energies - self.offsets.double()
+        sums = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, looks, energies)
+        return (sums / torch.bincount(looks, minlength=len(rows))).numpy()
 
     def known_share(self, labels: Tensor) -> NDArray[np.float64] | None:
         """The share of its class that was learnt from when a row was looked at, the mean over looks.
@@ -73,4 +90,5 @@ def together(looks: Sequence[LeftOut | None], shares: Sequence[float]) -> LeftOu
     if len(known) < len(looks) or any(not torch.equal(look.rows, known[0].rows) for look in known):
         return None
     logits = [share * look.logits for share, look in zip(shares, known, strict=True)]
-    return LeftOut(known[0].rows, torch.stack(logits).sum(0))
+    offsets = [share * look.offsets for share, look in zip(shares, known, strict=True) if look.offsets is not None]
+    return LeftOut(known[0].rows, torch.stack(logits).sum(0), offsets=torch.stack(offsets).sum(0) if offsets else None)

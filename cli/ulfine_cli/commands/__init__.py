@@ -23,6 +23,7 @@ from ulfine_cli.commands import (
     verify,
 )
 from ulfine_cli.failures import STARTS_OVER
+from ulfine_cli.tables.logged import not_logged, show_report
 from ulfine_exports.predicting.part_place import is_for_parts
 from ulfine_fast.deciding.gates import failed_gates
 
@@ -115,6 +116,8 @@ COMMANDS = (
         "ulfine_exports.report:report",
         "ulfine report run --out report.html",
         ("target",),
+        show=show_report,
+        failures=not_logged,
         interrupted=STARTS_OVER,
     ),
     Command(

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ulfine_cache.wording.counts import subject
 from ulfine_cli.metrics_table import show_metrics
 from ulfine_cli.output import Output
+from ulfine_cli.tables.logged import not_logged, show_logged
 from ulfine_fast.deciding.gates import failed_gates
 
 
@@ -12,21 +12,21 @@ def show(figures: dict[str, Any], output: Output) -> None:
     """Print the metrics on the test set and where the run is."""
     show_metrics(figures, output)
     output.line(f"written to {figures['run']}")
-    logged = figures.get("logged")
-    if logged and logged["failed"] is None:
-        runs = f"{subject(len(logged['runs']), 'run', 'is/are')}"
-        output.line(f"{runs} in MLflow at {logged['tracking_uri']}, experiment {logged['experiment']!r}")
+    show_logged(figures, output)
 
 
 def failures(figures: dict[str, Any]) -> list[str]:
     """Say which gates do not hold, what is not logged or not learnt, and that the run is not a whole one."""
-    gates = failed_gates(figures)
-    if (figures.get("logged") or {}).get("failed"):
-        gates.append(figures["logged"]["failed"])
+    gates = [*failed_gates(figures), *not_logged(figures)]
     if "acceptance" in figures and figures["acceptance"] is None:
         gates.append(
             "no threshold was learnt: this method leaves no labelled images out, or too few are labelled; take ulfine, "
             "or label more"
+        )
+    if "outlier_score" in figures and figures["outlier_score"] is None:
+        gates.append(
+            "no outlier score was learnt: this method leaves no labelled images out, or too few are labelled; take "
+            "ulfine, or label more"
         )
     if "interrupted_at" not in figures:
         return gates

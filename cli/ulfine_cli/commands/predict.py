@@ -18,21 +18,31 @@ def show(figures: dict[str, Any], output: Output) -> None:
     predictions = figures["predictions"]
     marks = {True: ["yes"], False: ["no"], None: []}
     rows = [
-        [item["path"], item["label"], percent(item["confidence"]), *marks[item.get("accepted")]]
+        [item["path"], item["label"], percent(item["confidence"]), *marks[item.get("accepted")], *_score(item)]
         for item in predictions[:_ROWS_SHOWN]
     ]
     if rows:
-        output.table(["path", "label", "confidence", "accepted"][: len(rows[0])], rows)
+        extra = [name for name in ("accepted", "outlier_score") if name in predictions[0]]
+        output.table(["path", "label", "confidence", *(name.replace("_", " ") for name in extra)], rows)
     if len(predictions) > _ROWS_SHOWN:
         output.line(f"... and {len(predictions) - _ROWS_SHOWN} more")
     show_test_prior(figures, output)
     if "threshold" in figures:
         of = amount(len(predictions), "input")
         output.line(f"accepted: {figures['accepted']} of {of}, {from_where(figures)}")
+    if "outliers" in figures:
+        output.line(
+            f"unlike every class: {figures['outliers']} of {amount(len(predictions), 'input')}, with an outlier score "
+            "above 1"
+        )
     if figures["out"]:
         unread = len(figures["unreadable"])
         of = f"all probabilities of {amount(len(predictions), 'input')}" if unread else "all probabilities"
         output.line(f"{of} written to {figures['out']}")
+
+
+def _score(item: dict[str, Any]) -> list[str]:
+    return [f"{item['outlier_score']:.2f}"] if "outlier_score" in item else []
 
 
 def unreadable(figures: dict[str, Any]) -> list[str]:

@@ -97,6 +97,7 @@ def _page(name: str, metadata: ExportMetadata, runtime: str, digest: str, weight
         "words": _words(metadata),
         "judges": metadata.acceptance_threshold is not None,
         "thresholds": metadata.acceptance_class_thresholds,
+        "scores": metadata.outlier_known_share is not None,
         "digest": digest,
         "beside": beside,
     }

@@ -46,14 +46,14 @@ def answer_objection(outputs: Mapping[str, NDArray[np.floating]]) -> str:
     """Say why answers are not to be given on, or ``""``.
 
     Args:
-        outputs: (n, C) by name.
+        outputs: (n, C), or (n,), by name.
 
     Example:
         >>> answer_objection({"logits": np.array([[0.0, np.nan]])})
         'the model gives no finite logits for row 0 of these'
     """
     for name, values in outputs.items():
-        finite = np.isfinite(values).all(axis=1)
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
         if not finite.all():
             return f"the model gives no finite {name} for row {int(np.argmin(finite))} of these"
     return ""

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,24 @@ from ulfine_cache.wording.counts import amount
 from ulfine_exports.inference.acceptable import answer_objection, input_objection
 from ulfine_exports.inference.providers import Device, open_session
 from ulfine_exports.inference.untrusted_model import read_model
-from ulfine_exports.metadata import ACCEPTED, ExportMetadata
+from ulfine_exports.metadata import ACCEPTED, OUTLIER_SCORE, ExportMetadata
 
 if TYPE_CHECKING:
     from ulfine_cache.preprocess import Preprocess
+
+
+class Answers(NamedTuple):
+    """What a model says of n rows.
+
+    Attributes:
+        probabilities: float32 (n, C).
+        logits: float32 (n, C): any whose softmax are the probabilities.
+        outlier_scores: float32 (n,), above 1 for what is unlike every class; None of a model without such a score.
+    """
+
+    probabilities: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    outlier_scores: NDArray[np.float32] | None = None
 
 
 class ExportedFile:
@@ -67,8 +81,11 @@ class ExportedFile:
 
     def _check_outputs(self) -> None:
         n_classes = len(self.metadata.class_names)
+        names = [output.name for output in self.opened.session.get_outputs()]
+        if self.scores_outliers and OUTLIER_SCORE not in names:
+            raise UlfineError(f"{self.path} has no output {OUTLIER_SCORE!r}, which its metadata name: export it again")
         for output in self.opened.session.get_outputs():
-            if output.name == ACCEPTED:
+            if output.name in (ACCEPTED, OUTLIER_SCORE):
                 continue
             # The shape may be unknown until the graph runs, or a size of it: then that has a name.
             if not output.shape or (len(output.shape) == 2 and not isinstance(output.shape[1], int)):
@@ -78,6 +95,11 @@ class ExportedFile:
                     f"{self.path} gives {output.name} of shape {tuple(output.shape)}, and names "
                     f"{amount(n_classes, 'class')}: export the run again"
                 )
+
+    @property
+    def scores_outliers(self) -> bool:
+        """Whether answers have outlier scores."""
+        return self.metadata.outlier_known_share is not None
 
     @cached_property
     def preprocess(self) -> "Preprocess":
@@ -121,25 +143,32 @@ class ExportedFile:
             raise UlfineError(reason)
         return rows.astype(np.float32, copy=False)
 
-    def run(self, rows: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities and logits, float32 (n, C) each, of n >= 1 rows that `checked` has let through.
+    def run(self, rows: NDArray[Any]) -> Answers:
+        """Answers for n >= 1 rows that `checked` has let through.
 
         Raises:
             UlfineError: The answers are not finite.
         """
-        probabilities, logits = self.opened.run(np.ascontiguousarray(rows))
+        wanted = ["probabilities", "logits", *([OUTLIER_SCORE] if self.scores_outliers else [])]
+        found = Answers(*self.opened.run(np.ascontiguousarray(rows), wanted))
+        probabilities, logits, scores = found
         expected = (len(rows), len(self.metadata.class_names))
         if not probabilities.shape == logits.shape == expected:
             raise UlfineError(
                 f"{self.path} answers {amount(len(rows), 'row')} with probabilities {probabilities.shape} and logits "
                 f"{logits.shape}, and names {amount(expected[1], 'class')}: export the run again"
             )
-        if reason := answer_objection({"probabilities": probabilities, "logits": logits}):
+        if scores is not None and scores.shape != (len(rows),):
+            raise UlfineError(
+                f"{self.path} answers {amount(len(rows), 'row')} with outlier scores {scores.shape}: export it again"
+            )
+        given = dict(zip(wanted, (probabilities, logits, scores), strict=False))
+        if reason := answer_objection({name: values for name, values in given.items() if values is not None}):
             raise UlfineError(f"{self.path}: {reason}")
-        return probabilities, logits
+        return found
 
-    def answers(self, rows: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities and logits, float32 (n, C) each, of rows that run together; n may be 0.
+    def answers(self, rows: NDArray[Any]) -> Answers:
+        """Answers for n rows that run together; n may be 0.
 
         Raises:
             UlfineError: As `checked` and `run`.
@@ -147,5 +176,5 @@ class ExportedFile:
         rows = self.checked(rows)
         if not len(rows):
             none = np.zeros((0, len(self.metadata.class_names)), np.float32)
-            return none, none
+            return Answers(none, none, none[:, 0] if self.scores_outliers else None)
         return self.run(rows)

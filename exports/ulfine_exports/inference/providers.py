@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -51,8 +51,10 @@ class OpenSession:
     reason: str
     timeout: float | None = None
 
-    def run(self, batch: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Feed the one input; probabilities and logits, float32 (n, C) each.
+    def run(
+        self, batch: NDArray[Any], outputs: Sequence[str] = ("probabilities", "logits")
+    ) -> tuple[NDArray[np.float32], ...]:
+        """Feed the one input; the outputs that are named, float32, by default probabilities and logits, (n, C) each.
 
         Raises:
             UlfineError: It takes longer than `timeout`.
@@ -61,7 +63,7 @@ class OpenSession:
         options = onnxruntime_without_telemetry().RunOptions()
         with _terminated_after(self.timeout, options) as late:
             try:
-                probabilities, logits = self.session.run(["probabilities", "logits"], {name: batch}, options)
+                found = self.session.run(list(outputs), {name: batch}, options)
             except Exception as error:  # onnxruntime's errors share no class of their own
                 if not late.is_set():
                     raise
@@ -69,7 +71,7 @@ class OpenSession:
                     f"a batch of {len(batch)} takes longer than {self.timeout:g} seconds: the file may never end, or "
                     "give --timeout more"
                 ) from error
-        return cast("NDArray[np.float32]", probabilities), cast("NDArray[np.float32]", logits)
+        return tuple(cast("list[NDArray[np.float32]]", found))
 
 
 @contextlib.contextmanager

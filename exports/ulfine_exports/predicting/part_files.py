@@ -107,6 +107,7 @@ class PartFolder:
         probabilities: "NDArray[np.float32]",
         class_names: Sequence[str],
         threshold: Thresholds | None,
+        outlier_scores: "NDArray[np.float32] | None" = None,
     ) -> None:
         """Write a part; see `write_predictions`.
 
@@ -119,6 +120,7 @@ class PartFolder:
             probabilities=probabilities,
             class_names=class_names,
             threshold=threshold,
+            outlier_scores=outlier_scores,
             about={_ABOUT: json.dumps({"listing": listing, "skipped": list(skipped)})},
         )
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ulfine_cache.sources.source import ImageSource
-    from ulfine_exports.predicting.predictors import Answers, Predictor
+    from ulfine_exports.inference.exported_file import Answers
+    from ulfine_exports.predicting.predictors import Predictor
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class PartRequest:
         shift = None if self.prior is None else prior_shift(self.prior, predictor.answered_prior())
 
         def answer(answers: Answers) -> NDArray[np.float32]:
-            return answers[0] if shift is None else probabilities_under(answers[1], shift)
+            return answers.probabilities if shift is None else probabilities_under(answers.logits, shift)
 
         return PartWork(
             source,

@@ -25,7 +25,8 @@ from ulfine_exports.predicting.part_files import PartFolder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ulfine_exports.predicting.predictors import Answers, Predictor
+    from ulfine_exports.inference.exported_file import Answers
+    from ulfine_exports.predicting.predictors import Predictor
     from ulfine_fast.judging.accepted_rows import Thresholds
 
 _MAX_WORKERS = 16
@@ -115,11 +116,13 @@ class PartWork:
             for number in todo:
                 paths: list[str] = []
                 values = [np.zeros((0, len(names)), np.float32)]
+                scores = [np.zeros(0, np.float32)] if self.predictor.scores_outliers else []
                 skipped: list[tuple[str, str]] = []
                 for ends_part, batch, answers in classified:
                     paths += [image.item.path for image in batch if not image.problem]
                     skipped += [(image.item.path, image.problem) for image in batch if image.problem]
                     values += [] if answers is None else [self._answer(answers)]
+                    scores += [] if answers is None or answers.outlier_scores is None else [answers.outlier_scores]
                     done += len(batch)
                     progress.update("predicting", done, total)
                     if ends_part:
@@ -133,6 +136,7 @@ class PartWork:
                     probabilities=np.concatenate(values),
                     class_names=names,
                     threshold=self._threshold,
+                    outlier_scores=np.concatenate(scores) if scores else None,
                 )
                 yield PartDone(number, file_sha256(self.folder.file(number)))
 

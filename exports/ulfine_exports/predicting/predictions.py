@@ -31,6 +31,7 @@ class Predictions:
         threshold: Confidence from which an answer is accepted; None where the model has none, or under a test prior,
             for which none was learnt.
         class_thresholds: That of each class, (C,); None where `threshold` is for all.
+        outlier_scores: float32 (n,), above 1 for what is unlike every class; None of a model without such a score.
     """
 
     model: Path
@@ -45,6 +46,7 @@ class Predictions:
     class_prior: NDArray[np.float64] | None = None
     threshold: float | None = None
     class_thresholds: tuple[float, ...] | None = None
+    outlier_scores: NDArray[np.float32] | None = None
 
     @property
     def accepted(self) -> NDArray[np.bool_] | None:
@@ -82,6 +84,10 @@ class Predictions:
                 sure["class_thresholds"] = dict(zip(self.class_names, self.class_thresholds, strict=True))
             for entry, accepted in zip(predictions, self.accepted.tolist(), strict=True):
                 entry["accepted"] = accepted
+        if self.outlier_scores is not None:
+            sure["outliers"] = int((self.outlier_scores > 1).sum())
+            for entry, score in zip(predictions, self.outlier_scores.tolist(), strict=True):
+                entry["outlier_score"] = score
         return {
             "model": str(self.model),
             "device": self.device,
@@ -107,7 +113,7 @@ class PredictionsInParts(Predictions):
     def figures(self) -> dict[str, Any]:
         """What the command line prints and writes with ``--json``."""
         figures = {**super().figures(), **{name: getattr(self.done, name) for name in ("images", "predicted")}}
-        for name in ("predictions", "unreadable", "accepted"):
+        for name in ("predictions", "unreadable", "accepted", "outliers"):
             figures.pop(name, None)
         return {
             **figures,

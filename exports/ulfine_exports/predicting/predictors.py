@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_cache.progress import Progress, Silent
+from ulfine_exports.inference.exported_file import Answers, ExportedFile
 from ulfine_exports.inference.pictures import Picture, by_size, to_array, to_picture, to_pixels
 from ulfine_fast.judging.five_crops import Views
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 _RUNNING = 2
 _MOST_LANES = 16
-
-Answers = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Probabilities and logits, (n, C) each. The logits may be any whose softmax are the probabilities."""
 
 
 class Predictor(Protocol):
@@ -38,6 +36,7 @@ class Predictor(Protocol):
         whole_pictures: Whether `reader` gives pictures in their own size, which may be large.
         threshold: Confidence from which an answer counts as accepted; None where none was learnt.
         class_thresholds: That of each class, (C,); None where `threshold` is for all.
+        scores_outliers: Whether its answers have outlier scores.
     """
 
     class_names: tuple[str, ...]
@@ -49,6 +48,7 @@ class Predictor(Protocol):
     whole_pictures: bool
     threshold: float | None
     class_thresholds: tuple[float, ...] | None
+    scores_outliers: bool
 
     def answered_prior(self) -> NDArray[np.float64]:
         """The class prior that its answers are for, (C,).
@@ -127,8 +127,6 @@ class OnnxPredictor:
     """An exported file; see `Predictor`."""
 
     def __init__(self, path: Path, timeout: float | None = None, threads: int | None = None) -> None:
-        from ulfine_exports.inference.exported_file import ExportedFile
-
         self._file = ExportedFile(path, threads=threads, timeout=timeout)
         metadata, opened = self._file.metadata, self._file.opened
         self.class_names = metadata.class_names
@@ -140,6 +138,7 @@ class OnnxPredictor:
         self.whole_pictures = metadata.input == "image"
         self.threshold = metadata.acceptance_threshold
         self.class_thresholds = metadata.acceptance_class_thresholds
+        self.scores_outliers = self._file.scores_outliers
 
     def answered_prior(self) -> NDArray[np.float64]:
         """What the file records."""
@@ -164,9 +163,12 @@ class OnnxPredictor:
             return self._file.answers(self._file.preprocess.normalise(np.stack(pictures)))
         probabilities = np.zeros((len(pictures), len(self.class_names)), np.float32)
         logits = probabilities.copy()
+        scores = np.zeros(len(pictures), np.float32) if self.scores_outliers else None
         for places, batch in by_size(pictures, len(pictures)):
-            probabilities[places], logits[places] = self._file.answers(batch)
-        return probabilities, logits
+            probabilities[places], logits[places], found = self._file.answers(batch)
+            if scores is not None:
+                scores[places] = found
+        return Answers(probabilities, logits, scores)
 
     def side_by_side(self, cores: int) -> AbstractContextManager[tuple[int, Callable[[], None]]]:
         """Two: while one batch is run, the next one is normalised and stacked."""
@@ -197,6 +199,7 @@ class RunPredictor:
         self.whole_pictures = False
         self.threshold = self._run.threshold
         self.class_thresholds = self._run.class_thresholds
+        self.scores_outliers = self._run.outlier_scale is not None
 
     def answered_prior(self) -> NDArray[np.float64]:
         """What the run's method says."""
@@ -231,7 +234,8 @@ class RunPredictor:
     def features(self, rows: NDArray[np.float32]) -> Answers:
         """Answers for features; with several views those of their mean logits."""
         probabilities = self._run.predict_proba(rows)
-        return probabilities, np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+        logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+        return Answers(probabilities, logits, self._run.outlier_scores(rows) if self.scores_outliers else None)
 
     def _loaded(self) -> "ClipEncoder":
         if self._encoder is None:

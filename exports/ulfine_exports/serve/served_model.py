@@ -14,6 +14,7 @@ from ulfine_exports.inference.acceptable import input_objection
 from ulfine_exports.inference.exported_file import ExportedFile
 from ulfine_exports.inference.providers import Device
 from ulfine_exports.inference.runtime import onnxruntime_without_telemetry
+from ulfine_exports.metadata import OUTLIER_SCORE
 from ulfine_exports.serve.refusal import Refusal
 
 MAX_PIXELS = 50_000_000
@@ -60,7 +61,8 @@ class ServedModel:
         metadata: What the file says about itself.
         input: Its one input.
         outputs: All outputs, ``probabilities`` and ``logits`` first. An output ``logits_<part>`` for each of
-            `metadata.logit_parts` holds what that part contributes to the logits.
+            `metadata.logit_parts` holds what that part contributes to the logits. The last one is ``outlier_score``,
+            a number a row, where the file has it.
         device: ``"cpu"`` or ``"cuda"``.
         device_reason: Why, when ``"auto"`` chose.
 
@@ -82,7 +84,8 @@ class ServedModel:
         self.device = file.opened.device
         self.device_reason = file.opened.reason
         self.input = _tensor(self._session.get_inputs()[0], path)
-        wanted = ["probabilities", "logits", *(f"logits_{part}" for part in self.metadata.logit_parts)]
+        last = [OUTLIER_SCORE] if file.scores_outliers else []
+        wanted = ["probabilities", "logits", *(f"logits_{part}" for part in self.metadata.logit_parts), *last]
         found = {value.name: _tensor(value, path) for value in self._session.get_outputs() if value.name in wanted}
         self.outputs = tuple(found[name] for name in wanted if name in found)
         if [tensor.name for tensor in self.outputs[:2]] != wanted[:2]:
@@ -151,7 +154,7 @@ class ServedModel:
         return input_objection(self.metadata.input, rows)
 
     def run(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
-        """Run the graph on (n, ...) rows of the input; all `outputs` by name, (n, C) each."""
+        """Run the graph on (n, ...) rows of the input; all `outputs` by name, (n, C) each, the outlier score (n,)."""
         names = [tensor.name for tensor in self.outputs]
         options = self._shrinking if batch.nbytes > _LARGE else None
         found = cast("list[NDArray[np.float32]]", self._session.run(names, {self.input.name: batch}, options))

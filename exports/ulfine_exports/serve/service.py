@@ -133,7 +133,7 @@ class Service:
         """
         if len(rows) == 0:
             empty = np.zeros((0, len(self.model.class_names)), np.float32)
-            return {tensor.name: empty for tensor in self.model.outputs}
+            return {tensor.name: empty if tensor.row_shape else empty[:, 0] for tensor in self.model.outputs}
         outputs = await self._batcher.submit(rows)
         if reason := answer_objection(outputs):
             raise Refusal(400, reason)

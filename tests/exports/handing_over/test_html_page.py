@@ -17,10 +17,12 @@ from tests.exports.pages.headless import look, requests
 from ulfine_cache.errors import UlfineError, UsageError
 from ulfine_exports.export import export_onnx
 from ulfine_exports.graphs.accepted_output import add_accepted
+from ulfine_exports.graphs.outlier_output import add_outlier_score
 from ulfine_exports.handing_over import html_page, page_precision
 from ulfine_exports.handing_over.browser_runtime import VERSION, runtime_binary, runtime_script
 from ulfine_exports.metadata import ExportMetadata
 from ulfine_exports.predict import predict
+from ulfine_fast.judging.outlier_score import OutlierScale
 
 SEVERAL = 200
 
@@ -169,6 +171,32 @@ def test_page__threshold_of_each_class(browser, exported, pictures, folder):
     least = dict(zip(names, thresholds, strict=True))
     assert [row["accepted"] == "yes" for row in rows] == [float(r["confidence"]) >= least[r["label"]] for r in rows]
     assert "below the threshold of their class" in text(page, "summary")
+    assert page.complaints == []
+
+
+def test_page__says_what_is_unlike_every_class(browser, exported, pictures, folder):
+    model = onnx.load(folder / "shapes.onnx")
+    add_outlier_score(model, OutlierScale(-2.0, -1.5))
+    keys = {item.key: item.value for item in model.metadata_props if item.key != "content_sha256"}
+    onnx.helper.set_model_props(model, {**keys, "outlier_known_share": "0.95"})
+    onnx.save(model, folder / "strange.onnx")
+    metadata = ExportMetadata.from_props({**keys, "outlier_known_share": "0.95"}, "strange")
+    html_page.write_html(folder / "strange.html", model.SerializeToString(), metadata)
+    page = look(browser, folder / "strange.html")
+    cards = choose(page, pictures)
+    predict(model=folder / "strange.onnx", inputs=pictures, out=folder / "strange.csv")
+    expected = {Path(row["path"].lstrip("'")).name: row for row in _rows(folder / "strange.csv")}
+    rows = table(page)
+    assert list(rows[0]) == list(next(iter(expected.values())))
+    scores = {row["path"].lstrip("'"): float(row["outlier_score"]) for row in rows}
+    for name, score in scores.items():
+        assert score == pytest.approx(float(expected[name]["outlier_score"]), abs=0.05), name
+    strange = {name for name, score in scores.items() if score > 1}
+    assert 0 < len(strange) < len(scores)
+    for card in cards:
+        doubt = card.find_element(By.CSS_SELECTOR, ".doubt").text
+        assert doubt.startswith("Unlike every class") == (card.find_element(By.CSS_SELECTOR, ".file").text in strange)
+    assert f"{len(strange)} unlike every class" in text(page, "summary")
     assert page.complaints == []
 
 

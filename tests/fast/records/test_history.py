@@ -1,8 +1,10 @@
 import csv
 
+import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from ulfine_fast.records.history import write_history_csv, write_tensorboard
+from ulfine_cache.errors import UlfineError
+from ulfine_fast.records.history import read_history_csv, write_history_csv, write_tensorboard
 
 HISTORY = [{"step": 1.0, "loss": 2.5}, {"step": 5.0, "loss": 1.25, "used": 0.5}]
 
@@ -41,3 +43,17 @@ def test_write_tensorboard__one_file_with_every_scalar(tmp_path):
         ("train/used", 5, 0.5),
         ("test/macro_accuracy", 5, 0.5),
     ]
+
+
+def test_read_history_csv__gives_back_what_was_written(tmp_path):
+    write_history_csv(tmp_path / "history.csv", HISTORY)
+    assert read_history_csv(tmp_path / "history.csv") == HISTORY
+    write_history_csv(tmp_path / "history.csv", [])
+    assert read_history_csv(tmp_path / "history.csv") == []
+    assert read_history_csv(tmp_path / "nowhere.csv") == []
+
+
+def test_read_history_csv__damaged(tmp_path):
+    (tmp_path / "history.csv").write_text("step,loss\n1,much\n")
+    with pytest.raises(UlfineError, match="is damaged: fit the run again"):
+        read_history_csv(tmp_path / "history.csv")

@@ -175,3 +175,36 @@ def test_log_run__names_and_values_that_a_server_does_not_take(cache, client, tm
     assert logged.data.metrics["loss_of _this_"] == 1.0
     assert not {"nan", "none"} & set(logged.data.metrics)
     assert len(logged.data.metrics) == 2
+
+
+def test_log_written_run__is_what_the_fit_logs(cache, client, tmp_path):
+    run = fast(cache, tmp_path / "run", method="ulfine", set=["folds=2"], seed=4, seeds=3)
+    told = mlflow_log.log_written_run(load_run(run.path))
+    assert told["failed"] is None
+    assert len(told["runs"]) == 3
+    at_once, later = ([client.get_run(number) for number in of["runs"]] for of in (run.metrics["logged"], told))
+    for mine, its in zip(later, at_once, strict=True):
+        assert mine.info.run_name == its.info.run_name
+        assert mine.info.status == "FINISHED"
+        assert mine.data.params == its.data.params
+        assert mine.data.metrics.items() <= its.data.metrics.items()
+    assert later[0].data.metrics == at_once[0].data.metrics
+    assert later[2].data.metrics["accuracy"] == run.metrics["seeds"]["accuracy"]["per_seed"][2]
+    assert {each.data.tags["mlflow.parentRunId"] for each in later[1:]} == {told["runs"][0]}
+    history = [[(entry.step, entry.value) for entry in client.get_metric_history(of.info.run_id, "train/loss")]
+               for of in (later[0], at_once[0])]  # fmt: skip
+    assert history[0] == history[1] != []
+    files = [{file.path for file in client.list_artifacts(of.info.run_id)} for of in (later[0], at_once[0])]
+    assert files[0] == files[1]
+
+
+def test_log_written_run__of_an_estimator_that_was_saved(cache, client, tmp_path):
+    from ulfine_fast.estimator import ULFineClassifier
+
+    rows = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    ULFineClassifier(random_state=0).fit(rows, np.arange(40) % 2).save(tmp_path / "saved")
+    told = mlflow_log.log_written_run(load_run(tmp_path / "saved"))
+    assert told["failed"] is None
+    (logged,) = runs(client)
+    assert logged.data.params["method"] == "ulfine"
+    assert "ulfine.split" not in logged.data.tags

@@ -75,7 +75,8 @@ const local = {
     const image = imageOf(bitmap);
     let outputs;
     try {
-      outputs = await session.run({ image }, ["probabilities", ...(told.judges ? ["accepted"] : [])]);
+      const wanted = ["probabilities", ...(told.judges ? ["accepted"] : []), ...(told.scores ? ["outlier_score"] : [])];
+      outputs = await session.run({ image }, wanted);
     } catch {
       throw new Error("the memory of this page did not suffice for this picture: try it smaller");
     }
@@ -88,6 +89,7 @@ const local = {
       confidence,
       classes,
       ...(told.judges && { accepted: Boolean(outputs.accepted.data[0]) }),
+      ...(told.scores && { outlier_score: outputs.outlier_score.data[0] }),
       ...(told.thresholds && { threshold: told.thresholds[probabilities.indexOf(confidence)] }),
     };
   },

@@ -82,16 +82,22 @@ function makeCard(name, bitmap, answer) {
     card.querySelector(".error").hidden = false;
   } else {
     card.querySelector("h2").textContent = `${answer.label}, ${percent(answer.confidence)}`;
-    if (answer.accepted === false) {
+    if (doubtful(answer)) {
       card.classList.add("doubtful");
       card.querySelector(".doubt").hidden = false;
-      if ("threshold" in answer) card.querySelector(".doubt").textContent = doubt(answer);
+      if (strange(answer)) card.querySelector(".doubt").textContent = strangeness(answer);
+      else if ("threshold" in answer) card.querySelector(".doubt").textContent = doubt(answer);
     }
     showClasses(card.querySelector(".classes"), answer.classes);
     if (answer.spoke) showParts(card.querySelector(".spoke"), answer.spoke);
   }
   return card;
 }
+
+// A model may say how unlike every class a picture is: above 1 it is stranger than nearly all that it learnt from.
+const strange = (answer) => answer.outlier_score > 1;
+const doubtful = (answer) => answer.accepted === false || strange(answer);
+const strangeness = (answer) => `Unlike every class: outlier score ${answer.outlier_score.toFixed(2)}, more than 1.`;
 
 // A model may have a threshold for each class; above 1 there is none that would do.
 function doubt({ label, threshold }) {
@@ -100,7 +106,7 @@ function doubt({ label, threshold }) {
 }
 
 // The most doubtful come first: what could not be read, what is below the threshold, the least confident.
-const certainty = (answer) => (answer.error ? -2 : answer.confidence - (answer.accepted === false ? 1 : 0));
+const certainty = (answer) => (answer.error ? -2 : answer.confidence - (doubtful(answer) ? 1 : 0));
 
 function place(card, answer) {
   card.certainty = certainty(answer);
@@ -110,10 +116,11 @@ function place(card, answer) {
 
 function summarise() {
   const read = answers.filter(({ answer }) => !answer.error);
-  const doubtful = read.filter(({ answer }) => answer.accepted === false).length;
+  const below = read.filter(({ answer }) => answer.accepted === false).length;
   const byClass = read.some(({ answer }) => "threshold" in answer);
   const parts = [`${amount(answers.length, "picture")}, the most doubtful first`];
-  if (read.some(({ answer }) => "accepted" in answer)) parts.push(`${doubtful} below the threshold of ${byClass ? "their class" : "this model"}`);
+  if (read.some(({ answer }) => "accepted" in answer)) parts.push(`${below} below the threshold of ${byClass ? "their class" : "this model"}`);
+  if (read.some(({ answer }) => "outlier_score" in answer)) parts.push(`${read.filter(({ answer }) => strange(answer)).length} unlike every class`);
   if (read.length < answers.length) parts.push(`${answers.length - read.length} could not be read`);
   byId("summary").textContent = `${parts.join("; ")}.`;
   byId("after").hidden = !answers.length;
@@ -133,7 +140,8 @@ const figure = (value) => String(Number(value.toPrecision(7)));
 function table() {
   const read = answers.filter(({ answer }) => !answer.error);
   const judged = read.some(({ answer }) => "accepted" in answer);
-  const fixed = ["path", "label", "confidence", ...(judged ? ["accepted"] : [])];
+  const scored = read.some(({ answer }) => "outlier_score" in answer);
+  const fixed = ["path", "label", "confidence", ...(judged ? ["accepted"] : []), ...(scored ? ["outlier_score"] : [])];
   const taken = new Set([...fixed, ...model.classes]);
   const columns = model.classes.map((name) => {
     let column = name;
@@ -145,8 +153,9 @@ function table() {
   for (const { name, answer } of read) {
     const of = new Map(answer.classes.map((entry) => [entry.name, entry.probability]));
     const accepted = judged ? [answer.accepted ? "yes" : "no"] : [];
+    const score = scored ? [figure(answer.outlier_score)] : [];
     const figures = [answer.confidence, ...model.classes.map((known) => of.get(known))].map(figure);
-    lines.push([cell(name), cell(answer.label), figures[0], ...accepted, ...figures.slice(1)]);
+    lines.push([cell(name), cell(answer.label), figures[0], ...accepted, ...score, ...figures.slice(1)]);
   }
   return `${lines.map((line) => line.join(",")).join("\n")}\n`;
 }

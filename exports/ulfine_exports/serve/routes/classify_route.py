@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ulfine_cache.errors import UlfineError
+from ulfine_exports.metadata import OUTLIER_SCORE
 from ulfine_exports.serve.batcher import Outputs
 from ulfine_exports.serve.json_response import to_json
 from ulfine_exports.serve.pieces_response import Holding, PiecesResponse
@@ -92,7 +93,7 @@ async def _one(service: Service, name: str, data: bytes, top: int) -> tuple[str,
 
 
 def _described(outputs: Outputs, model: ServedModel, top: int) -> dict[str, Any]:
-    """The answer for one image: outputs are (1, C) each."""
+    """The answer for one image: outputs are (1, C) each, the outlier score (1,)."""
     probabilities, names = outputs["probabilities"][0], model.class_names
     order = np.argsort(-probabilities, kind="stable")[:top].tolist()
     answer: dict[str, Any] = {
@@ -105,6 +106,8 @@ def _described(outputs: Outputs, model: ServedModel, top: int) -> dict[str, Any]
         answer["accepted"] = bool(accepted_rows(outputs["probabilities"], metadata.thresholds)[0])
     if metadata.acceptance_class_thresholds is not None:
         answer["threshold"] = metadata.acceptance_class_thresholds[order[0]]
+    if OUTLIER_SCORE in outputs:
+        answer[OUTLIER_SCORE] = float(outputs[OUTLIER_SCORE][0])
     if model.parts:
         parts = {part: outputs[f"logits_{part}"][0] for part in model.parts}
         answer["spoke"] = who_spoke(parts, outputs["logits"][0], names)

@@ -197,12 +197,17 @@ def _outputs(request: dict[str, Any], model: ServedModel) -> tuple[WantedOutput,
         return tuple(WantedOutput(name, binary) for name in known)
     # Before each is looked at: a request may name millions.
     names = [_field(item, "name", str, "an output") for item in outputs[: len(known) + 1]]
+    of_classes = {tensor.name for tensor in model.outputs if tensor.row_shape}
     for place, name in enumerate(names):
         if name not in known:
             raise Refusal(400, f"there is no output {_quoted(name)}: choose from {', '.join(known)}")
         if name in names[:place]:
             raise Refusal(400, f"the output {name!r} is asked for twice: name each once")
-    return tuple(_wanted(item, name, binary) for item, name in zip(outputs, names, strict=True))
+    found = tuple(_wanted(item, name, binary) for item, name in zip(outputs, names, strict=True))
+    for wanted in found:
+        if wanted.top and wanted.name not in of_classes:
+            raise Refusal(400, f"the output {wanted.name!r} is one number a row: it has no classification")
+    return found
 
 
 def _wanted(item: dict[str, Any], name: str, binary: bool) -> WantedOutput:
