@@ -190,7 +190,10 @@ class Fits:
             history=history,
             diagnostics=diagnostics,
             interrupted_at=interrupted_at,
-            left_out=self.left_out.looks(fitted.prototypes, fitted.weights),
+            left_out=replace(
+                self.left_out.looks(fitted.prototypes, fitted.weights),
+                offsets=self.left_out.offsets(fitted.prototypes, fitted.weights),
+            ),
         )
 
 

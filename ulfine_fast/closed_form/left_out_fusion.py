@@ -95,18 +95,24 @@ class LeftOutFusion:
         """
         logits = fuse(self._parts(prototypes), weights)[self._looked_at]
         rows, known = self._rows[self._looked_at], self._known[self._looked_at]
-        offsets = (weights[0] * self._offsets(prototypes).to(weights))[self._looked_at]
-        return LeftOut(rows=rows.cpu(), logits=logits.float().cpu(), known=known.cpu(), offsets=offsets.float().cpu())
+        return LeftOut(rows=rows.cpu(), logits=logits.float().cpu(), known=known.cpu())
 
-    def _offsets(self, prototypes: Prototypes) -> Tensor:
-        """What `FusedModel`, which measures from the middle of the class means, adds to the prototypes' logits, (M,).
+    def offsets(self, prototypes: Prototypes, weights: Tensor) -> Tensor:
+        """What `FusedModel`, which measures from the middle of the class means, adds to all logits of each of `looks`.
 
         `(x - m) . P (m_k - m) - |m_k - m|_P^2 / 2` is `x . w_k + b_k` less `x . P m - m . P m / 2`, and `P m` is the
         mean of the `w_k`.
+
+        Args:
+            prototypes: As for `looks`.
+            weights: As for `looks`.
+
+        Returns:
+            float32 (M,), for `LeftOut.offsets`.
         """
-        middles, weights = prototypes.means[1:].mean(1), prototypes.weight[1:].mean(1)
-        pairs = zip(self._features, middles, weights, strict=True)
-        return torch.cat([0.5 * middle @ weight - features.to(weight) @ weight for features, middle, weight in pairs])
+        pairs = zip(self._features, prototypes.means[1:].mean(1), prototypes.weight[1:].mean(1), strict=True)
+        added = torch.cat([0.5 * middle @ mean - features.to(mean) @ mean for features, middle, mean in pairs])
+        return (weights[0] * added.to(weights))[self._looked_at].float().cpu()
 
     def _parts(self, prototypes: Prototypes) -> Tensor:
         """Logits of the left-out rows under prototypes, probe and text, (P, M, C)."""
