@@ -85,6 +85,7 @@ def predict_to_folder(
         "part_size": part_size,
         "batch_size": batch_size,
         **({} if class_thresholds is None else {"class_thresholds": list(class_thresholds)}),
+        **({"outlier_score": True} if predictor.scores_outliers else {}),
     }
     with writing(out):
         folder = PartFolder(out)
