@@ -85,6 +85,8 @@ class ExportedFile:
         if self.scores_outliers and OUTLIER_SCORE not in names:
             raise UlfineError(f"{self.path} has no output {OUTLIER_SCORE!r}, which its metadata name: export it again")
         for output in self.opened.session.get_outputs():
+            if output.name == OUTLIER_SCORE and len(output.shape or [""]) != 1:
+                raise UlfineError(f"{self.path} gives {output.name} of shape {tuple(output.shape)}: export it again")
             if output.name in (ACCEPTED, OUTLIER_SCORE):
                 continue
             # The shape may be unknown until the graph runs, or a size of it: then that has a name.

@@ -67,6 +67,7 @@ class PartRequest:
             "part_size": self.part_size,
             "batch_size": self.batch_size,
             **({} if thresholds is None else {"class_thresholds": list(thresholds)}),
+            **({"outlier_score": True} if predictor.scores_outliers else {}),
         }
 
     def threshold(self, predictor: Predictor) -> float | None:
