@@ -1,9 +1,9 @@
 """`rehark`: kernel ridge regression beside a prior of text and images, on rows and bridges to the prior. Closed form.
 
 Source: Islam, ReHARK: Refined Hybrid Adaptive RBF Kernels for Robust One-Shot Vision-Language Adaptation
-(arXiv 2603.11542), and its published code. All rows and texts first go through `sign(x) |x|^power`, at unit length. Then
+(arXiv 2603.11542), and its published code. All rows and texts first become directions of `sign(x) |x|^power`. Then
 
-1. hybrid prior: `p_k` is the direction of `(1 - refine) t_k + refine m_k`, with `m_k` the labelled class mean;
+1. hybrid prior: `p_k` is the direction of `(1 - refine) t_k + refine m_k`, with `m_k` that of the class mean;
 2. bridges: beside each labelled row x of class k stands the direction of `x + blend p_k`, with the same label;
 3. rectification: a new row becomes the direction of `(x - m) (s' / s)^spread + m - shift (m - m')`, where m and s are
    mean and standard deviation of the new rows, m' and s' those of the labelled rows and bridges together;
@@ -58,7 +58,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class RehArkSettings(StrictConfig):
-    """Settings of `rehark`: values to choose from, each with each; the first of all is taken where none can be left out.
+    """Settings of `rehark`: values to choose from, each with each. The first ones are the defaults.
 
     Attributes:
         power: Exponent of the entries of features and text, published range 0.5 to 1.
@@ -182,8 +182,8 @@ def hybrid_prior(data: TrainingData, rows: Tensor, setting: Setting) -> Tensor:
     means = normalize(sums, dim=-1)
     if data.text is None:
         return means
-    share = setting.refine * (data.labelled_counts > 0).double()[:, None]
-    return normalize((1.0 - share) * transformed(data.text.double(), setting.power) + share * means, dim=-1)
+    text = transformed(data.text.double(), setting.power)
+    return normalize((1.0 - setting.refine) * text + setting.refine * means, dim=-1)
 
 
 def moments(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
