@@ -49,6 +49,7 @@ METHODS: dict[str, Entry] = {
         "semi_supervised.ss_text_u:METHOD", "closed-form weights with optimal transport of unlabelled images"
     ),
     "proker": Entry("few_shot.proker:METHOD", "kernel ridge regression of what zero-shot leaves"),
+    "rehark": Entry("few_shot.rehark:METHOD", "proker with a prior of text and images, bridges, and two kernels"),
     "self-training": Entry(
         "semi_supervised.self_training:METHOD", "logistic regression that labels what it is sure of and learns again"
     ),

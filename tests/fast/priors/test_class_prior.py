@@ -73,6 +73,7 @@ PRIOR_POWERS = {
     "transclip": 0.0,
     "ss-text-u": 0.0,
     "proker": 0.0,
+    "rehark": 0.0,
     "self-training": 0.0,
     "simpro": 0.0,
     "ecalp": 0.0,
