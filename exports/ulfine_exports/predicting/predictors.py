@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -127,7 +128,9 @@ class OnnxPredictor:
     """An exported file; see `Predictor`."""
 
     def __init__(self, path: Path, timeout: float | None = None, threads: int | None = None) -> None:
-        self._file = ExportedFile(path, threads=threads, timeout=timeout)
+        # Threads that decode want the cores that waiting threads would keep.
+        self._file = ExportedFile(path, threads=threads, spinning=False, timeout=timeout)
+        self._alone = Lock()
         metadata, opened = self._file.metadata, self._file.opened
         self.class_names = metadata.class_names
         self.device = f"{opened.device} (onnxruntime, {opened.reason})"
@@ -160,12 +163,16 @@ class OnnxPredictor:
     def images(self, pictures: list[NDArray[np.uint8]]) -> Answers:
         """Answers for pictures."""
         if self._file.metadata.input != "image":
-            return self._file.answers(self._file.preprocess.normalise(np.stack(pictures)))
+            pixels = self._file.preprocess.normalise(np.stack(pictures))
+            # A run takes all cores; two at once would keep each other waiting.
+            with self._alone:
+                return self._file.answers(pixels)
         probabilities = np.zeros((len(pictures), len(self.class_names)), np.float32)
         logits = probabilities.copy()
         scores = np.zeros(len(pictures), np.float32) if self.scores_outliers else None
         for places, batch in by_size(pictures, len(pictures)):
-            probabilities[places], logits[places], found = self._file.answers(batch)
+            with self._alone:
+                probabilities[places], logits[places], found = self._file.answers(batch)
             if scores is not None:
                 scores[places] = found
         return Answers(probabilities, logits, scores)
