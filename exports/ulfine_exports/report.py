@@ -21,7 +21,7 @@ def report(
     log: Literal["mlflow"] | None = None,
     progress: Progress = Silent(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Show a run or a comparison on one page, or log a run that was fitted before.
+    """Show a run or a comparison on one page, or log it.
 
     Figures, tables, and the pictures that are worth a look, in one file that loads nothing from anywhere, for a screen,
     a phone or paper. It holds small copies of some pictures, and their paths. Same run, same bytes. What cannot be
