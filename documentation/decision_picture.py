@@ -104,7 +104,7 @@ def draw(regimes: list[Regime], file: Path) -> None:
             )
         axis.axvline(0, color="#333a44", linewidth=0.8)
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("points ahead of the best peer, named")
+        axis.set_xlabel("points ahead of the best peer")
         axis.grid(axis="x", color="#e3e6ea")
         axis.set_axisbelow(True)
         axis.spines[["top", "right", "left"]].set_visible(False)
