@@ -92,6 +92,43 @@ def choose_setting(
     )[0]
 
 
+def choose_scale(
+    data: TrainingData,
+    fold_scores: Callable[[Tensor], Tensor],
+    *,
+    scales: Sequence[float],
+    default: float,
+    n_folds: int,
+    seed: int,
+) -> tuple[float, Choice]:
+    """What scores that say nothing of confidence are multiplied by: the scale under which left-out rows are likeliest.
+
+    Args:
+        data: All labelled rows.
+        fold_scores: For the mask of the rows to learn from, as in `choose_setting`, the scores (n_left_out, C).
+        scales: To choose from.
+        default: Stands among them, and is taken where nothing can be left out.
+        n_folds: K, at least 2.
+        seed: Deals the rows.
+    """
+    every = sorted({*scales, default})
+
+    def scaled(keep: Tensor) -> Iterable[Tensor]:
+        scores = fold_scores(keep)
+        return (scale * scores for scale in every)
+
+    choice = choose_setting(
+        data,
+        scaled,
+        n_settings=len(every),
+        default=every.index(default),
+        n_folds=n_folds,
+        seed=seed,
+        criterion="cross-entropy",
+    )
+    return every[choice.index], choice
+
+
 def choose_settings(
     data: TrainingData,
     fold_logits: Callable[[Sequence[Tensor]], Iterable[Sequence[Tensor]]],

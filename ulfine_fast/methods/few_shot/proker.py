@@ -30,7 +30,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.gradient.heads import initial_prototypes
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.methods.tip_adapter import TipAdapterModel, cache_logits
-from ulfine_fast.rows.cross_validation import choose_setting, kept
+from ulfine_fast.rows.cross_validation import choose_scale, choose_setting, kept
 from ulfine_fast.seeds import one_by_one
 
 if TYPE_CHECKING:
@@ -76,7 +76,6 @@ def fit(data: TrainingData, settings: ProkerSettings, seed: int, progress: Progr
     betas = sorted({*settings.betas, settings.default_beta})
     lambdas = sorted({*settings.lambdas, settings.default_lambda})
     pairs = list(product(betas, lambdas))
-    scales = sorted({*settings.scales, settings.default_scale})
 
     def scores(keep: Tensor, wanted: list[tuple[float, float]]) -> Iterator[Tensor]:
         part, rows = kept(data, keep), data.features[~keep].double()
@@ -96,22 +95,14 @@ def fit(data: TrainingData, settings: ProkerSettings, seed: int, progress: Progr
         seed=seed,
     )
     beta, strength = pairs[choice.index]
-
-    def scaled(keep: Tensor) -> Iterator[Tensor]:
-        found = next(scores(keep, [(beta, strength)]))
-        return (scale * found for scale in scales)
-
-    scale = scales[
-        choose_setting(
-            data,
-            scaled,
-            n_settings=len(scales),
-            default=scales.index(settings.default_scale),
-            n_folds=settings.folds,
-            seed=seed,
-            criterion="cross-entropy",
-        ).index
-    ]
+    scale, _ = choose_scale(
+        data,
+        lambda keep: next(scores(keep, [(beta, strength)])),
+        scales=settings.scales,
+        default=settings.default_scale,
+        n_folds=settings.folds,
+        seed=seed,
+    )
     model = TipAdapterModel(
         n_rows=len(data.labels), n_features=data.n_features, n_classes=data.n_classes, alpha=scale, beta=beta
     ).to(data.features.device)

@@ -44,7 +44,7 @@ from ulfine_cache.config import StrictConfig
 from ulfine_fast.method import FitResult, Method, uniform_prior
 from ulfine_fast.models.logit_model import LogitModel
 from ulfine_fast.models.neighbour_vote import SIMILARITIES_AT_ONCE
-from ulfine_fast.rows.cross_validation import choose_setting, kept
+from ulfine_fast.rows.cross_validation import choose_scale, choose_setting, kept
 from ulfine_fast.rows.folds import balanced_weights
 from ulfine_fast.seeds import one_by_one
 
@@ -241,22 +241,14 @@ def fit(data: TrainingData, settings: RehArkSettings, seed: int, progress: Progr
                 seed=seed,
             ).index
         ]
-    scales = sorted({*settings.scales, settings.default_scale})
-
-    def scaled(keep: Tensor) -> Iterator[Tensor]:
-        found = next(scores(keep, [setting]))
-        return (scale * found for scale in scales)
-
-    choice = choose_setting(
+    scale, choice = choose_scale(
         asked,
-        scaled,
-        n_settings=len(scales),
-        default=scales.index(settings.default_scale),
+        lambda keep: next(scores(keep, [setting])),
+        scales=settings.scales,
+        default=settings.default_scale,
         n_folds=settings.folds,
         seed=seed,
-        criterion="cross-entropy",
     )
-    scale = scales[choice.index]
     model = solved(data, setting)
     model.values.mul_(scale)
     model.prior.mul_(scale)
